@@ -1,0 +1,3 @@
+"""Foredraft: lossless speculative decoding for language models on your own machine."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Plain words that everything else speaks: parameters, statistics, errors. Imports nothing of ours."""

@@ -1,0 +1,158 @@
+"""Every error that Foredraft raises on purpose.
+
+One rule for all of them: the message says what was wrong and, where there is one, `hint` says what to do next.
+`code` is a stable word for programs (the API, `--json`); it never changes when a message is reworded.
+Errors carry their numbers as attributes, so that a user interface can word them in its own language.
+"""
+
+from __future__ import annotations
+
+
+class ForedraftError(Exception):
+    """Base of all errors with a cause the user can understand and often remove."""
+
+    code = "error"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".rstrip()
+
+
+class ParameterError(ForedraftError):
+    """A parameter is out of its range or of the wrong kind. `name` is the parameter as the caller wrote it."""
+
+    code = "parameter"
+
+    def __init__(self, name: str, value: object, allowed: str) -> None:
+        super().__init__(f"{name} is {value!r}, but must be {allowed}.")
+        self.name = name
+        self.value = value
+        self.allowed = allowed
+
+
+class EmptyPromptError(ForedraftError):
+    """There is nothing to continue: the prompt has no tokens."""
+
+    code = "empty_prompt"
+
+    def __init__(self) -> None:
+        super().__init__("The prompt is empty.", hint="Give at least one word to continue.")
+
+
+class ContextOverflowError(ForedraftError):
+    """The prompt does not fit in the context. Both sizes are in tokens."""
+
+    code = "context_overflow"
+
+    def __init__(self, prompt_tokens: int, context: int) -> None:
+        super().__init__(
+            f"The prompt has {prompt_tokens} tokens, but the context holds {context}, one of them for the answer.",
+            hint="Shorten the prompt or load the model with a larger context.",
+        )
+        self.prompt_tokens = prompt_tokens
+        self.context = context
+
+
+class ModelError(ForedraftError):
+    """A model file cannot be used. `path` names it."""
+
+    code = "model"
+
+    def __init__(self, message: str, *, path: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+
+
+class ModelNotFoundError(ModelError):
+    """No such file, or no such name on the shelf. `nearest` lists names that look alike."""
+
+    code = "model_not_found"
+
+    def __init__(self, name: str, *, nearest: tuple[str, ...] = (), hint: str = "") -> None:
+        if not hint and nearest:
+            hint = f"Did you mean: {', '.join(nearest)}?"
+        super().__init__(f"There is no model {name!r}.", path=name, hint=hint)
+        self.name = name
+        self.nearest = nearest
+
+
+class ModelFormatError(ModelError):
+    """Not GGUF, truncated or damaged."""
+
+    code = "model_format"
+
+
+class UnsupportedModelError(ModelError):
+    """A sound file of a kind that cannot write text here (unknown architecture, embedding model, adapter …)."""
+
+    code = "model_unsupported"
+
+
+class MemoryLimitError(ModelError):
+    """The load needs more memory than there is. Sizes are in bytes; 0 where not known."""
+
+    code = "memory"
+
+    def __init__(self, message: str, *, path: str = "", hint: str = "", needed: int = 0, free: int = 0) -> None:
+        super().__init__(message, path=path, hint=hint)
+        self.needed = needed
+        self.free = free
+
+
+class IncompatibleDraftError(ForedraftError):
+    """The draft model does not fit the main model. `reason_code` is the pairing code, `reason` its words."""
+
+    code = "incompatible_draft"
+
+    def __init__(self, reason_code: str, reason: str) -> None:
+        super().__init__(
+            f"This draft model does not fit the main model: {reason}",
+            hint="Choose a draft with the same vocabulary, or go on without one (--draft off).",
+        )
+        self.reason_code = reason_code
+        self.reason = reason
+
+
+class EngineError(ForedraftError):
+    """The engine could not compute. The sequence it was computing for is as it was before the call."""
+
+    code = "engine"
+
+
+class CacheFullError(EngineError):
+    """No free cells in the KV cache. Nothing was read; the caller may free a slot and try again."""
+
+    code = "kv_cache_full"
+
+
+class NonFiniteLogitsError(EngineError):
+    """The model produced NaN logits: no token can be chosen. `position` is the absolute position in tokens."""
+
+    code = "nan_logits"
+
+    def __init__(self, position: int, *, model: str = "") -> None:
+        where = f" of {model}" if model else ""
+        super().__init__(
+            f"The logits{where} at position {position} are not numbers (NaN).",
+            hint="The model file may be damaged, or its quantisation too coarse.",
+        )
+        self.position = position
+
+
+class TemplateError(ForedraftError):
+    """The chat template failed, or tried something that templates may not do."""
+
+    code = "template"
+
+
+class Cancelled(ForedraftError):
+    """The caller asked to stop. What had been written up to then is kept by whoever raised the request."""
+
+    code = "cancelled"
+
+    def __init__(self) -> None:
+        super().__init__("Cancelled.")

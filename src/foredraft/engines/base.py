@@ -1,0 +1,138 @@
+"""The seam to a loaded model: read tokens at a place, get rows of logits, take tokens back.
+
+Prefill, decoding and verification are one thing here, a `Chunk`. An engine holds `n_slots` independent sequences
+("slots"), each a KV cache of the tokens it has read, at positions 0, 1, 2 …  It knows tokens, never chats or requests.
+One thread calls an engine; nothing here is safe to call from two threads at once, except `abort`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Logits = NDArray[np.float32]
+"""Rows of logits, shape (rows, n_vocab). A view of the engine's memory: dead after the next `forward`."""
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Tokens to read at a slot. `start` is the position of `tokens[0]`: what the slot must already hold."""
+
+    slot: int
+    start: int
+    tokens: Sequence[int]
+    want: int = 0
+    """Rows of logits wanted, one each for the last `want` tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Numerics:
+    """What the probe at load found: does a batch of n tokens give the same logits as n single steps?
+
+    Measured on this machine for this model file and these settings, never assumed (engine.md §4).
+    """
+
+    max_abs_diff: float
+    """Largest |difference| of one logit over all probed prompts and batch sizes."""
+    by_batch: dict[int, float]
+    """The same by batch size n."""
+    argmax_flips: int
+    """Positions whose most likely token changed."""
+    positions: int
+    """Positions compared."""
+
+    @property
+    def batches_exact(self) -> bool:
+        """True when every logit was bit-identical: the text is then the same with and without a draft."""
+        return self.max_abs_diff == 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a loaded model is. Sizes in bytes, lengths in tokens."""
+
+    name: str
+    path: str
+    architecture: str
+    description: str
+    n_params: int
+    size_bytes: int
+    quantisation: str
+    n_vocab: int
+    n_ctx: int
+    """Context of this load, shared by all slots."""
+    n_ctx_train: int
+    n_slots: int
+    n_batch: int
+    """Most tokens in one `forward`."""
+    chat_template: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+class Tokenizer(Protocol):
+    """Text to token ids and back. Bytes, not text, come out: one token may be half a character."""
+
+    @property
+    def n_vocab(self) -> int: ...
+    @property
+    def kind(self) -> str:
+        """The type of tokenizer in llama.cpp's words: "spm", "bpe", "wpm", "ugm", "rwkv", "none"; "toy" for the toy."""
+    @property
+    def bos(self) -> int | None: ...
+    @property
+    def eos(self) -> int | None: ...
+    @property
+    def add_bos(self) -> bool: ...
+    @property
+    def add_eos(self) -> bool: ...
+    @property
+    def eog(self) -> frozenset[int]:
+        """Every token that ends a generation (end of text, end of turn …)."""
+    def encode(self, text: str, *, add_special: bool = True, parse_special: bool = True) -> list[int]:
+        """Token ids of a text. `add_special` adds BOS where the model wants one; `parse_special` reads "<|im_end|>" as
+        the one control token it names."""
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """The bytes a token adds to the text; control tokens give nothing unless `special`."""
+    def text(self, token: int) -> str:
+        """The token's text as the vocabulary has it (for comparing two vocabularies)."""
+
+
+class Engine(Protocol):
+    """One loaded model. Contract (run on every engine by `tests/contracts/test_engines.py`):
+
+    - any split of a text into chunks gives the same logits, within `numerics.max_abs_diff`;
+    - `rewind` then reading again equals never having read;
+    - `copy` equals reading the same tokens at the other slot;
+    - a full cache raises `CacheFullError` and leaves every slot as it was.
+    """
+
+    @property
+    def info(self) -> ModelInfo: ...
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+    @property
+    def numerics(self) -> Numerics | None:
+        """The probe's result; None before or without one. Exact engines answer zero differences."""
+    @property
+    def rewind_limit(self) -> int | None:
+        """Tokens that can be taken back from the end of a slot: None is any number, 0 is none (recurrent models)."""
+    def forward(self, chunks: Sequence[Chunk]) -> list[Logits]:
+        """Read all chunks in one pass. One array a chunk, shape (want, n_vocab), views valid until the next `forward`.
+
+        At most one chunk a slot, `info.n_batch` tokens in all. Raises `CacheFullError` (nothing was read) or
+        `EngineError` (every slot is put back to its length before the call).
+        """
+    def length(self, slot: int) -> int:
+        """Tokens the slot has read."""
+    def rewind(self, slot: int, length: int) -> None:
+        """Keep the first `length` tokens of a slot, forget the rest. Raises `EngineError` past `rewind_limit`."""
+    def copy(self, src: int, dst: int, length: int) -> None:
+        """Make slot `dst` hold the first `length` tokens of `src`, whatever it held before."""
+    def abort(self) -> None:
+        """From any thread: end the running `forward` soon; it raises `Cancelled` with every slot put back."""
+    def close(self) -> None:
+        """Free the model's memory. Calling it twice does nothing."""

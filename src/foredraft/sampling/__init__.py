@@ -1,0 +1,1 @@
+"""Logits to distribution to token. Knows nothing of engines or speculation; numpy only."""

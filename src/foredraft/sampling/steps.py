@@ -1,0 +1,55 @@
+"""The steps of the sampler chain, each one formula.
+
+They work on candidates: ids (int64) and logits (float64), both of shape (n,), sorted by falling logit, ties by rising
+id. Sorted candidates make every truncation a cut of the tail. The order of the chain is that of llama.cpp's defaults
+(`common_params_sampling`): penalties, top-k, top-p, min-p, temperature; bias comes first of all.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int64]
+Values = NDArray[np.float64]
+
+
+def penalise(logits: Values, counts: Values, repeat: float, frequency: float, presence: float) -> Values:
+    """Penalties on tokens that occurred `counts` ≥ 1 times in the window.
+
+    l ← l / repeat if l > 0 else l · repeat (Keskar et al. 2019, CTRL, in the sign-safe form of llama.cpp);
+    l ← l − counts · frequency − presence (OpenAI API reference).
+    """
+    if repeat != 1.0:
+        logits = np.where(logits > 0.0, logits / repeat, logits * repeat)
+    return logits - counts * frequency - presence
+
+
+def sort(ids: Ids, logits: Values) -> tuple[Ids, Values]:
+    """By falling logit, ties by rising id (`ids` must come in rising order: the sort is stable)."""
+    order = np.argsort(-logits, kind="stable")
+    return ids[order], logits[order]
+
+
+def top_k(logits: Values, k: int) -> int:
+    """How many candidates remain of the k most likely (Fan et al. 2018)."""
+    return min(k, len(logits))
+
+
+def top_p(logits: Values, p: float) -> int:
+    """How many candidates make up the smallest set with probability ≥ p (Holtzman et al. 2020); at least one."""
+    weights = np.exp(logits - logits[0])
+    total = np.cumsum(weights)
+    return min(int(np.searchsorted(total, p * total[-1])) + 1, len(logits))
+
+
+def min_p(logits: Values, p: float) -> int:
+    """How many candidates are at least p times as likely as the first (Nguyen et al. 2024): l ≥ l₁ + ln p."""
+    return int(np.searchsorted(-logits, -(logits[0] + math.log(p)), side="right"))
+
+
+def temperature(logits: Values, t: float) -> Values:
+    """l / T."""
+    return logits / t

@@ -1,0 +1,12 @@
+"""How far to look: one file a controller. To add one, write it and add a line here; the contract tests find it."""
+
+from collections.abc import Callable
+
+from foredraft.speculative.controllers.base import DraftController, LookAhead
+from foredraft.speculative.controllers.fixed import Fixed
+
+CONTROLLERS: dict[str, Callable[[], DraftController]] = {
+    "fixed": Fixed,
+}
+
+__all__ = ["CONTROLLERS", "DraftController", "Fixed", "LookAhead"]

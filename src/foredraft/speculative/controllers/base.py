@@ -1,0 +1,42 @@
+"""How far to look ahead. The seam between a round and whatever decides γ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from foredraft.speculative.proposal import Round
+from foredraft.speculative.sequence import Sequence as RunningSequence
+
+
+class LookAhead(Protocol):
+    """The permission to guess for one sequence in one round."""
+
+    @property
+    def limit(self) -> int:
+        """Most tokens to guess now; 0 is plain decoding, and always legal."""
+
+    def go_on(self, drafted: int, confidence: float) -> bool:
+        """May one more token be guessed after `drafted` of them, the last with this confidence (nan: not known)?
+
+        Asked between draft steps. What has been drawn is never dropped: only the next token is not drawn
+        (non-anticipation, algorithms.md §1.6).
+        """
+
+    @property
+    def wants_confidence(self) -> bool:
+        """False spares the drafter the work of computing confidences."""
+
+
+class DraftController(Protocol):
+    """Decides how far to guess and learns from every round. One controller serves all sequences of one pair."""
+
+    def plan(self, sequences: Sequence[RunningSequence]) -> list[LookAhead]:
+        """One look-ahead for each sequence of the coming round."""
+
+    def observe(self, record: Round) -> None:
+        """Learn from a finished round: what was accepted and what each part cost."""
+
+    @property
+    def status(self) -> tuple[str, str]:
+        """(active | off | paused, the reason in words or "")."""

@@ -1,0 +1,48 @@
+"""Always look the same distance ahead: the simplest controller, kept beside the adaptive one as its reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from foredraft.core.errors import ParameterError
+from foredraft.core.params import MAX_DRAFT
+from foredraft.speculative.controllers.base import LookAhead
+from foredraft.speculative.proposal import Round
+from foredraft.speculative.sequence import Sequence as RunningSequence
+
+DEFAULT_GAMMA = 3
+
+
+class Distance:
+    """A look-ahead of `limit` tokens, whatever the draft thinks of them, unless it is less sure than `p_min`."""
+
+    __slots__ = ("_p_min", "limit", "wants_confidence")
+
+    def __init__(self, limit: int, p_min: float = 0.0) -> None:
+        self.limit = limit
+        self._p_min = p_min
+        self.wants_confidence = p_min > 0.0
+
+    def go_on(self, drafted: int, confidence: float) -> bool:
+        return not confidence < self._p_min
+
+
+class Fixed:
+    """γ tokens in every round; a request may ask for fewer."""
+
+    def __init__(self, gamma: int = DEFAULT_GAMMA) -> None:
+        if not 0 <= gamma <= MAX_DRAFT:
+            raise ParameterError("max_draft", gamma, f"a whole number from 0 to {MAX_DRAFT}")
+        self.gamma = gamma
+
+    def plan(self, sequences: Sequence[RunningSequence]) -> list[LookAhead]:
+        return [Distance(s.look_ahead(self.gamma), s.request.speculation.p_min) for s in sequences]
+
+    def observe(self, record: Round) -> None:
+        """A fixed distance learns nothing."""
+
+    @property
+    def status(self) -> tuple[str, str]:
+        if self.gamma == 0:
+            return "off", "The look-ahead is set to 0."
+        return "active", f"Guessing {self.gamma} tokens in every round."

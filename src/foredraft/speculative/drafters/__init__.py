@@ -1,0 +1,10 @@
+"""Who guesses: one file a source. To add one, write it and add a line here; the contract tests find it."""
+
+from foredraft.speculative.drafters.base import Drafter
+from foredraft.speculative.drafters.model import ModelDrafter
+from foredraft.speculative.drafters.none import NoDrafter
+
+DRAFTERS: dict[str, type[Drafter]] = {
+    "none": NoDrafter,
+    "model": ModelDrafter,
+}

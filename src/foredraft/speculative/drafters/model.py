@@ -1,0 +1,161 @@
+"""Guesses from a second, smaller model.
+
+The draft reads the same tokens as the target, in its own KV cache, one step a guess; all sequences share each step.
+Under `match` it chooses with the target's own noise (coupled), under the other rules it samples from its law q with
+noise of its own and hands q over. Speculative sampling is lossless for any draft, so the draft's reading may lag or
+fail: only speed changes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from foredraft.core.errors import EngineError
+from foredraft.engines.base import Chunk, Engine
+from foredraft.sampling import noise
+from foredraft.sampling.sampler import Row
+from foredraft.speculative.controllers.base import LookAhead
+from foredraft.speculative.proposal import Proposal, Round
+from foredraft.speculative.sequence import Sequence as RunningSequence
+
+
+class ModelDrafter:
+    """The draft model of one pair. Owns its engine; slot numbers are the target's."""
+
+    name = "model"
+
+    def __init__(self, engine: Engine, n_vocab: int, clock: Callable[[], float] = time.perf_counter) -> None:
+        """`n_vocab` is the target's vocabulary size: ids beyond it are never proposed."""
+        self.engine = engine
+        self.failure: str | None = None
+        """Why the draft stopped guessing for good (NaN logits, an engine error), in words; None while it works."""
+        self.draft_temperature: float | None = None
+        """Temperature of the draft's law under rejection and block; None is the request's."""
+        self._n_vocab = n_vocab
+        self._clock = clock
+        self._read: dict[int, list[int]] = {}  # slot -> the tokens its cache holds
+        self._owner: dict[int, RunningSequence] = {}
+
+    def propose(self, sequences: Sequence[RunningSequence], plans: Sequence[LookAhead]) -> list[Proposal]:
+        proposals = [Proposal() for _ in sequences]
+        if self.failure is not None:
+            return proposals
+        guessing = [i for i, plan in enumerate(plans) if plan.limit > 0 and self._fits(sequences[i], plan.limit)]
+        if not guessing:
+            return proposals
+        began = self._clock()
+        try:
+            chunks = [self._catch_up(sequences[i]) for i in guessing]
+            while guessing:
+                rows = self.engine.forward(chunks)
+                for chunk in chunks:
+                    self._read[chunk.slot].extend(chunk.tokens)
+                more, chunks = [], []
+                for i, row in zip(guessing, rows, strict=True):
+                    sequence, x = sequences[i], proposals[i]
+                    self._guess(sequence, x, row[-1], plans[i])
+                    if (
+                        len(x) < plans[i].limit
+                        and x.tokens[-1] not in sequence.eog
+                        and plans[i].go_on(len(x), x.confidence[-1])
+                    ):
+                        more.append(i)
+                        chunks.append(Chunk(sequence.slot, len(self._read[sequence.slot]), (x.tokens[-1],), want=1))
+                guessing = more
+        except EngineError as error:
+            self._give_up(error)
+        share = (self._clock() - began) / max(1, sum(1 for x in proposals if x.tokens))
+        for x in proposals:
+            x.draft_s = share if x.tokens else 0.0
+        return proposals
+
+    def prefill(self, chunks: Sequence[Chunk]) -> None:
+        """Read along with the target, so that the first guess of an answer does not wait for the whole prompt."""
+        if self.failure is not None:
+            return
+        try:
+            for chunk in chunks:
+                read = self._read.setdefault(chunk.slot, [])
+                if chunk.start <= len(read):
+                    self._keep(chunk.slot, _common(read, chunk.tokens, chunk.start))
+                    new = chunk.tokens[len(read) - chunk.start :]
+                    if new and len(read) + len(new) <= self.engine.info.n_ctx:
+                        self._forward(chunk.slot, new)
+        except EngineError as error:
+            self._give_up(error)
+
+    def observe(self, record: Round) -> None:
+        """Take back the guesses that did not stand."""
+        for sequence, verdict, grown in zip(record.sequences, record.verdicts, record.emitted, strict=True):
+            if self._owner.get(sequence.slot) is sequence:
+                before = len(sequence.tokens) - grown
+                self._keep(sequence.slot, min(before + verdict.accepted, len(sequence.tokens) - 1))
+
+    def forget(self, slot: int) -> None:
+        """The cache stays: the next answer in this slot may share a prefix with it."""
+        self._owner.pop(slot, None)
+
+    def close(self) -> None:
+        self.engine.close()
+
+    def _fits(self, sequence: RunningSequence, limit: int) -> bool:
+        return len(sequence.tokens) + limit <= self.engine.info.n_ctx
+
+    def _guess(self, sequence: RunningSequence, x: Proposal, row: Row, plan: LookAhead) -> None:
+        """Append one guess to the proposal."""
+        position = len(sequence.tokens) + len(x)
+        sampler = sequence.sampler
+        if sequence.rule.needs_laws and not sampler.greedy:
+            q = sampler.law(row[: self._n_vocab], x.tokens, position, self.draft_temperature)
+            place = noise.key(sampler.seed, noise.DRAFT, position, len(sequence.tokens))
+            x.dists = [] if x.dists is None else x.dists
+            x.dists.append(q)
+            x.tokens.append(q.sample(place))
+            x.confidence.append(float(q.probs.max()))
+        else:
+            token, confidence = sampler.guess(row, x.tokens, position, confidence=plan.wants_confidence)
+            x.tokens.append(token)
+            x.confidence.append(confidence)
+        x.source = self.name
+
+    def _catch_up(self, sequence: RunningSequence) -> Chunk:
+        """What the draft has not read yet, as the first chunk; all but one batch of it is read at once."""
+        slot, tokens = sequence.slot, sequence.tokens
+        read = self._read.setdefault(slot, [])
+        if self._owner.get(slot) is not sequence:
+            self._owner[slot] = sequence
+            self._keep(slot, _common(read, tokens, 0))
+        self._keep(slot, min(len(read), len(tokens) - 1))
+        batch = self.engine.info.n_batch // max(1, self.engine.info.n_slots)
+        while len(tokens) - len(read) > batch:
+            self._forward(slot, tokens[len(read) : len(read) + batch])
+        return Chunk(slot, len(read), tokens[len(read) :], want=1)
+
+    def _forward(self, slot: int, tokens: Sequence[int]) -> None:
+        read = self._read[slot]
+        batch = self.engine.info.n_batch
+        for at in range(0, len(tokens), batch):
+            piece = tokens[at : at + batch]
+            self.engine.forward([Chunk(slot, len(read), piece)])
+            read.extend(piece)
+
+    def _keep(self, slot: int, length: int) -> None:
+        read = self._read[slot]
+        if length < len(read):
+            self.engine.rewind(slot, length)
+            del read[length:]
+
+    def _give_up(self, error: EngineError) -> None:
+        self.failure = f"The draft model failed: {error.message}"
+        for slot in list(self._read):
+            self._read[slot] = []
+
+
+def _common(read: Sequence[int], tokens: Sequence[int], start: int) -> int:
+    """How far `read` agrees with a text that continues `tokens` at position `start`: the length to keep."""
+    end = min(len(read), start + len(tokens))
+    for at in range(start, end):
+        if read[at] != tokens[at - start]:
+            return at
+    return end

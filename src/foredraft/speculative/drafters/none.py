@@ -1,0 +1,27 @@
+"""No guesses at all: plain decoding as a drafter, the reference for every other one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from foredraft.engines.base import Chunk
+from foredraft.speculative.controllers.base import LookAhead
+from foredraft.speculative.proposal import Proposal, Round
+from foredraft.speculative.sequence import Sequence as RunningSequence
+
+
+class NoDrafter:
+    """Proposes nothing."""
+
+    name = "none"
+
+    def propose(self, sequences: Sequence[RunningSequence], plans: Sequence[LookAhead]) -> list[Proposal]:
+        return [Proposal() for _ in sequences]
+
+    def prefill(self, chunks: Sequence[Chunk]) -> None: ...
+
+    def observe(self, record: Round) -> None: ...
+
+    def forget(self, slot: int) -> None: ...
+
+    def close(self) -> None: ...

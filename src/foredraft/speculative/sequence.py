@@ -1,0 +1,122 @@
+"""One running answer: its tokens, its slot, its sampler, and the rules that end it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from foredraft.core.errors import ForedraftError
+from foredraft.core.params import Request
+from foredraft.core.stats import GenerationStats
+from foredraft.engines.base import Chunk
+from foredraft.sampling.sampler import Laws, Sampler
+from foredraft.speculative.proposal import Proposal, Verification
+
+if TYPE_CHECKING:
+    from foredraft.speculative.acceptance.base import AcceptanceRule
+
+
+class StopWatch(Protocol):
+    """Looks for stop strings. Lives above the heart, because it needs text."""
+
+    def feed(self, token: int) -> bool:
+        """Add one emitted token; True when the text now contains a stop string, which ends the answer."""
+
+
+class Observer(Protocol):
+    """Sees each verdict while the rows of logits are still alive (for log probabilities)."""
+
+    def __call__(self, laws: Laws, proposal: Proposal, verdict: Verification, emitted: list[int]) -> None: ...
+
+
+@dataclass(eq=False)
+class Sequence:
+    """One running answer.
+
+    Invariant between rounds: the target has read every token of a sequence but the last (`tokens[:-1]`), so the last
+    token is the first input of the next pass.
+    """
+
+    request: Request
+    slot: int
+    sampler: Sampler
+    rule: AcceptanceRule
+    eog: Collection[int]
+    """Tokens that end a generation."""
+    n_ctx: int
+    """Tokens the slot can hold."""
+    stopwatch: StopWatch | None = None
+    observer: Observer | None = None
+    tokens: list[int] = field(default_factory=list)
+    """Prompt and answer."""
+    n_prompt: int = 0
+    n_read: int = 0
+    """Tokens the target has read; the prompt is being read while this is below n_prompt - 1."""
+    stop_reason: str | None = None
+    """eos, stop, length, context, cancelled or error, once the answer has ended."""
+    error: ForedraftError | None = None
+    stats: GenerationStats = field(default_factory=GenerationStats)
+
+    def __post_init__(self) -> None:
+        if not self.tokens:
+            self.tokens = list(self.request.prompt)
+            self.n_prompt = len(self.tokens)
+        if self.request.max_tokens == 0:
+            self.stop_reason = "length"
+
+    @property
+    def done(self) -> bool:
+        return self.stop_reason is not None
+
+    @property
+    def prefilled(self) -> bool:
+        """True when every prompt token but the last has been read."""
+        return self.n_read >= self.n_prompt - 1
+
+    @property
+    def n_emitted(self) -> int:
+        return len(self.tokens) - self.n_prompt
+
+    @property
+    def room(self) -> int:
+        """Tokens the answer may still grow by, from `max_tokens` and the context. A round emits at most this many, so
+        the look-ahead is never more than `room - 1`."""
+        room = self.n_ctx - len(self.tokens)
+        if self.request.max_tokens is not None:
+            room = min(room, self.request.max_tokens - self.n_emitted)
+        return max(room, 0)
+
+    def look_ahead(self, wish: int) -> int:
+        """The most tokens it makes sense to guess now, given a wish: what the request allows, and never past
+        `max_tokens` or the context (a round emits one token more than it guesses)."""
+        speculation = self.request.speculation
+        if not speculation.enabled or speculation.method == "off":
+            return 0
+        if speculation.max_draft is not None:
+            wish = min(wish, speculation.max_draft)
+        return max(0, min(wish, self.room - 1))
+
+    def verify_chunk(self, proposal: Proposal) -> Chunk:
+        """What the target reads in a round: the last token and the guesses, with a row of logits for each."""
+        tokens = [self.tokens[-1], *proposal.tokens]
+        return Chunk(self.slot, len(self.tokens) - 1, tokens, want=len(tokens))
+
+    def extend(self, tokens: list[int]) -> list[int]:
+        """Grow by the tokens of one round; returns those kept. The answer may end among them: at an end-of-generation
+        token (kept, it adds no text), at a stop string, at `max_tokens` or at the end of the context."""
+        kept: list[int] = []
+        for token in tokens:
+            self.tokens.append(token)
+            kept.append(token)
+            if token in self.eog and not self.request.ignore_eos:
+                self.stop_reason = "eos"
+            elif self.stopwatch is not None and self.stopwatch.feed(token):
+                self.stop_reason = "stop"
+            elif self.request.max_tokens is not None and self.n_emitted >= self.request.max_tokens:
+                self.stop_reason = "length"
+            elif len(self.tokens) >= self.n_ctx:
+                self.stop_reason = "context"
+            if self.stop_reason is not None:
+                break
+        return kept
