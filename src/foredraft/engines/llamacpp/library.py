@@ -1,0 +1,90 @@
+"""The shared library of llama.cpp: imported late, started once, its log kept instead of printed.
+
+llama.cpp has one log for the whole process, so this is the one place with process-wide state.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import logging
+import sys
+import warnings
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+logger = logging.getLogger("foredraft.llamacpp")
+"""Receives llama.cpp's own log at level DEBUG. Silent unless the application asks for it."""
+
+# ggml_log_level
+_WARN, _ERROR, _DEBUG, _CONT = 2, 3, 4, 5
+
+
+class Library:
+    """llama.cpp, ready to use. `api` holds its C functions; made by `library()` only."""
+
+    def __init__(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the package's own deprecations are not the user's business
+            from llama_cpp import llama_cpp as api
+
+        self.api: Any = api
+        self.recent: deque[str] = deque(maxlen=50)
+        """The last lines of llama.cpp's log, oldest first, without its debug lines."""
+        self._recorders: list[list[str]] = []
+        self._half_line = ""
+        self._level = _DEBUG
+        # llama.cpp keeps the bare pointer: without this reference the next log line would end the process.
+        self._callback = api.llama_log_callback(self._log)
+        api.llama_log_set(self._callback, ctypes.c_void_p(0))
+        api.llama_backend_init()
+
+    @contextmanager
+    def record(self) -> Iterator[list[str]]:
+        """Collect every line that llama.cpp logs inside the block."""
+        lines: list[str] = []
+        self._recorders.append(lines)
+        try:
+            yield lines
+        finally:
+            self._recorders.remove(lines)
+
+    def flag_reader(self) -> Any:
+        """A C function `bool f(char *flag)`: is the byte at `flag` set?
+
+        llama.cpp asks its abort callback before every node of the compute graph, hundreds of times a token. A Python
+        function would take the interpreter lock each time; the C library's `strlen` answers the same in nanoseconds:
+        it is 0 for an empty string and 1 for one byte before the end.
+        """
+        libc = ctypes.CDLL("msvcrt") if sys.platform == "win32" else ctypes.CDLL(None)
+        return ctypes.cast(libc.strlen, self.api.ggml_abort_callback)
+
+    def _log(self, level: int, text: bytes, _: object) -> None:
+        if level == _CONT:
+            level = self._level
+        self._level = level
+        if level == _DEBUG:
+            return
+        *lines, self._half_line = (self._half_line + text.decode("utf-8", "replace")).split("\n")
+        for line in lines:
+            self.recent.append(line)
+            for recorder in self._recorders:
+                recorder.append(line)
+            logger.debug("%s", line)
+
+
+@functools.cache
+def library() -> Library:
+    """The library, loaded at the first call (about 0.2 s)."""
+    return Library()
+
+
+def reason(lines: list[str]) -> str:
+    """The library's own reason for a failure: the most telling of its log lines, "" where there is none."""
+    for line in lines:  # the first complaint is the cause, the ones behind it are consequences
+        for mark in ("error loading model: ", "failed to initialize the context: ", "error: ", "failed to "):
+            if mark in line:
+                return line.partition(": ")[2].removeprefix(mark).strip() or line
+    return ""

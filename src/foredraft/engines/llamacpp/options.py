@@ -1,0 +1,68 @@
+"""How a GGUF model is loaded: plain values, checked where they are made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from foredraft.core.errors import ParameterError
+
+KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
+FLASH_ATTENTION = ("auto", "on", "off")
+DEFAULT_CONTEXT = 8192
+"""Most tokens of context when none is asked for: modern files name 128k and more, whose KV cache fills a laptop."""
+
+
+def _whole(name: str, value: object, low: int, high: float, words: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ParameterError(name, value, words)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """Options of one load. Sizes are in tokens."""
+
+    n_ctx: int | None = None
+    """Context, shared by all slots. None or 0 takes the file's own, at most `DEFAULT_CONTEXT`."""
+    n_slots: int = 1
+    """Independent sequences."""
+    n_batch: int = 512
+    """Most tokens in one `forward`: also how soon a long prefill can be cancelled on a GPU."""
+    n_ubatch: int = 512
+    """Tokens computed at once inside a `forward`; larger takes more memory."""
+    max_rows: int | None = None
+    """Most rows of logits in one `forward`; None is `n_batch`. A large vocabulary costs n_ubatch · n_vocab · 4 bytes."""
+    n_threads: int | None = None
+    """Threads for one token; None is one for each physical core."""
+    n_threads_batch: int | None = None
+    """Threads for several tokens; None is the same as `n_threads`."""
+    gpu_layers: int = -1
+    """Layers on the GPU, where the library was built with one; -1 is all."""
+    kv_type: str = "f16"
+    """Number type of the KV cache. Quantised ones save memory and move logits a little."""
+    flash_attention: str = "auto"
+    use_mmap: bool = True
+    """Map the file instead of reading it: a faster start, and memory shared between processes."""
+    use_mlock: bool = False
+    """Keep the weights from being swapped out."""
+    probe: bool = True
+    """Measure the numerics (`engines/probe.py`) as part of the load."""
+
+    def __post_init__(self) -> None:
+        if self.n_ctx is not None:
+            _whole("n_ctx", self.n_ctx, 0, 2**24, "a whole number from 0 (from the file) to 16777216")
+        _whole("n_slots", self.n_slots, 1, 256, "a whole number from 1 to 256")
+        _whole("n_batch", self.n_batch, 1, 2**16, "a whole number from 1 to 65536")
+        _whole("n_ubatch", self.n_ubatch, 1, 2**16, "a whole number from 1 to 65536")
+        if self.max_rows is not None:
+            _whole("max_rows", self.max_rows, 1, 2**16, "a whole number from 1 to 65536")
+        for name in ("n_threads", "n_threads_batch"):
+            if getattr(self, name) is not None:
+                _whole(name, getattr(self, name), 1, 512, "a whole number from 1 to 512")
+        _whole("gpu_layers", self.gpu_layers, -1, math.inf, "a whole number of at least -1 (-1 is all)")
+        if self.kv_type not in KV_TYPES:
+            raise ParameterError("kv_type", self.kv_type, f"one of {', '.join(KV_TYPES)}")
+        if self.flash_attention not in FLASH_ATTENTION:
+            raise ParameterError("flash_attention", self.flash_attention, f"one of {', '.join(FLASH_ATTENTION)}")
+        if self.flash_attention == "off" and self.kv_type.startswith("q"):
+            raise ParameterError("flash_attention", "off", f"on or auto with kv_type {self.kv_type!r}")

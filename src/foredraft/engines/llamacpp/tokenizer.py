@@ -1,0 +1,107 @@
+"""Text to tokens and back, by the rules of a GGUF file."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foredraft.core.errors import ParameterError, UnsupportedModelError
+from foredraft.engines.llamacpp.library import library
+from foredraft.engines.llamacpp.loading import open_model
+
+_KINDS = ("none", "spm", "bpe", "wpm", "ugm", "rwkv", "plamo2")
+
+
+class LlamaTokenizer:
+    """The vocabulary of a loaded model. Valid as long as the model is."""
+
+    def __init__(self, vocab: Any, *, path: str = "") -> None:
+        self._api = library().api
+        self._vocab = vocab
+        kind = self._api.llama_vocab_type(vocab)
+        if kind == 0:
+            raise UnsupportedModelError(
+                f"{path} has no tokenizer.", path=path, hint="Choose a GGUF file that contains its vocabulary."
+            )
+        self.kind = _KINDS[kind] if kind < len(_KINDS) else "unknown"
+        self.n_vocab: int = self._api.llama_vocab_n_tokens(vocab)
+        self.bos = self._optional(self._api.llama_vocab_bos(vocab))
+        self.eos = self._optional(self._api.llama_vocab_eos(vocab))
+        self.add_bos = bool(self._api.llama_vocab_get_add_bos(vocab)) and self.bos is not None
+        self.add_eos = bool(self._api.llama_vocab_get_add_eos(vocab)) and self.eos is not None
+        self._pieces: tuple[dict[int, bytes], dict[int, bytes]] = ({}, {})
+        self._buffer = ctypes.create_string_buffer(64)
+
+    @classmethod
+    @contextmanager
+    def from_file(cls, path: str | Path) -> Iterator[LlamaTokenizer]:
+        """The tokenizer of a file alone: reads no weights, so it also opens vocabulary-only files."""
+        api = library().api
+        model = open_model(Path(path), vocab_only=True)
+        try:
+            yield cls(api.llama_model_get_vocab(model), path=str(path))
+        finally:
+            api.llama_model_free(model)
+
+    @cached_property
+    def eog(self) -> frozenset[int]:
+        """Every token that ends a generation."""
+        ends, vocab = self._api.llama_vocab_is_eog, self._vocab
+        return frozenset(token for token in range(self.n_vocab) if ends(vocab, token))
+
+    def encode(self, text: str, *, add_special: bool = True, parse_special: bool = True) -> list[int]:
+        """Token ids of a text.
+
+        A byte that was not UTF-8 when Python read the text (a lone surrogate of "surrogateescape") goes to the model
+        as that byte. Any other lone surrogate stands for nothing and is refused.
+        """
+        try:
+            data = text.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError as error:
+            bad = text[error.start]
+            raise ParameterError("text", bad, f"Unicode text (character {error.start} is half of a pair)") from None
+        size = len(data) + 8  # no tokenizer makes more tokens than bytes, but for the special ones around the text
+        while True:
+            tokens = np.empty(size, dtype=np.int32)
+            where = tokens.ctypes.data_as(ctypes.POINTER(self._api.llama_token))
+            count = self._api.llama_tokenize(self._vocab, data, len(data), where, size, add_special, parse_special)
+            if count >= 0:
+                return tokens[:count].tolist()
+            if count == -(2**31):
+                raise ParameterError("text", f"{len(data)} bytes", "shorter than 2^31 tokens")
+            size = -count
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """The bytes a token adds to the text; control tokens give nothing unless `special`."""
+        cache = self._pieces[special]
+        piece = cache.get(token)
+        if piece is None:
+            piece = cache[token] = self._read_piece(self._checked(token), special)
+        return piece
+
+    def text(self, token: int) -> str:
+        """The token as the vocabulary writes it ("▁the", "Ġthe"); bytes that are not UTF-8 are kept as surrogates."""
+        raw: bytes = self._api.llama_vocab_get_text(self._vocab, self._checked(token))
+        return raw.decode("utf-8", "surrogateescape")
+
+    def _read_piece(self, token: int, special: bool) -> bytes:
+        count = self._api.llama_token_to_piece(self._vocab, token, self._buffer, len(self._buffer), 0, special)
+        if count < 0:
+            self._buffer = ctypes.create_string_buffer(-count)
+            count = self._api.llama_token_to_piece(self._vocab, token, self._buffer, -count, 0, special)
+        return self._buffer.raw[:count]
+
+    def _checked(self, token: int) -> int:
+        """The library ends the process on an id out of range."""
+        if not 0 <= token < self.n_vocab:
+            raise ParameterError("token", token, f"a token id from 0 to {self.n_vocab - 1}")
+        return token
+
+    def _optional(self, token: int) -> int | None:
+        return token if 0 <= token < self.n_vocab else None

@@ -1,0 +1,83 @@
+"""The numerics probe: does this machine compute a batch of n tokens exactly as n single steps?
+
+Speculation is lossless in arithmetic, but a batch may use another kernel than a single token and round differently
+(engine.md §4 has figures). Nothing about that can be assumed, so every load measures it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from foredraft.core.errors import EngineError, NonFiniteLogitsError
+from foredraft.engines.base import Chunk, Engine, Logits, Numerics
+
+SIZES = (2, 3, 4, 8)
+"""Batch sizes that are compared with single steps."""
+PROMPTS = 4
+
+
+def probe(
+    engine: Engine,
+    *,
+    sizes: Sequence[int] = SIZES,
+    budget_s: float = 2.0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Numerics:
+    """Read a few prompts one by one, then their ends again in batches, and compare the logits.
+
+    Costs at most 4 prompts of 8 single steps and one pass for each size. Fewer prompts are read when they would take
+    longer than `budget_s` seconds, and a model so slow that one prompt does gets shorter batches only: `by_batch`
+    names the sizes that were really measured. Uses a slot that is empty, and leaves it so.
+
+    Raises `EngineError` when no slot is empty and `NonFiniteLogitsError` when the model computes NaN.
+    """
+    slot = next((slot for slot in range(engine.info.n_slots) if engine.length(slot) == 0), None)
+    if slot is None:
+        raise EngineError("The numerics probe needs an empty slot.")
+    room = min(engine.info.n_ctx, engine.info.n_batch)
+    sizes = sorted(size for size in sizes if size <= room)
+    by_batch: dict[int, float] = {}
+    flips = positions = 0
+    started = clock()
+    try:
+        for number in range(PROMPTS):
+            prompt = _prompt(engine, number, max(sizes, default=0))
+            singles, step_s = _one_by_one(engine, slot, prompt, clock)
+            if number == 0 and step_s * 2 * len(prompt) > budget_s:
+                sizes = [size for size in sizes if size <= 4]
+            for size in sizes:
+                first = len(prompt) - size if engine.rewind_limit is None else 0
+                engine.rewind(slot, first)
+                rows = engine.forward([Chunk(slot, first, prompt[first : first + size], want=size)])[0]
+                expected = singles[first : first + size]
+                by_batch[size] = max(by_batch.get(size, 0.0), float(np.abs(rows - expected).max()))
+                flips += int((rows.argmax(axis=1) != expected.argmax(axis=1)).sum())
+                positions += size
+            spent = clock() - started
+            if spent * (number + 2) / (number + 1) > budget_s:
+                break
+    finally:
+        engine.rewind(slot, 0)
+    return Numerics(max(by_batch.values(), default=0.0), by_batch, flips, positions)
+
+
+def _one_by_one(engine: Engine, slot: int, prompt: list[int], clock: Callable[[], float]) -> tuple[Logits, float]:
+    """A copy of the logits after every token, and the seconds of one step."""
+    engine.rewind(slot, 0)
+    rows = np.empty((len(prompt), engine.info.n_vocab), dtype=np.float32)
+    started = clock()
+    for position, token in enumerate(prompt):
+        rows[position] = engine.forward([Chunk(slot, position, [token], want=1)])[0][0]
+        if np.isnan(rows[position].max()):
+            raise NonFiniteLogitsError(position, model=engine.info.name)
+    return rows, (clock() - started) / max(len(prompt), 1)
+
+
+def _prompt(engine: Engine, number: int, length: int) -> list[int]:
+    """Fixed tokens, spread over the vocabulary, behind the token that begins a text where there is one."""
+    ids = np.random.default_rng(number).integers(engine.info.n_vocab, size=length).tolist()
+    bos = engine.tokenizer.bos
+    return ids if bos is None else [bos, *ids[1:]]
