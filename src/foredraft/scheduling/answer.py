@@ -1,0 +1,84 @@
+"""One request on its way through the scheduler, and what came of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from foredraft.core.errors import ForedraftError
+from foredraft.core.params import Request
+from foredraft.core.stats import GenerationStats
+from foredraft.engines.base import Numerics
+from foredraft.scheduling.stream import Piece, TextStream
+from foredraft.speculative.sequence import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class SpeculationStatus:
+    """What the draft is doing, and why: never silent. `status` is active, off, paused or unavailable."""
+
+    status: str
+    reason: str = ""
+
+
+@dataclass(eq=False, slots=True)
+class Answer:
+    """The handle of a submitted request. `pieces` fills as text becomes sure; `done` once nothing more will come."""
+
+    request: Request
+    stream: TextStream
+    submitted: float
+    """Clock time in seconds."""
+    sequence: Sequence | None = None
+    """None while it waits for a slot."""
+    pieces: deque[Piece] = field(default_factory=deque)
+    cancelled: bool = False
+    done: bool = False
+    stop_reason: str | None = None
+    error: ForedraftError | None = None
+    prefilled_at: float | None = None
+    text: str = ""
+    seed: int = 0
+    tokens: list[int] = field(default_factory=list)
+    stats: GenerationStats = field(default_factory=GenerationStats)
+
+    @property
+    def prompt_progress(self) -> tuple[int, int]:
+        """(prompt tokens read, prompt tokens)."""
+        total = len(self.request.prompt)
+        return (min(self.sequence.n_read + 1, total) if self.sequence is not None else 0), total
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A finished answer: text, tokens and everything counted about it."""
+
+    text: str
+    tokens: list[int]
+    stop_reason: str
+    """eos, stop, length, context or cancelled."""
+    model: str
+    draft: str | None
+    seed: int
+    speculation: SpeculationStatus
+    numerics: Numerics | None
+    stats: GenerationStats
+    pieces: list[Piece] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The object of `foredraft run --json`."""
+        exact = self.numerics
+        return {
+            "text": self.text,
+            "tokens": self.tokens,
+            "stop_reason": self.stop_reason,
+            "model": self.model,
+            "draft": self.draft,
+            "seed": self.seed,
+            "speculation": {"status": self.speculation.status, "reason": self.speculation.reason},
+            "numerics": None
+            if exact is None
+            else {"batches_exact": exact.batches_exact, "max_abs_diff": exact.max_abs_diff},
+            "stats": self.stats.as_dict(),
+        }
