@@ -18,8 +18,8 @@ from typing import Any
 logger = logging.getLogger("foredraft.llamacpp")
 """Receives llama.cpp's own log at level DEBUG. Silent unless the application asks for it."""
 
-# ggml_log_level
-_WARN, _ERROR, _DEBUG, _CONT = 2, 3, 4, 5
+# of ggml_log_level; a line may come in pieces, the later ones marked as continued
+_DEBUG, _CONT = 4, 5
 
 
 class Library:
@@ -33,7 +33,7 @@ class Library:
         self.api: Any = api
         self.recent: deque[str] = deque(maxlen=50)
         """The last lines of llama.cpp's log, oldest first, without its debug lines."""
-        self._recorders: list[list[str]] = []
+        self._recorders: dict[int, list[str]] = {}
         self._half_line = ""
         self._level = _DEBUG
         # llama.cpp keeps the bare pointer: without this reference the next log line would end the process.
@@ -45,11 +45,11 @@ class Library:
     def record(self) -> Iterator[list[str]]:
         """Collect every line that llama.cpp logs inside the block."""
         lines: list[str] = []
-        self._recorders.append(lines)
+        self._recorders[id(lines)] = lines
         try:
             yield lines
         finally:
-            self._recorders.remove(lines)
+            del self._recorders[id(lines)]
 
     def flag_reader(self) -> Any:
         """A C function `bool f(char *flag)`: is the byte at `flag` set?
@@ -70,7 +70,7 @@ class Library:
         *lines, self._half_line = (self._half_line + text.decode("utf-8", "replace")).split("\n")
         for line in lines:
             self.recent.append(line)
-            for recorder in self._recorders:
+            for recorder in list(self._recorders.values()):
                 recorder.append(line)
             logger.debug("%s", line)
 
@@ -79,12 +79,3 @@ class Library:
 def library() -> Library:
     """The library, loaded at the first call (about 0.2 s)."""
     return Library()
-
-
-def reason(lines: list[str]) -> str:
-    """The library's own reason for a failure: the most telling of its log lines, "" where there is none."""
-    for line in lines:  # the first complaint is the cause, the ones behind it are consequences
-        for mark in ("error loading model: ", "failed to initialize the context: ", "error: ", "failed to "):
-            if mark in line:
-                return line.partition(": ")[2].removeprefix(mark).strip() or line
-    return ""

@@ -1,28 +1,24 @@
-"""Opening a GGUF file: every way it can fail has its own error, with the path and what to do."""
+"""From a GGUF file to the library's model and context."""
 
 from __future__ import annotations
 
+import ctypes
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from foredraft.core.errors import (
-    Cancelled,
-    MemoryLimitError,
-    ModelError,
-    ModelFormatError,
-    ModelNotFoundError,
-    UnsupportedModelError,
-)
-from foredraft.engines.llamacpp.library import library, reason
+from foredraft.core.errors import UnsupportedModelError
+from foredraft.engines.base import ModelInfo
+from foredraft.engines.llamacpp.failures import check_file, check_memory, load_error, parts
+from foredraft.engines.llamacpp.library import library
+from foredraft.engines.llamacpp.memory import kv_estimate
 from foredraft.engines.llamacpp.options import LoadOptions
 
-_RESERVE = 64 * 2**20
-"""Bytes left to the rest of the program when deciding whether a load fits."""
+_BF16 = 30
+"""ggml's number of the one KV type that the bindings do not name."""
 
 
 def open_model(
@@ -32,15 +28,16 @@ def open_model(
     vocab_only: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> Any:
-    """The library's handle of a model file; free it with `llama_model_free`. `progress` is called with 0 to 1.
+    """The library's handle of a model file; free it with `llama_model_free`.
 
+    `progress` is called with the share read so far, 0 to 1; what it raises ends the load and comes out here.
     Raises `ModelNotFoundError`, `ModelFormatError`, `UnsupportedModelError`, `MemoryLimitError` or `ModelError`.
     """
     options = options or LoadOptions()
     check_file(path)
-    if not vocab_only:
-        check_memory(path, sum(part.stat().st_size for part in parts(path)), "The weights need")
     api = library().api
+    if not vocab_only and not api.llama_supports_gpu_offload():  # with a GPU, main memory is not what decides
+        check_memory(path, sum(part.stat().st_size for part in parts(path)), "the weights need")
     params = api.llama_model_default_params()
     params.vocab_only = vocab_only
     params.n_gpu_layers = options.gpu_layers
@@ -57,14 +54,13 @@ def open_model(
         try:
             if progress is not None:
                 progress(done)
-        except BaseException as error:  # noqa: BLE001 (C code runs above us: the error travels past it in `interrupted`)
+        except BaseException as error:  # noqa: BLE001 (C code called us: the error travels around it)
             interrupted.append(error)
         return not interrupted
 
-    params.progress_callback = callback = api.llama_progress_callback(report)
+    params.progress_callback = api.llama_progress_callback(report)  # `params` keeps it alive during the load
     with library().record() as lines:
         model = api.llama_model_load_from_file(os.fsencode(path), params)
-    del callback  # lived until here
     if interrupted:
         if model:
             api.llama_model_free(model)
@@ -74,96 +70,114 @@ def open_model(
     return model
 
 
-def check_file(path: Path) -> None:
-    """Refuse what cannot be a GGUF file before the library sees it."""
-    if path.is_dir():
-        raise ModelFormatError(f"{path} is a folder.", path=str(path), hint="Name a GGUF file inside it.")
-    if not path.exists():
-        raise ModelNotFoundError(str(path), hint="Check the path, or list the models with `foredraft ls`.")
-    try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}.", path=str(path)) from error
-    if magic != b"GGUF":
-        raise ModelFormatError(
-            f"{path} is not a GGUF file.", path=str(path), hint="Choose a file in GGUF format, or convert the model."
-        )
-
-
-def parts(path: Path) -> list[Path]:
-    """All files of a model: itself, or every part of one split as NAME-00001-of-00003.gguf."""
-    split = re.fullmatch(r"(.*-)\d{5}(-of-(\d{5})\.gguf)", path.name)
-    if split is None:
-        return [path]
-    files = [path.with_name(f"{split[1]}{part:05d}{split[2]}") for part in range(1, int(split[3]) + 1)]
-    missing = [file.name for file in files if not file.exists()]
-    if missing:
-        raise ModelFormatError(
-            f"{path} is one part of a split model, and {', '.join(missing)} is missing.",
-            path=str(path),
-            hint="Download all parts into one folder.",
-        )
-    return files
-
-
-def check_memory(path: Path, needed: int, what: str) -> None:
-    """Refuse what cannot fit: a memory-mapped model larger than memory would load, and then never finish a word."""
-    if library().api.llama_supports_gpu_offload():
-        return  # then main memory is not what decides; the library's own allocation does
-    free = psutil.virtual_memory().available
-    if needed + _RESERVE > free:
-        raise memory_error(path, f"{what} {megabytes(needed)}", needed=needed, free=free)
-
-
-def memory_error(path: Path, why: str, *, needed: int = 0, free: int | None = None) -> MemoryLimitError:
-    free = psutil.virtual_memory().available if free is None else free
-    return MemoryLimitError(
-        f"{path} does not fit in memory: {why}, {megabytes(free)} are free.",
-        path=str(path),
-        hint="Close other programs, or choose a smaller context, a smaller model or a stronger quantisation.",
-        needed=needed,
-        free=free,
-    )
-
-
-def megabytes(size: int) -> str:
-    return f"{size / 2**20:,.0f} MiB"
-
-
-def load_error(path: Path, lines: list[str]) -> ModelError | Cancelled:
-    """The typed error for a model that the library refused, from its log."""
-    why = reason(lines)
-    words = "\n".join(lines)
-    unknown = re.search(r"unknown (?:model architecture|architecture): '([^']*)'", words)
-    if unknown:
-        return UnsupportedModelError(
-            f"{path} has the architecture {unknown[1]!r}, which this version of llama.cpp does not know.",
-            path=str(path),
-            hint="Update llama-cpp-python, or choose another model.",
-        )
-    if "CLIP cannot be used" in words:
-        return UnsupportedModelError(
-            f"{path} is an image encoder (mmproj), not a language model.",
-            path=str(path),
-            hint="Choose the language model that it belongs to.",
-        )
-    if re.search(r"unable to allocate|failed to allocate|bad_alloc|out of memory|cannot allocate", words, re.IGNORECASE):
-        return memory_error(path, why)
-    if re.search(
-        r"not within (?:the )?file bounds|corrupted or incomplete|failed to read|unexpected(?:ly reached)? e", words
+def open_context(path: Path, model: Any, info: ModelInfo, options: LoadOptions) -> Any:
+    """The library's context of a model: KV cache and scratch memory. Free it with `llama_free`."""
+    api = library().api
+    if not (
+        api.llama_supports_gpu_offload() or api.llama_model_is_recurrent(model) or api.llama_model_is_hybrid(model)
     ):
-        return ModelFormatError(
-            f"{path} is damaged or not complete: {why}.", path=str(path), hint="Download the file again."
+        head = api.llama_model_n_embd(model) // max(api.llama_model_n_head(model), 1)
+        kv = kv_estimate(
+            info.n_ctx,
+            api.llama_model_n_layer(model),
+            api.llama_model_n_head_kv(model),
+            int(info.metadata.get(f"{info.architecture}.attention.key_length", head)),
+            int(info.metadata.get(f"{info.architecture}.attention.value_length", head)),
+            options.kv_type,
         )
-    if re.search(r"missing tensor|tensor '[^']*' not found", words):
-        return UnsupportedModelError(
-            f"{path} lacks weights of its architecture ({why}); it may hold a vocabulary only.",
+        check_memory(path, kv, f"a context of {info.n_ctx} tokens needs")
+    params = api.llama_context_default_params()
+    params.n_ctx = info.n_ctx
+    params.n_batch = info.n_batch
+    params.n_ubatch = min(options.n_ubatch, info.n_batch)
+    params.n_seq_max = options.n_slots
+    params.n_outputs_max = min(options.max_rows or info.n_batch, info.n_batch)
+    params.n_threads = options.n_threads or cores()
+    params.n_threads_batch = options.n_threads_batch or params.n_threads
+    params.flash_attn_type = {
+        "auto": api.LLAMA_FLASH_ATTN_TYPE_AUTO,
+        "on": api.LLAMA_FLASH_ATTN_TYPE_ENABLED,
+        "off": api.LLAMA_FLASH_ATTN_TYPE_DISABLED,
+    }[options.flash_attention]
+    params.type_k = params.type_v = getattr(api, f"GGML_TYPE_{options.kv_type.upper()}", _BF16)
+    # One pool of cells for all slots. Divided among them, a full slot would be refused although there is room.
+    params.kv_unified = True
+    # Sliding-window layers forget what left the window, so going back would read holes: keep everything.
+    params.swa_full = True
+    with library().record() as lines:
+        context = api.llama_init_from_model(model, params)
+    if not context:
+        raise load_error(path, lines)
+    if not api.llama_get_memory(context):
+        api.llama_free(context)
+        raise UnsupportedModelError(
+            f"{path} keeps no memory of what it read: it cannot write text.",
             path=str(path),
-            hint="Choose a complete model file.",
+            hint="Choose a text generation model.",
         )
-    return ModelFormatError(
-        f"{path} cannot be loaded: {why or 'llama.cpp gave no reason'}.",
+    return context
+
+
+def describe(path: Path, model: Any, options: LoadOptions, n_ctx: int) -> ModelInfo:
+    """What the file says about itself, and the sizes of this load."""
+    api = library().api
+    meta = metadata(model)
+    description = ctypes.create_string_buffer(256)
+    api.llama_model_desc(model, description, len(description))
+    template = api.llama_model_chat_template(model, None)
+    file_type = api.llama_ftype_name(api.llama_model_ftype(model)) or b""
+    return ModelInfo(
+        name=meta.get("general.name") or path.stem,
         path=str(path),
-        hint="The file may be damaged, or made for another version of llama.cpp.",
+        architecture=meta.get("general.architecture", ""),
+        description=description.value.decode("utf-8", "replace"),
+        n_params=api.llama_model_n_params(model),
+        size_bytes=api.llama_model_size(model),
+        quantisation=file_type.decode().removeprefix("(guessed) ").removeprefix("all "),
+        n_vocab=api.llama_vocab_n_tokens(api.llama_model_get_vocab(model)),
+        n_ctx=n_ctx,
+        n_ctx_train=api.llama_model_n_ctx_train(model),
+        n_slots=options.n_slots,
+        n_batch=min(options.n_batch, n_ctx),
+        chat_template=template.decode("utf-8", "replace") if template else None,
+        metadata=meta,
     )
+
+
+def metadata(model: Any) -> dict[str, str]:
+    """The header's short values as text; long ones (templates, vocabularies) are left out."""
+    api = library().api
+    key, value = ctypes.create_string_buffer(256), ctypes.create_string_buffer(1024)
+    found = {}
+    for index in range(api.llama_model_meta_count(model)):
+        api.llama_model_meta_key_by_index(model, index, key, len(key))
+        size = api.llama_model_meta_val_str_by_index(model, index, value, len(value))
+        if 0 <= size < len(value):
+            found[key.value.decode("utf-8", "replace")] = value.value.decode("utf-8", "replace")
+    return found
+
+
+def refuse_what_cannot_write(path: Path, model: Any) -> None:
+    """Raise `UnsupportedModelError` for models that read text but do not write it token by token."""
+    api = library().api
+    meta = metadata(model)
+    architecture = meta.get("general.architecture", "")
+    pooled = meta.get(f"{architecture}.pooling_type", "0") not in ("0", "-1")
+    causal = meta.get(f"{architecture}.attention.causal", "true") != "false"
+    if pooled or not causal or not api.llama_model_has_decoder(model):
+        kind = "an embedding model: it reads text but writes none"
+    elif api.llama_model_has_encoder(model):
+        kind = "an encoder-decoder model, which is not supported"
+    elif api.llama_model_is_diffusion(model):
+        kind = "a diffusion model, which does not write token by token"
+    else:
+        return
+    raise UnsupportedModelError(
+        f"{path} is {kind} (architecture {architecture!r}).", path=str(path), hint="Choose a text generation model."
+    )
+
+
+def cores() -> int:
+    """Physical cores this process may use: a second thread on the same core only slows the kernels down."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(psutil.cpu_count(logical=False) or allowed, allowed))

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from foredraft.core.errors import ParameterError
+from foredraft.engines.llamacpp.memory import KV_TYPES
 
-KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
 FLASH_ATTENTION = ("auto", "on", "off")
 DEFAULT_CONTEXT = 8192
 """Most tokens of context when none is asked for: modern files name 128k and more, whose KV cache fills a laptop."""
@@ -31,7 +31,7 @@ class LoadOptions:
     n_ubatch: int = 512
     """Tokens computed at once inside a `forward`; larger takes more memory."""
     max_rows: int | None = None
-    """Most rows of logits in one `forward`; None is `n_batch`. A large vocabulary costs n_ubatch · n_vocab · 4 bytes."""
+    """Most rows of logits in one `forward`; None is `n_batch`. Each costs 4 bytes · vocabulary of scratch memory."""
     n_threads: int | None = None
     """Threads for one token; None is one for each physical core."""
     n_threads_batch: int | None = None

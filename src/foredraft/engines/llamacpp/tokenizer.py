@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +17,12 @@ from foredraft.core.errors import ParameterError, UnsupportedModelError
 from foredraft.engines.llamacpp.library import library
 from foredraft.engines.llamacpp.loading import open_model
 
+MAX_TEXT = 4 * 2**20
+"""Longest text that is turned into tokens at once, in bytes: more than any context holds."""
+_DEEP = 2048
+"""Bytes of text that need no more than an ordinary stack, on every system."""
 _KINDS = ("none", "spm", "bpe", "wpm", "ugm", "rwkv", "plamo2")
+_stack_size_lock = threading.Lock()
 
 
 class LlamaTokenizer:
@@ -66,16 +73,9 @@ class LlamaTokenizer:
         except UnicodeEncodeError as error:
             bad = text[error.start]
             raise ParameterError("text", bad, f"Unicode text (character {error.start} is half of a pair)") from None
-        size = len(data) + 8  # no tokenizer makes more tokens than bytes, but for the special ones around the text
-        while True:
-            tokens = np.empty(size, dtype=np.int32)
-            where = tokens.ctypes.data_as(ctypes.POINTER(self._api.llama_token))
-            count = self._api.llama_tokenize(self._vocab, data, len(data), where, size, add_special, parse_special)
-            if count >= 0:
-                return tokens[:count].tolist()
-            if count == -(2**31):
-                raise ParameterError("text", f"{len(data)} bytes", "shorter than 2^31 tokens")
-            size = -count
+        if len(data) <= _DEEP:
+            return self._tokenize(data, add_special, parse_special)
+        return _on_deep_stack(len(data), lambda: self._tokenize(data, add_special, parse_special))
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
         """The bytes a token adds to the text; control tokens give nothing unless `special`."""
@@ -89,6 +89,17 @@ class LlamaTokenizer:
         """The token as the vocabulary writes it ("▁the", "Ġthe"); bytes that are not UTF-8 are kept as surrogates."""
         raw: bytes = self._api.llama_vocab_get_text(self._vocab, self._checked(token))
         return raw.decode("utf-8", "surrogateescape")
+
+    def _tokenize(self, data: bytes, add_special: bool, parse_special: bool) -> list[int]:
+        size = len(data) + 8  # no tokenizer makes more tokens than bytes, but for the special ones around the text
+        while True:
+            tokens = np.empty(size, dtype=np.int32)
+            column = tokens.ctypes.data_as(ctypes.POINTER(self._api.llama_token))
+            count = self._api.llama_tokenize(self._vocab, data, len(data), column, size, add_special, parse_special)
+            if count >= 0:
+                ids: list[int] = tokens[:count].tolist()
+                return ids
+            size = -count
 
     def _read_piece(self, token: int, special: bool) -> bytes:
         count = self._api.llama_token_to_piece(self._vocab, token, self._buffer, len(self._buffer), 0, special)
@@ -105,3 +116,31 @@ class LlamaTokenizer:
 
     def _optional(self, token: int) -> int | None:
         return token if 0 <= token < self.n_vocab else None
+
+
+def _on_deep_stack(size: int, work: Callable[[], list[int]]) -> list[int]:
+    """Run `work` on a thread whose stack suits a text of `size` bytes.
+
+    Some vocabularies are split by the C++ library's regular expressions, which recurse once a character: a run of
+    30,000 equal characters ends the process on an ordinary stack. They were seen to take up to 340 bytes of stack a
+    byte of text; memory of a stack is only taken when it is touched.
+    """
+    if size > MAX_TEXT:
+        raise ParameterError("text", f"{size} bytes", f"at most {MAX_TEXT} bytes long")
+    result: Future[list[int]] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:  # noqa: BLE001 (raised again in the caller's thread)
+            result.set_exception(error)
+
+    with _stack_size_lock:
+        before = threading.stack_size(2**20 * (16 + size // 2**10))
+        try:
+            thread = threading.Thread(target=run, name="foredraft-tokenize")
+            thread.start()
+        finally:
+            threading.stack_size(before)
+    thread.join()
+    return result.result()

@@ -1,0 +1,60 @@
+"""The one batch that every pass fills again: columns of tokens as arrays, shared with the library."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foredraft.engines.base import Chunk
+
+
+class Batch:
+    """Room for `size` tokens. `struct` is what `llama_decode` takes; its columns are the arrays below."""
+
+    def __init__(self, api: Any, size: int, n_ctx: int) -> None:
+        self.token = np.zeros(size, dtype=np.int32)
+        self._pos = np.zeros(size, dtype=np.int32)
+        self._slot = np.zeros(size, dtype=np.int32)
+        self._out = np.zeros(size, dtype=np.int8)
+        self._positions = np.arange(n_ctx, dtype=np.int32)
+        # every token belongs to one sequence: its list of sequences is one number in `_slot`
+        self._slot_counts = np.ones(size, dtype=np.int32)
+        self._slot_lists = (self._slot.ctypes.data + 4 * np.arange(size)).astype(np.uintp)
+        self.struct: Any = api.llama_batch()
+        columns: dict[str, NDArray[Any]] = {
+            "token": self.token,
+            "pos": self._pos,
+            "n_seq_id": self._slot_counts,
+            "seq_id": self._slot_lists,
+            "logits": self._out,
+        }
+        for name, kind in api.llama_batch._fields_:
+            if name in columns:
+                setattr(self.struct, name, columns[name].ctypes.data_as(kind))
+
+    def put(self, first: int, chunk: Chunk) -> int:
+        """Write a chunk at row `first`; returns the row behind it. Raises OverflowError for ids beyond 32 bits."""
+        tokens, want = chunk.tokens, chunk.want
+        size = len(tokens)
+        last = first + size
+        if size == 1:  # a draft step: plain stores are faster than slices
+            self.token[first] = tokens[0]
+            self._pos[first] = chunk.start
+            self._slot[first] = chunk.slot
+            self._out[first] = want
+            return last
+        self.token[first:last] = tokens
+        self._pos[first:last] = self._positions[chunk.start : chunk.start + size]
+        self._slot[first:last] = chunk.slot
+        self._out[first : last - want] = 0
+        self._out[last - want : last] = 1
+        return last
+
+    def range(self, n: int) -> tuple[int, int]:
+        """The lowest and the highest id of the first `n` tokens; of the first where n is 0."""
+        if n <= 1:
+            return int(self.token[0]), int(self.token[0])
+        tokens = self.token[:n]
+        return int(tokens.min()), int(tokens.max())
