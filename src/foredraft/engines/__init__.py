@@ -1,1 +1,23 @@
 """Models one can ask: the protocol (`base`), GGUF files (`llamacpp`), and an exact toy (`toy`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from foredraft.engines.base import Engine
+
+
+def _llamacpp(*args: object, **settings: object) -> Engine:
+    from foredraft.engines.llamacpp import LlamaCppEngine  # late: it brings llama.cpp's shared library
+
+    return LlamaCppEngine(*args, **settings)  # type: ignore[arg-type]
+
+
+def _toy(seed: int = 0, **settings: object) -> Engine:
+    from foredraft.engines.toy import ToyEngine
+
+    return ToyEngine.random(seed, **settings)  # type: ignore[arg-type]
+
+
+ENGINES: dict[str, Callable[..., Engine]] = {"llamacpp": _llamacpp, "toy": _toy}
+"""How to make an engine, by name."""

@@ -53,7 +53,7 @@ def probe(
                 engine.rewind(slot, first)
                 rows = engine.forward([Chunk(slot, first, prompt[first : first + size], want=size)])[0]
                 expected = singles[first : first + size]
-                by_batch[size] = max(by_batch.get(size, 0.0), float(np.abs(rows - expected).max()))
+                by_batch[size] = max(by_batch.get(size, 0.0), _difference(engine, rows, expected, first))
                 flips += int((rows.argmax(axis=1) != expected.argmax(axis=1)).sum())
                 positions += size
             spent = clock() - started
@@ -65,15 +65,24 @@ def probe(
 
 
 def _one_by_one(engine: Engine, slot: int, prompt: list[int], clock: Callable[[], float]) -> tuple[Logits, float]:
-    """A copy of the logits after every token, and the seconds of one step."""
+    """A copy of the logits after every token, and the seconds of one step (the median: the first warms up)."""
     engine.rewind(slot, 0)
     rows = np.empty((len(prompt), engine.info.n_vocab), dtype=np.float32)
-    started = clock()
+    steps = [clock()]
     for position, token in enumerate(prompt):
         rows[position] = engine.forward([Chunk(slot, position, [token], want=1)])[0][0]
-        if np.isnan(rows[position].max()):
-            raise NonFiniteLogitsError(position, model=engine.info.name)
-    return rows, (clock() - started) / max(len(prompt), 1)
+        steps.append(clock())
+    return rows, float(np.median(np.diff(steps))) if prompt else 0.0
+
+
+def _difference(engine: Engine, rows: Logits, expected: Logits, first: int) -> float:
+    """Largest |difference|; two logits of -inf (a forbidden token) are the same. NaN on either side is an error."""
+    with np.errstate(invalid="ignore"):  # -inf - -inf
+        differences = np.where(rows == expected, 0.0, np.abs(rows - expected))
+    bad = np.isnan(differences).any(axis=1)
+    if bad.any():
+        raise NonFiniteLogitsError(first + int(bad.argmax()), model=engine.info.name)
+    return float(differences.max())
 
 
 def _prompt(engine: Engine, number: int, length: int) -> list[int]:

@@ -1,0 +1,6 @@
+"""A public toy: an exact, table-driven language model for tests, documentation and work on the interface."""
+
+from foredraft.engines.toy.engine import ToyClock, ToyEngine
+from foredraft.engines.toy.tokenizer import ToyTokenizer
+
+__all__ = ["ToyClock", "ToyEngine", "ToyTokenizer"]
