@@ -28,9 +28,9 @@ def probe(
 ) -> Numerics:
     """Read a few prompts one by one, then their ends again in batches, and compare the logits.
 
-    Costs at most 4 prompts of 8 single steps and one pass for each size. Fewer prompts are read when they would take
-    longer than `budget_s` seconds, and a model so slow that one prompt does gets shorter batches only: `by_batch`
-    names the sizes that were really measured. Uses a slot that is empty, and leaves it so.
+    Costs at most 4 prompts of 8 single steps and one pass for each size. Fewer prompts are read where they would take
+    longer than `budget_s` seconds, and so slow a model that one does reads batches of up to 4 only: `by_batch` names
+    the sizes that were really measured. Uses a slot that is empty, and leaves it so.
 
     Raises `EngineError` when no slot is empty and `NonFiniteLogitsError` when the model computes NaN.
     """
@@ -38,41 +38,46 @@ def probe(
     if slot is None:
         raise EngineError("The numerics probe needs an empty slot.")
     room = min(engine.info.n_ctx, engine.info.n_batch)
-    sizes = sorted(size for size in sizes if size <= room)
+    sizes = sorted(size for size in sizes if size <= room)  # upwards: what lies before a batch was then read singly
     by_batch: dict[int, float] = {}
     flips = positions = 0
-    started = clock()
     try:
-        for number in range(PROMPTS):
-            prompt = _prompt(engine, number, max(sizes, default=0))
-            singles, step_s = _one_by_one(engine, slot, prompt, clock)
-            if number == 0 and step_s * 2 * len(prompt) > budget_s:
-                sizes = [size for size in sizes if size <= 4]
+        step_s = _step_seconds(engine, slot, clock)
+        if 2 * max(sizes, default=0) * step_s > budget_s:
+            sizes = [size for size in sizes if size <= 4]
+        length = max(sizes, default=0)
+        cost_s = 2 * length * step_s  # the batches of a prompt cost about as much as its single steps
+        for number in range(PROMPTS if cost_s == 0 else min(PROMPTS, max(1, int(budget_s / cost_s)))):
+            prompt = _prompt(engine, number, length)
+            singles = _one_by_one(engine, slot, prompt)
             for size in sizes:
-                first = len(prompt) - size if engine.rewind_limit is None else 0
+                first = length - size if engine.rewind_limit is None else 0
                 engine.rewind(slot, first)
                 rows = engine.forward([Chunk(slot, first, prompt[first : first + size], want=size)])[0]
                 expected = singles[first : first + size]
                 by_batch[size] = max(by_batch.get(size, 0.0), _difference(engine, rows, expected, first))
                 flips += int((rows.argmax(axis=1) != expected.argmax(axis=1)).sum())
                 positions += size
-            spent = clock() - started
-            if spent * (number + 2) / (number + 1) > budget_s:
-                break
     finally:
         engine.rewind(slot, 0)
     return Numerics(max(by_batch.values(), default=0.0), by_batch, flips, positions)
 
 
-def _one_by_one(engine: Engine, slot: int, prompt: list[int], clock: Callable[[], float]) -> tuple[Logits, float]:
-    """A copy of the logits after every token, and the seconds of one step (the median: the first warms up)."""
+def _step_seconds(engine: Engine, slot: int, clock: Callable[[], float]) -> float:
+    """Seconds of one single step, warmed up by another."""
+    _one_by_one(engine, slot, _prompt(engine, 0, 1))
+    started = clock()
+    _one_by_one(engine, slot, _prompt(engine, 0, 1))
+    return clock() - started
+
+
+def _one_by_one(engine: Engine, slot: int, prompt: list[int]) -> Logits:
+    """A copy of the logits after every token."""
     engine.rewind(slot, 0)
     rows = np.empty((len(prompt), engine.info.n_vocab), dtype=np.float32)
-    steps = [clock()]
     for position, token in enumerate(prompt):
         rows[position] = engine.forward([Chunk(slot, position, [token], want=1)])[0][0]
-        steps.append(clock())
-    return rows, float(np.median(np.diff(steps))) if prompt else 0.0
+    return rows
 
 
 def _difference(engine: Engine, rows: Logits, expected: Logits, first: int) -> float:

@@ -6,6 +6,7 @@ llama.cpp has one log for the whole process, so this is the one place with proce
 from __future__ import annotations
 
 import ctypes
+import os
 import functools
 import logging
 import sys
@@ -26,6 +27,9 @@ class Library:
     """llama.cpp, ready to use. `api` holds its C functions; made by `library()` only."""
 
     def __init__(self) -> None:
+        # GNU OpenMP's threads wait for each other by spinning, by default for milliseconds. On a machine that does
+        # anything else (a browser, another program) that stalls every pass. This much spinning covers a normal wait.
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the package's own deprecations are not the user's business
             from llama_cpp import llama_cpp as api
