@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -13,38 +15,48 @@ class Occurrences:
     """Counts of the tokens in the last `window` tokens (-1: all of them).
 
     `ahead` looks from a drafted prefix without touching this state; `commit` moves it on by emitted tokens only.
+    The counts lie in two parallel arrays by rising id, so that a look ahead costs one copy of them and no sort.
     """
 
     def __init__(self, history: Sequence[int], window: int) -> None:
         self._window = window
-        self._recent: list[int] = list(history if window < 0 else history[max(0, len(history) - window) :])
-        self._counts: dict[int, int] = {}
-        for token in self._recent:
-            self._counts[token] = self._counts.get(token, 0) + 1
+        self._recent: list[int] = []  # the tokens of the window; not kept when everything counts
+        self._ids, self._counts = array("q"), array("d")
+        self.commit(history if window < 0 else history[max(0, len(history) - window) :])
 
     def commit(self, tokens: Sequence[int]) -> None:
-        self._recent.extend(tokens)
-        self._slide(self._counts, tokens, dropped=len(self._recent) - self._window if self._window >= 0 else 0)
-        if self._window >= 0 and len(self._recent) > self._window:
-            del self._recent[: len(self._recent) - self._window]
+        _add(self._ids, self._counts, tokens)
+        if self._window >= 0:
+            self._recent.extend(tokens)
+            surplus = max(0, len(self._recent) - self._window)
+            _drop(self._ids, self._counts, self._recent[:surplus])
+            del self._recent[:surplus]
 
     def ahead(self, prefix: Sequence[int]) -> tuple[Ids, Values]:
         """(ids, counts) of the window after the tokens of a drafted prefix, ids rising, counts as float64."""
-        counts = self._counts
-        if prefix:
-            counts = dict(counts)
-            dropped = len(self._recent) + len(prefix) - self._window if self._window >= 0 else 0
-            self._slide(counts, prefix, dropped, [*self._recent[:dropped], *prefix] if dropped > 0 else None)
-        ids = sorted(counts)
-        return np.array(ids, dtype=np.int64), np.array([counts[t] for t in ids], dtype=np.float64)
+        ids, counts = self._ids[:], self._counts[:]
+        _add(ids, counts, prefix)
+        if self._window >= 0:
+            surplus = max(0, len(self._recent) + len(prefix) - self._window)
+            if surplus:
+                _drop(ids, counts, [*self._recent[:surplus], *prefix][:surplus])
+        return np.frombuffer(ids, dtype=np.int64), np.frombuffer(counts, dtype=np.float64)
 
-    def _slide(
-        self, counts: dict[int, int], entering: Sequence[int], dropped: int, leaving: Sequence[int] | None = None
-    ) -> None:
-        for token in entering:
-            counts[token] = counts.get(token, 0) + 1
-        for token in (self._recent if leaving is None else leaving)[: max(dropped, 0)]:
-            if counts[token] == 1:
-                del counts[token]
-            else:
-                counts[token] -= 1
+
+def _add(ids: array[int], counts: array[float], tokens: Iterable[int]) -> None:
+    for token in tokens:
+        at = bisect_left(ids, token)
+        if at < len(ids) and ids[at] == token:
+            counts[at] += 1.0
+        else:
+            ids.insert(at, token)
+            counts.insert(at, 1.0)
+
+
+def _drop(ids: array[int], counts: array[float], tokens: Iterable[int]) -> None:
+    for token in tokens:
+        at = bisect_left(ids, token)
+        if counts[at] > 1.0:
+            counts[at] -= 1.0
+        else:
+            del ids[at], counts[at]

@@ -8,8 +8,7 @@ noise g: an exact sample of p, and a function of seed and position alone.
 Law 8 of the house: position i of a draft is computed with the state after the drafted prefix x_<i, on a copy; only
 emitted tokens are committed.
 
-Rows of logits are never copied whole. A threshold on the row's maximum first picks the few candidates that can matter;
-the threshold is chosen so that the result is exact (see `_candidates`).
+Rows of logits are never copied whole, but for a grammar's mask: `search.py` finds the few tokens that can matter.
 """
 
 from __future__ import annotations
@@ -27,11 +26,10 @@ from foredraft.core.params import SamplingParams
 from foredraft.sampling import noise, steps
 from foredraft.sampling.distribution import Distribution
 from foredraft.sampling.penalties import Occurrences
+from foredraft.sampling.search import Row, Scores
 
-Row = NDArray[np.float32]
-
-_FIRST_REACH = 8.0
-"""How far below the maximum (in nats) the first search for top-k candidates reaches; doubled until k are found."""
+_CONFIDENCE_REACH = 8.0
+"""A greedy draft's confidence counts the tokens within this many nats of its choice; the rest is below 1e-3 each."""
 
 
 class Constraint(Protocol):
@@ -93,9 +91,11 @@ class Sampler:
         if self.params.temperature == 0.0:
             if self._raw:
                 return self._argmax(row, position)
-            ids, logits = self._changed(row, prefix, position, reach=0.0)
+            ids, logits = self._scores(row, prefix).best(1, position)
             return int(ids[logits.argmax()])
         ids, logits = self.candidates(row, prefix, position)
+        if len(ids) == 1:
+            return int(ids[0])
         return int(ids[(logits + noise.gumbel(noise.key(self.seed, noise.TARGET, position), ids)).argmax()])
 
     def law(self, row: Row, prefix: Sequence[int], position: int, temperature: float | None = None) -> Distribution:
@@ -114,19 +114,15 @@ class Sampler:
         if not confidence:
             return self.choose(row, prefix, position), math.nan
         if self.params.temperature == 0.0:
-            if self._raw:
-                token = self._argmax(row, position)
-                top = row[token]
-                near = row[row > top - _FIRST_REACH].astype(np.float64)
-                return token, 1.0 / float(np.exp(near - float(top)).sum())
-            ids, logits = self._changed(row, prefix, position, reach=_FIRST_REACH)
-            best = int(logits.argmax())
-            return int(ids[best]), 1.0 / float(np.exp(logits - logits[best]).sum())
+            token = self.choose(row, prefix, position)
+            scores = self._scores(row, prefix)
+            top = scores.logit(token)
+            return token, 1.0 / float(np.exp(scores.above(top - _CONFIDENCE_REACH)[1] - top).sum())
         ids, logits = self.candidates(row, prefix, position)
+        if len(ids) == 1:
+            return int(ids[0]), 1.0
         score = logits + noise.gumbel(noise.key(self.seed, noise.TARGET, position), ids)
         best = int(score.argmax())
-        if len(score) == 1:
-            return int(ids[best]), 1.0
         top = float(score[best])
         score[best] = -np.inf
         return int(ids[best]), -math.expm1(float(score.max()) - top)
@@ -134,116 +130,62 @@ class Sampler:
     def candidates(
         self, row: Row, prefix: Sequence[int], position: int, temperature: float | None = None
     ) -> tuple[steps.Ids, steps.Values]:
-        """The whole chain at temperature > 0: the ids that can happen and their logits after temperature, sorted."""
+        """The whole chain at temperature > 0: the ids that can happen and their logits after temperature, sorted.
+
+        The logits are relative to the best one: only differences mean anything.
+        """
         params = self.params
-        n = len(row)
-        k = params.top_k if 0 < params.top_k < n else n
-        if k < n:
-            reach = _FIRST_REACH
-            ids, logits = self._changed(row, prefix, position, reach)
-            while len(ids) < k and reach < math.inf:
-                reach = reach * 2.0 if reach < 128.0 else math.inf
-                ids, logits = self._changed(row, prefix, position, reach)
-            if len(ids) > 4 * k:
-                kth = np.partition(logits, len(logits) - k)[len(logits) - k]
-                kept = logits >= kth
-                ids, logits = ids[kept], logits[kept]
-        else:
-            # Without top-k the cut of min-p is a threshold, exact when top-p does not need the tail's mass.
-            exact = params.min_p > 0.0 and params.top_p >= 1.0
-            reach = -math.log(params.min_p) + 1e-6 if exact else math.inf
-            ids, logits = self._changed(row, prefix, position, reach)
+        scores = self._scores(row, prefix)
+        k = params.top_k if 0 < params.top_k < len(row) else len(row)
+        ids, logits = scores.best(k if k < len(row) else 1, position)
+        mass = None
+        if k == len(row) and params.top_p < 1.0:
+            # top-p needs the mass of the whole row, but no token below this floor: n tokens there weigh less than 1 − p
+            # of the best one alone.
+            ids, logits = scores.above(-math.inf)
+            logits -= logits.max()
+            mass = float(np.exp(logits).sum())
+            near = logits >= math.log1p(-params.top_p) - math.log(len(row)) - 1e-6
+            ids, logits = ids[near], logits[near]
+        elif k == len(row):
+            ids, logits = scores.above(float(logits.max()) + math.log(params.min_p) if params.min_p else -math.inf)
         ids, logits = steps.sort(ids, logits)
         keep = steps.top_k(logits, k)
         if params.top_p < 1.0:
-            keep = min(keep, steps.top_p(logits[:keep], params.top_p))
+            keep = min(keep, steps.top_p(logits[:keep], params.top_p, mass))
         if params.min_p > 0.0:
             keep = min(keep, steps.min_p(logits[:keep], params.min_p))
-        keep = max(keep, 1)
         return ids[:keep], steps.temperature(logits[:keep], temperature or params.temperature)
 
     def _argmax(self, row: Row, position: int) -> int:
         token = int(row.argmax())
         # argmax returns the first NaN if there is one, so looking at one value checks them all.
-        if not row[token] > -math.inf:
+        if not -math.inf < row[token] < math.inf:
             raise NonFiniteLogitsError(position)
         return token
 
-    def _changed(
-        self, row: Row, prefix: Sequence[int], position: int, reach: float
-    ) -> tuple[steps.Ids, steps.Values]:
-        """Mask, bias and penalties, then every token within `reach` nats of the best; ids rising.
-
-        Only the few tokens that bias or penalties name change, so they are taken out, changed and put back; the others
-        keep the row's values. If the changes lowered the maximum, the search is repeated from the new one: the result
-        never depends on where it began.
-        """
+    def _scores(self, row: Row, prefix: Sequence[int]) -> Scores:
+        """Mask, bias and penalties after a drafted prefix: the few tokens they name and their changed logits."""
         mask = self.constraint.allowed(prefix) if self.constraint is not None else None
         if mask is not None:
-            legal = np.flatnonzero(mask[: len(row)])
-            top = float(row[legal].max()) if legal.size else math.nan
-        else:
-            legal = None
-            top = float(row.max())
-        if not top > -math.inf:
-            raise NonFiniteLogitsError(position)
-
-        named, values = self._named(row, prefix)
-        if legal is not None and named.size:
-            keep = np.isin(named, legal, assume_unique=True)
-            named, values = named[keep], values[keep]
-        while True:
-            floor = top - reach if reach < math.inf else -math.inf
-            if legal is None:
-                ids = np.flatnonzero(row >= floor) if reach < math.inf else np.flatnonzero(row > floor)
-            else:
-                inside = row[legal]
-                ids = legal[(inside >= floor) & (inside > -math.inf)]
-            logits = row[ids].astype(np.float64)
-            if not named.size:
-                return ids, logits
-            others = ~np.isin(ids, named, assume_unique=True)
-            possible = values > -math.inf
-            ids = np.concatenate([ids[others], named[possible]])
-            logits = np.concatenate([logits[others], values[possible]])
-            best = float(logits.max()) if ids.size else -math.inf
-            if best >= top or floor == -math.inf:
-                break
-            # Everything near the old maximum was pushed down: look again from what is now on top.
-            top = best if best > -math.inf else top - max(reach, 1.0) * 2.0
-            if best == -math.inf and top < float(row.min()) - reach:
-                reach = math.inf
-        if not ids.size:
-            raise NonFiniteLogitsError(position)
-        near = logits >= best - reach if reach < math.inf else slice(None)
-        ids, logits = ids[near], logits[near]
-        order = np.argsort(ids)
-        return ids[order], logits[order]
-
-    def _named(self, row: Row, prefix: Sequence[int]) -> tuple[steps.Ids, steps.Values]:
-        """The tokens that bias and penalties name, and their changed logits; ids rising."""
-        named = self._bias_ids[self._bias_ids < len(row)]
-        values = row[named].astype(np.float64) + self._bias[: len(named)]
+            row = np.where(mask[: len(row)], row, np.float32(-math.inf))
+        if self._seen is None and not len(self._bias_ids):
+            return Scores(row)
+        bias_ids = self._bias_ids[: self._bias_ids.searchsorted(len(row))]
         if self._seen is None:
-            return named, values
+            return Scores(row, bias_ids, row[bias_ids] + self._bias[: len(bias_ids)])
         ids, counts = self._seen.ahead(prefix)
-        inside = ids < len(row)
-        ids, counts = ids[inside], counts[inside]
-        logits = row[ids].astype(np.float64)
-        if named.size:
-            at = np.minimum(np.searchsorted(named, ids), len(named) - 1)
-            both = named[at] == ids
-            logits[both] = values[at[both]]
-        logits = steps.penalise(
-            logits, counts, self.params.repeat_penalty, self.params.frequency_penalty, self.params.presence_penalty
+        inside = int(ids.searchsorted(len(row)))
+        ids, counts = ids[:inside], counts[:inside]
+        named = np.union1d(bias_ids, ids) if len(bias_ids) else ids
+        values = row[named].astype(np.float64)
+        values[named.searchsorted(bias_ids)] += self._bias[: len(bias_ids)]
+        at = named.searchsorted(ids)
+        params = self.params
+        values[at] = steps.penalise(
+            values[at], counts, params.repeat_penalty, params.frequency_penalty, params.presence_penalty
         )
-        if named.size:
-            only = ~np.isin(named, ids, assume_unique=True)
-            ids = np.concatenate([ids, named[only]])
-            logits = np.concatenate([logits, values[only]])
-            order = np.argsort(ids)
-            return ids[order], logits[order]
-        return ids, logits
+        return Scores(row, named, values)
 
 
 class Laws:

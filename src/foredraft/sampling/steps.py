@@ -29,7 +29,7 @@ def penalise(logits: Values, counts: Values, repeat: float, frequency: float, pr
 
 def sort(ids: Ids, logits: Values) -> tuple[Ids, Values]:
     """By falling logit, ties by rising id (`ids` must come in rising order: the sort is stable)."""
-    order = np.argsort(-logits, kind="stable")
+    order = (-logits).argsort(kind="stable")
     return ids[order], logits[order]
 
 
@@ -38,18 +38,20 @@ def top_k(logits: Values, k: int) -> int:
     return min(k, len(logits))
 
 
-def top_p(logits: Values, p: float) -> int:
-    """How many candidates make up the smallest set with probability ≥ p (Holtzman et al. 2020); at least one."""
-    weights = np.exp(logits - logits[0])
-    total = np.cumsum(weights)
-    return min(int(np.searchsorted(total, p * total[-1])) + 1, len(logits))
+def top_p(logits: Values, p: float, mass: float | None = None) -> int:
+    """How many candidates make up the smallest set with probability ≥ p (Holtzman et al. 2020); at least one.
+
+    `mass` is Σ exp(l − l₁) over all tokens where the candidates are only the likeliest of them."""
+    total = np.exp(logits - logits[0]).cumsum()
+    return min(int(total.searchsorted(p * (total[-1] if mass is None else mass))) + 1, len(logits))
 
 
 def min_p(logits: Values, p: float) -> int:
     """How many candidates are at least p times as likely as the first (Nguyen et al. 2024): l ≥ l₁ + ln p."""
-    return int(np.searchsorted(-logits, -(logits[0] + math.log(p)), side="right"))
+    return int((-logits).searchsorted(-(logits[0] + math.log(p)), side="right"))
 
 
 def temperature(logits: Values, t: float) -> Values:
-    """l / T."""
-    return logits / t
+    """(l − l₁) / T: relative to the best, so that no temperature is too small to divide by (1e-250 is as good as 0)."""
+    scaled: Values = (logits - logits[0]) / max(t, 1e-250)
+    return scaled

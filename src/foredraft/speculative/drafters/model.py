@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from foredraft.core.errors import EngineError
 from foredraft.engines.base import Chunk, Engine
 from foredraft.sampling import noise
-from foredraft.sampling.sampler import Row
+from foredraft.sampling.search import Row
 from foredraft.speculative.controllers.base import LookAhead
 from foredraft.speculative.proposal import Proposal, Round
 from foredraft.speculative.sequence import Sequence as RunningSequence
@@ -87,10 +87,13 @@ class ModelDrafter:
 
     def observe(self, record: Round) -> None:
         """Take back the guesses that did not stand."""
-        for sequence, verdict, grown in zip(record.sequences, record.verdicts, record.emitted, strict=True):
-            if self._owner.get(sequence.slot) is sequence:
-                before = len(sequence.tokens) - grown
-                self._keep(sequence.slot, min(before + verdict.accepted, len(sequence.tokens) - 1))
+        try:
+            for sequence, verdict, grown in zip(record.sequences, record.verdicts, record.emitted, strict=True):
+                if self._owner.get(sequence.slot) is sequence:
+                    before = len(sequence.tokens) - grown
+                    self._keep(sequence.slot, min(before + verdict.accepted, len(sequence.tokens) - 1))
+        except EngineError as error:  # a draft that cannot rewind
+            self._give_up(error)
 
     def forget(self, slot: int) -> None:
         """The cache stays: the next answer in this slot may share a prefix with it."""
@@ -127,7 +130,7 @@ class ModelDrafter:
             self._owner[slot] = sequence
             self._keep(slot, _common(read, tokens, 0))
         self._keep(slot, min(len(read), len(tokens) - 1))
-        batch = self.engine.info.n_batch // max(1, self.engine.info.n_slots)
+        batch = max(1, self.engine.info.n_batch // self.engine.info.n_slots)
         while len(tokens) - len(read) > batch:
             self._forward(slot, tokens[len(read) : len(read) + batch])
         return Chunk(slot, len(read), tokens[len(read) :], want=1)
