@@ -69,6 +69,8 @@ class ModelInfo:
     n_slots: int
     n_batch: int
     """Most tokens in one `forward`."""
+    max_rows: int | None = None
+    """Most rows of logits in one `forward`; None is as many as tokens."""
     chat_template: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
 
@@ -123,16 +125,20 @@ class Engine(Protocol):
     def forward(self, chunks: Sequence[Chunk]) -> list[Logits]:
         """Read all chunks in one pass. One array a chunk, shape (want, n_vocab), views valid until the next `forward`.
 
-        At most one chunk a slot, `info.n_batch` tokens in all. Raises `CacheFullError` (nothing was read) or
+        At most one chunk a slot, `info.n_batch` tokens in all. The views are read-only. Raises `CacheFullError` (nothing was read) or
         `EngineError` (every slot is put back to its length before the call).
         """
     def length(self, slot: int) -> int:
         """Tokens the slot has read."""
     def rewind(self, slot: int, length: int) -> None:
-        """Keep the first `length` tokens of a slot, forget the rest. Raises `EngineError` past `rewind_limit`."""
+        """Keep the first `length` tokens of a slot, forget the rest. Raises `EngineError` past `rewind_limit`; only
+        forgetting everything (`length` 0) is always possible."""
     def copy(self, src: int, dst: int, length: int) -> None:
         """Make slot `dst` hold the first `length` tokens of `src`, whatever it held before."""
     def abort(self) -> None:
-        """From any thread: end the running `forward` soon; it raises `Cancelled` with every slot put back."""
+        """From any thread: end the running `forward` soon; it raises `Cancelled` with every slot put back.
+
+        Between two passes it does nothing, so it never hits a pass that began after it: whoever cancels marks the
+        request as cancelled first, and looks at the mark before every pass."""
     def close(self) -> None:
         """Free the model's memory. Calling it twice does nothing."""

@@ -56,7 +56,7 @@ class LlamaCppEngine:
             self._memory = api.llama_get_memory(self._ctx)
             self._lengths = [0] * options.n_slots
             self._batch = Batch(api, self.info.n_batch, self.info.n_ctx)
-            self._max_rows = options.max_rows or self.info.n_batch
+            self._max_rows = self.info.max_rows or self.info.n_batch
             self._view: Logits = np.empty((0, self.info.n_vocab), dtype=np.float32)
             self._view_address = 0
             self._abort_lock = threading.Lock()
@@ -150,11 +150,7 @@ class LlamaCppEngine:
             self._lengths[dst] = length
 
     def abort(self) -> None:
-        """End the `forward` that is running now, from any thread. Between two passes it does nothing.
-
-        So an abort never hits a pass that began after it: whoever cancels a request first marks it as cancelled, then
-        calls this, and looks at the mark before the next pass. On a GPU the pass may run to its end.
-        """
+        """See `Engine.abort`. On a CPU a pass ends within one node of the graph; on a GPU it may run to its end."""
         with self._abort_lock:
             if self._running:
                 self._abort_flag[0] = 1

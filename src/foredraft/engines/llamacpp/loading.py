@@ -91,7 +91,7 @@ def open_context(path: Path, model: Any, info: ModelInfo, options: LoadOptions) 
     params.n_batch = info.n_batch
     params.n_ubatch = min(options.n_ubatch, info.n_batch)
     params.n_seq_max = options.n_slots
-    params.n_outputs_max = min(options.max_rows or info.n_batch, info.n_batch)
+    params.n_outputs_max = info.max_rows
     params.n_threads = options.n_threads or cores()
     params.n_threads_batch = options.n_threads_batch or params.n_threads
     params.flash_attn_type = {
@@ -124,6 +124,7 @@ def describe(path: Path, model: Any, options: LoadOptions, n_ctx: int) -> ModelI
     meta = metadata(model)
     description = ctypes.create_string_buffer(256)
     api.llama_model_desc(model, description, len(description))
+    n_batch = min(options.n_batch, n_ctx)
     template = api.llama_model_chat_template(model, None)
     file_type = api.llama_ftype_name(api.llama_model_ftype(model)) or b""
     return ModelInfo(
@@ -138,7 +139,8 @@ def describe(path: Path, model: Any, options: LoadOptions, n_ctx: int) -> ModelI
         n_ctx=n_ctx,
         n_ctx_train=api.llama_model_n_ctx_train(model),
         n_slots=options.n_slots,
-        n_batch=min(options.n_batch, n_ctx),
+        n_batch=n_batch,
+        max_rows=options.rows(n_batch),
         chat_template=template.decode("utf-8", "replace") if template else None,
         metadata=meta,
     )

@@ -31,7 +31,8 @@ class LoadOptions:
     n_ubatch: int = 512
     """Tokens computed at once inside a `forward`; larger takes more memory."""
     max_rows: int | None = None
-    """Most rows of logits in one `forward`; None is `n_batch`. Each costs 4 bytes · vocabulary of scratch memory."""
+    """Most rows of logits in one `forward`; None is 64, or 32 for each slot. With a large vocabulary a row takes half a
+    megabyte of scratch memory."""
     n_threads: int | None = None
     """Threads for one token; None is one for each physical core."""
     n_threads_batch: int | None = None
@@ -47,6 +48,10 @@ class LoadOptions:
     """Keep the weights from being swapped out."""
     probe: bool = True
     """Measure the numerics (`engines/probe.py`) as part of the load."""
+
+    def rows(self, n_batch: int) -> int:
+        """`max_rows`, worked out for a pass of `n_batch` tokens."""
+        return min(self.max_rows or max(64, 32 * self.n_slots), n_batch)
 
     def __post_init__(self) -> None:
         if self.n_ctx is not None:
