@@ -20,7 +20,11 @@ from typer.core import TyperGroup
 
 from foredraft.core.errors import ForedraftError, ParameterError
 
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "run": "foredraft.cli.run:run",
+    "chat": "foredraft.cli.chat:chat",
+    "verify": "foredraft.cli.verify:verify",
+}
 """Command name to "module:attribute". The attribute is a function with Typer's annotations, or a `typer.Typer` with
 commands of its own. The order is the order of `--help`."""
 

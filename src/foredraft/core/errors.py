@@ -80,6 +80,17 @@ class ModelNotFoundError(ModelError):
         self.nearest = nearest
 
 
+class AmbiguousModelError(ModelError):
+    """A short name that several models on the shelf answer to. `candidates` are their full names."""
+
+    code = "model_ambiguous"
+
+    def __init__(self, name: str, candidates: tuple[str, ...]) -> None:
+        super().__init__(f"{name!r} could be: {', '.join(candidates)}.", path=name, hint="Give one of these names.")
+        self.name = name
+        self.candidates = candidates
+
+
 class ModelFormatError(ModelError):
     """Not GGUF, truncated or damaged."""
 
@@ -103,6 +114,30 @@ class MemoryLimitError(ModelError):
         self.free = free
 
 
+class DownloadError(ForedraftError):
+    """A download could not be done. `reason` is a stable word: no_network, not_found, gated, no_gguf, choice, checksum,
+    disk_full, interrupted, busy."""
+
+    code = "download"
+
+    def __init__(self, reason: str, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
+class SettingsError(ForedraftError):
+    """A setting is unknown or has a value it cannot have. `key` is dotted, `source` where it was written, `line` its
+    line in the file (0 where there is none)."""
+
+    code = "settings"
+
+    def __init__(self, key: str, source: str, line: int, message: str, *, hint: str = "") -> None:
+        super().__init__(f"{source}{f', line {line}' if line else ''}: {message}", hint=hint)
+        self.key = key
+        self.source = source
+        self.line = line
+
+
 class IncompatibleDraftError(ForedraftError):
     """The draft model does not fit the main model. `reason_code` is the pairing code, `reason` its words."""
 
@@ -110,7 +145,7 @@ class IncompatibleDraftError(ForedraftError):
 
     def __init__(self, reason_code: str, reason: str) -> None:
         super().__init__(
-            f"This draft model does not fit the main model: {reason}",
+            f"This draft model does not fit the main model: {reason.rstrip('.')}.",
             hint="Choose a draft with the same vocabulary, or go on without one (--draft off).",
         )
         self.reason_code = reason_code

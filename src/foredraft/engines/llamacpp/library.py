@@ -6,9 +6,9 @@ llama.cpp has one log for the whole process, so this is the one place with proce
 from __future__ import annotations
 
 import ctypes
-import os
 import functools
 import logging
+import os
 import sys
 import warnings
 from collections import deque
@@ -20,7 +20,7 @@ logger = logging.getLogger("foredraft.llamacpp")
 """Receives llama.cpp's own log at level DEBUG. Silent unless the application asks for it."""
 
 # of ggml_log_level; a line may come in pieces, the later ones marked as continued
-_DEBUG, _CONT = 4, 5
+_DEBUG, _CONT = 1, 5
 
 
 class Library:

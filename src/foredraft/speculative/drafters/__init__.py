@@ -4,6 +4,8 @@ from foredraft.speculative.drafters.base import Drafter
 from foredraft.speculative.drafters.model import ModelDrafter
 from foredraft.speculative.drafters.none import NoDrafter
 
+__all__ = ["DRAFTERS", "Drafter", "ModelDrafter", "NoDrafter"]
+
 DRAFTERS: dict[str, type[Drafter]] = {
     "none": NoDrafter,
     "model": ModelDrafter,

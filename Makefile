@@ -1,0 +1,47 @@
+# Two commands do everything on a fresh machine: `make run` and `make test`.
+# Needed beforehand: Python >= 3.11, a C/C++ compiler and make. The engine is compiled once a machine, in 4-10 minutes.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+ifeq ($(OS),Windows_NT)
+BIN    := $(VENV)/Scripts
+endif
+STAMP  := $(VENV)/.ready
+MINUTES ?= 110
+
+.PHONY: setup run test lint bench e2e train clean
+
+run: $(STAMP)            ## chat with the embedded pair
+	$(BIN)/foredraft chat $(ARGS)
+
+test: $(STAMP)           ## all tests but the browser's
+	$(BIN)/python -m pytest -m "not e2e" $(ARGS)
+
+setup: $(STAMP)          ## make .venv with everything, the development tools included
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Foredraft needs Python 3.11 or newer (PYTHON=python3.12 make setup)')"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing. The engine (llama-cpp-python) is compiled here once: 4 to 10 minutes, unless pip has it in its cache."
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable .
+	$(BIN)/python -c "import pathlib; pathlib.Path('$(STAMP)').touch()"
+
+lint: $(STAMP)           ## style, types, import layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)          ## speed, paired in one run; a few minutes
+	$(BIN)/foredraft bench $(ARGS)
+
+e2e: $(STAMP)            ## the app in a real browser (Debian's chromium, or CHROMIUM=path)
+	$(BIN)/python -m pytest -m e2e $(ARGS)
+
+train: $(STAMP)          ## train the embedded pair anew: MINUTES=110
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[training]"
+	$(BIN)/python -m training --minutes $(MINUTES) $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,45 @@
+"""Load a pair for a command, with its progress on the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from foredraft.cli import terminal
+from foredraft.cli.options import Asked
+
+if TYPE_CHECKING:
+    from foredraft.llm import LLM
+
+
+@contextlib.contextmanager
+def loaded(asked: Asked, *, draft_required: bool = False) -> Iterator[tuple[LLM, terminal.LoadProgress]]:
+    """The loaded pair and the progress display. What was chosen and left off is said on stderr (with --json it is in
+    the object instead). Inside, text in and out is UTF-8 and a closed pipe ends the program quietly."""
+    from foredraft.llm import LLM
+
+    terminal.use_utf8()
+    with terminal.closed_pipes_are_quiet(), terminal.LoadProgress() as progress:
+        llm = LLM.load(
+            asked.model,
+            asked.draft,
+            settings=asked.settings(),
+            draft_required=asked.draft_required or draft_required,
+            force=asked.force,
+            progress=progress,
+        )
+        progress.stop()
+        with llm:
+            if not asked.as_json:
+                terminal.say_what_was_loaded(llm, template=not asked.raw)
+            yield llm, progress
+
+
+def prompt_text(argument: str) -> str:
+    """The prompt itself, or standard input for "-". Bytes that are not UTF-8 reach the model as they are."""
+    if argument != "-":
+        return argument
+    terminal.use_utf8()
+    return sys.stdin.read()

@@ -1,0 +1,148 @@
+"""The options that `run`, `chat` and `verify` share: declared once, as the fields of `Asked`."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+from typer import Option
+
+if TYPE_CHECKING:
+    from foredraft.core.params import Request
+    from foredraft.llm import LLM, LoadSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked for on the command line."""
+
+    model: Annotated[
+        str | None, Option("--model", "-m", help="A GGUF file, or a name on the shelf. Default: the embedded model.")
+    ] = None
+    draft: Annotated[
+        str, Option("--draft", "-d", help="A GGUF file or a name; auto takes the best that fits; off: plain decoding.")
+    ] = "auto"
+    temperature: Annotated[float, Option("--temperature", "-t", help="0 is greedy.")] = 0.8
+    seed: Annotated[int | None, Option("--seed", help="Same seed, same text, with or without a draft.")] = None
+    max_tokens: Annotated[int | None, Option("--max-tokens", "-n", help="Most tokens of the answer.")] = None
+    top_k: Annotated[int, Option("--top-k", help="Keep the k most likely tokens; 0 keeps all.")] = 40
+    top_p: Annotated[float, Option("--top-p", help="Keep the likeliest tokens up to this probability.")] = 0.95
+    min_p: Annotated[float, Option("--min-p", help="Keep tokens this share as likely as the likeliest.")] = 0.05
+    repeat_penalty: Annotated[float, Option("--repeat-penalty", help="Against repetition; 1 is off.")] = 1.0
+    presence_penalty: Annotated[float, Option("--presence-penalty", help="Against tokens seen; 0 is off.")] = 0.0
+    frequency_penalty: Annotated[float, Option("--frequency-penalty", help="For each time seen; 0 is off.")] = 0.0
+    stop: Annotated[list[str] | None, Option("--stop", help="End before this text (may be given again).")] = None
+    max_draft: Annotated[
+        int | None, Option("--max-draft", help="Most tokens guessed in a round, 0 to 16; 0 is plain decoding.")
+    ] = None
+    acceptance: Annotated[
+        str, Option("--acceptance", help="match (same seed, same text), rejection or block (same law).")
+    ] = "match"
+    method: Annotated[str, Option("--method", help="Who guesses: auto, model, suffix, ngram or off.")] = "auto"
+    context: Annotated[int | None, Option("--context", "-c", help="Context in tokens. Default: the file's.")] = None
+    threads: Annotated[int | None, Option("--threads", help="Threads of the main model.")] = None
+    draft_threads: Annotated[int | None, Option("--draft-threads", help="Threads of the draft model.")] = None
+    gpu_layers: Annotated[int, Option("--gpu-layers", help="Layers on the GPU; -1 is all.")] = -1
+    kv_type: Annotated[str, Option("--kv-type", help="Number type of the KV cache: f16, q8_0, f32 …")] = "f16"
+    flash_attention: Annotated[str, Option("--flash-attention", help="auto, on or off.")] = "auto"
+    mmap: Annotated[bool, Option("--mmap/--no-mmap", help="Map the model file instead of reading it.")] = True
+    draft_required: Annotated[bool, Option("--draft-required", help="Refuse to start when the draft does not fit.")] = (
+        False
+    )
+    force: Annotated[bool, Option("--force", help="Take a draft whose vocabulary only looks different.")] = False
+    system: Annotated[str | None, Option("--system", "-s", help="System prompt.")] = None
+    stats: Annotated[bool, Option("--stats", help="Print what was accepted, and what it cost.")] = False
+    as_json: Annotated[bool, Option("--json", help="Print JSON: one object an answer.")] = False
+    raw: Annotated[bool, Option("--raw", help="Continue the text itself; no chat template.")] = False
+
+    def check(self) -> None:
+        """Refuse values out of range before anything is loaded. Raises `ParameterError`."""
+        from foredraft.core.params import Request, SpeculationParams
+
+        Request((), self._sampling(), self._speculation(), max_tokens=self.max_tokens)
+        SpeculationParams(max_draft=self.max_draft)
+
+    def settings(self) -> LoadSettings:
+        """How to load the pair."""
+        from foredraft.llm import LoadSettings
+
+        return LoadSettings(
+            context=self.context,
+            threads=self.threads,
+            draft_threads=self.draft_threads,
+            gpu_layers=self.gpu_layers,
+            kv_type=self.kv_type,
+            flash_attention=self.flash_attention,
+            mmap=self.mmap,
+            max_draft=self.max_draft,
+        )
+
+    def request(self, llm: LLM, text: str) -> Request:
+        """The request for a rendered prompt."""
+        from foredraft.core.errors import EmptyPromptError
+        from foredraft.core.params import Request
+
+        if not text:
+            raise EmptyPromptError
+        return Request(
+            prompt=tuple(llm.engine.tokenizer.encode(text)),
+            sampling=self._sampling(),
+            speculation=self._speculation(),
+            stop=tuple(self.stop or ()),
+            max_tokens=self.max_tokens,
+        )
+
+    def _sampling(self) -> Any:
+        from foredraft.core.params import SamplingParams
+
+        return SamplingParams(
+            temperature=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            min_p=self.min_p,
+            repeat_penalty=self.repeat_penalty,
+            presence_penalty=self.presence_penalty,
+            frequency_penalty=self.frequency_penalty,
+            seed=self.seed,
+        )
+
+    def _speculation(self) -> Any:
+        from foredraft.core.params import SpeculationParams
+
+        return SpeculationParams(max_draft=self.max_draft, acceptance=self.acceptance, method=self.method)
+
+
+def asks(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command one option for each field of `Asked`: its last parameter, `asked`, receives them together.
+
+    `defaults` replace the defaults of single fields.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "asked"]
+        hints = get_type_hints(Asked, include_extras=True)
+        shared = [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=defaults.get(field.name, field.default),
+                annotation=hints[field.name],
+            )
+            for field in dataclasses.fields(Asked)
+        ]
+
+        @functools.wraps(command)
+        def wrapper(**given: Any) -> None:
+            asked = Asked(**{p.name: given.pop(p.name) for p in shared})
+            asked.check()
+            command(**given, asked=asked)
+
+        wrapper.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {p.name: p.annotation for p in [*own, *shared]}
+        return wrapper
+
+    return decorate

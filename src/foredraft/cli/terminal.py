@@ -1,0 +1,231 @@
+"""What a person sees: progress while loading, the answer in colour, the statistics after it.
+
+Answers go to stdout, everything else to stderr, so that `foredraft run … > file` holds the text alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from foredraft.core.params import MAX_DRAFT
+
+if TYPE_CHECKING:
+    from foredraft.core.stats import GenerationStats
+    from foredraft.engines.base import Numerics
+    from foredraft.llm import LLM
+    from foredraft.scheduling.answer import Generation
+    from foredraft.scheduling.stream import Piece
+
+ACCEPTED = "\x1b[32;4m"  # green, underlined
+CORRECTED = "\x1b[2;4m"  # dim, underlined
+RESET = "\x1b[0m"
+
+_CONTROL = {code: None for code in range(32) if code not in (9, 10)} | {0x7F: None, 0x9B: None}
+"""Control characters never reach a terminal: a model's text must not move the cursor or change the title."""
+
+_FLUSH_EVERY_S = 0.02
+_LOADING = {"main": "Loading the main model", "draft": "Loading the draft model", "prompt": "Reading the prompt"}
+
+
+def errors() -> Console:
+    """Where everything but the answer is written."""
+    return Console(stderr=True, highlight=False)
+
+
+def use_utf8() -> None:
+    """Text in and out is UTF-8 whatever the system's locale says; bytes that are not UTF-8 pass through."""
+    for stream, problem in ((sys.stdin, "surrogateescape"), (sys.stdout, "surrogateescape"), (sys.stderr, "replace")):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(encoding="utf-8", errors=problem)
+
+
+def coloured(stream: TextIO) -> bool:
+    """True on a terminal that understands colours, unless NO_COLOR is set."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and not Console(file=stream).legacy_windows
+
+
+class AnswerWriter:
+    """Writes pieces to stdout as they come, in colour on a terminal. Flushed often enough to look live, not more."""
+
+    def __init__(self) -> None:
+        self._out = sys.stdout
+        self._terminal = self._out.isatty()
+        self._coloured = coloured(self._out)
+        self._flushed = 0.0
+        self.used: set[str] = set()
+        """Origins written in colour, for the legend."""
+
+    def write(self, piece: Piece) -> None:
+        text = piece.text.translate(_CONTROL) if self._terminal else piece.text
+        if not text:
+            return
+        style = {"accepted": ACCEPTED, "corrected": CORRECTED}.get(piece.origin) if self._coloured else None
+        if style is not None:
+            self.used.add(piece.origin)
+            # Underlining ends at the line's end, or the terminal draws it to its right border.
+            text = "\n".join(f"{style}{line}{RESET}" if line else line for line in text.split("\n"))
+        self._out.write(text)
+        now = time.monotonic()
+        if now - self._flushed > _FLUSH_EVERY_S:
+            self._out.flush()
+            self._flushed = now
+
+    def end(self) -> None:
+        self._out.write("\n")
+        self._out.flush()
+
+    def legend(self) -> str:
+        """What the colours mean, for those that were used."""
+        words = {
+            "accepted": f"{ACCEPTED}drafted and accepted{RESET}",
+            "corrected": f"{CORRECTED}corrected by the main model{RESET}",
+        }
+        return " · ".join(words[origin] for origin in words if origin in self.used)
+
+
+class LoadProgress:
+    """A progress bar on stderr while models load and prompts are read; nothing where stderr is not a terminal."""
+
+    def __init__(self) -> None:
+        self._console = errors()
+        self._bar: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __call__(self, what: str, share: float) -> None:
+        if not self._console.is_terminal:
+            return
+        if self._bar is None:
+            columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+            self._bar = Progress(*columns, console=self._console, transient=True)
+            self._bar.start()
+        if what not in self._tasks:
+            self._tasks[what] = self._bar.add_task(_LOADING.get(what, what), total=1.0)
+        self._bar.update(self._tasks[what], completed=share)
+
+    def stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+            self._tasks.clear()
+
+
+def say_what_was_loaded(llm: LLM, *, template: bool) -> None:
+    """Models, and what the load decided on its own. `template`: the chat template will be used."""
+    console = errors()
+    if console.is_terminal:
+        draft = llm.draft_info.name if llm.draft_info is not None else "none"
+        console.print(f"[dim]main: {llm.info.name} ({llm.info.quantisation}) · draft: {draft}[/dim]")
+    notes = [*getattr(llm.engine, "notes", []), *llm.notes]
+    if template and llm.template.note:
+        notes.append(llm.template.note)
+    for note in notes:
+        console.print(f"Note: {note}", style="yellow", markup=False, soft_wrap=True)
+
+
+def one_line(generation: Generation) -> str:
+    """The line after an answer."""
+    stats = generation.stats
+    parts = [
+        f"{stats.tokens_per_second:.1f} tok/s",
+        f"{stats.tokens} tokens",
+        f"first token {stats.time_to_first_token_s:.2f} s",
+    ]
+    if stats.drafted:
+        parts.append(f"accepted {stats.accepted} of {stats.accepted + stats.rejected} tested guesses")
+        parts.append(f"{stats.tokens_per_round:.2f} tokens a round")
+    if generation.speculation.status != "active":
+        parts.append(f"speculation {generation.speculation.status}: {generation.speculation.reason}")
+    if stats.saved_s is not None and stats.saved_error_s is not None:
+        word = "saved" if stats.saved_s >= 0 else "lost"
+        parts.append(f"{word} {abs(stats.saved_s):.2f} ± {stats.saved_error_s:.2f} s against plain decoding")
+    return " · ".join(parts)
+
+
+def print_stats(generation: Generation) -> None:
+    """The whole table of `--stats`, on stderr."""
+    from rich.table import Table
+
+    stats, console = generation.stats, errors()
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column()
+    for name, value in _rows(generation, stats):
+        table.add_row(name, value)
+    console.print(table)
+
+
+def _rows(generation: Generation, stats: GenerationStats) -> Iterator[tuple[str, str]]:
+    yield "stop reason", generation.stop_reason
+    yield "seed", str(generation.seed)
+    yield (
+        "prompt",
+        f"{stats.prompt_tokens} tokens, {stats.cached_tokens} of them cached, read in {stats.prefill_s:.3f} s",
+    )
+    yield "answer", f"{stats.tokens} tokens in {stats.generation_s:.3f} s = {stats.tokens_per_second:.1f} tok/s"
+    yield "first token", f"{stats.time_to_first_token_s:.3f} s"
+    status = generation.speculation
+    yield "speculation", status.status + (f": {status.reason}" if status.reason else "")
+    yield "rounds", f"{stats.rounds} ({stats.tokens_per_round:.2f} tokens a round)"
+    if stats.drafted:
+        share = f" = {stats.acceptance:.1%} of those tested" if stats.acceptance is not None else ""
+        yield (
+            "drafted",
+            f"{stats.drafted}: {stats.accepted} accepted{share}, {stats.rejected} rejected, {stats.ignored} ignored",
+        )
+        yield "by position", " ".join(f"{share:.2f}" for share in stats.acceptance_by_position[:MAX_DRAFT])
+        depths = sorted(stats.depth_histogram.items())
+        yield "look-ahead", ", ".join(f"{depth}: {count}×" for depth, count in depths)
+        for name, of in sorted(stats.by_source.items()):
+            yield f"from {name}", f"{of.accepted} of {of.drafted} accepted, {of.draft_s:.3f} s"
+    yield "time", f"draft {stats.draft_s:.3f} s · verify {stats.verify_s:.3f} s · other {stats.other_s:.3f} s"
+    if stats.saved_s is not None and stats.saved_error_s is not None:
+        yield "against plain", f"{stats.saved_s:+.3f} ± {stats.saved_error_s:.3f} s saved"
+    if generation.numerics is not None:
+        yield "numerics", in_words(generation.numerics)
+
+
+def in_words(numerics: Numerics) -> str:
+    """What the probe found, for a person."""
+    if numerics.batches_exact:
+        return "batches are computed bit-identically here: the text is the same with and without a draft"
+    return f"logits of a batch differ by up to {numerics.max_abs_diff:.2g} here: texts may part at near-ties"
+
+
+@contextlib.contextmanager
+def closed_pipes_are_quiet() -> Iterator[None]:
+    """A reader that went away ends the program quietly; nothing more is written at exit."""
+    try:
+        yield
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - outlives this function
+        raise SystemExit(1) from None
+
+
+def report(generation: Generation, writer: AnswerWriter, *, full: bool) -> None:
+    """After an answer: the legend of the colours, and the statistics (one line on a terminal, or all of them)."""
+    console = errors()
+    legend = writer.legend()
+    if legend:
+        sys.stderr.write(f"{legend}\n")
+    if full:
+        print_stats(generation)
+    elif console.is_terminal:
+        console.print(one_line(generation), style="dim", markup=False, soft_wrap=True)

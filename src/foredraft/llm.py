@@ -1,0 +1,411 @@
+"""LLM: a main model with its draft, ready to answer. The one place where everything meets.
+
+>>> from foredraft import LLM
+>>> with LLM.load() as llm:                       # the embedded pair
+...     print(llm.generate("What is 2 + 3?").text)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from foredraft.core.errors import EmptyPromptError, ForedraftError, IncompatibleDraftError, ParameterError
+from foredraft.core.params import Request, SamplingParams, SpeculationParams
+from foredraft.engines.base import Engine, ModelInfo, Numerics
+from foredraft.models.template import ChatTemplate, fallback_template
+from foredraft.scheduling.answer import Answer, Generation, SpeculationStatus
+from foredraft.scheduling.scheduler import Scheduler
+from foredraft.scheduling.stream import Piece
+from foredraft.speculative.controllers import DraftController, Fixed
+from foredraft.speculative.drafters import Drafter, ModelDrafter, NoDrafter
+
+SMALL_MODEL_BYTES = 32 << 20
+"""Models below this size run on one thread unless told otherwise: handing work over costs about as much as the work
+(measured: 5 MB at 1,900 tok/s on one thread, 2,200 on two of an idle machine, and 20 to 900 on two of a busy one)."""
+
+Message = Mapping[str, Any]
+Progress = Callable[[str, float], None]
+"""Called with what is going on ("main", "draft", "prompt") and the share done, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSettings:
+    """How a pair is loaded. Lengths in tokens. Everything here is about speed and memory, never about the text."""
+
+    context: int | None = None
+    """None takes the file's own, within reason."""
+    slots: int = 1
+    """Answers at once."""
+    batch: int = 512
+    threads: int | None = None
+    draft_threads: int | None = None
+    gpu_layers: int = -1
+    draft_gpu_layers: int = -1
+    kv_type: str = "f16"
+    flash_attention: str = "auto"
+    mmap: bool = True
+    controller: str = "fixed"
+    max_draft: int | None = None
+    """The look-ahead of the fixed controller; the most of any other."""
+    probe: bool = True
+
+
+class AnswerStream:
+    """An answer being written: iterate for its pieces, then read `result`. Leaving it early cancels the answer."""
+
+    def __init__(self, llm: LLM, answer: Answer, progress: Progress | None) -> None:
+        self._llm = llm
+        self._answer = answer
+        self._progress = progress
+        self._kept: list[Piece] = []
+
+    def __iter__(self) -> Iterator[Piece]:
+        answer = self._answer
+        try:
+            while True:
+                while answer.pieces:
+                    piece = answer.pieces.popleft()
+                    self._kept.append(piece)
+                    yield piece
+                if answer.done:
+                    break
+                self._llm.scheduler.step()
+                if self._progress is not None and not self._kept:
+                    read, total = answer.prompt_progress
+                    self._progress("prompt", read / total)
+        finally:
+            self.cancel()
+        if answer.error is not None:
+            raise answer.error
+
+    def cancel(self) -> None:
+        """End the answer with what it has. Does nothing when it has ended."""
+        if self._answer.done:
+            return
+        self._answer.cancelled = True
+        self._llm.finish(self._answer)
+        self._kept.extend(self._answer.pieces)
+        self._answer.pieces.clear()
+
+    @property
+    def text(self) -> str:
+        """What has been written so far."""
+        return self._answer.text
+
+    @property
+    def result(self) -> Generation:
+        """The finished (or cancelled) answer. Raises what ended it, if that was an error."""
+        self.cancel()
+        if self._answer.error is not None:
+            raise self._answer.error
+        return self._llm.generation(self._answer, self._kept)
+
+
+class LLM:
+    """A loaded pair. Not thread-safe: one thread at a time (`scheduling/runtime.py` owns one for the server)."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        drafter: Drafter | None = None,
+        controller: DraftController | None = None,
+        *,
+        unavailable: str = "",
+    ) -> None:
+        """From parts, for tests and experiments; `load` is the usual way. `unavailable` says why there is no draft,
+        where one was wanted."""
+        self.engine = engine
+        self._unavailable = unavailable
+        self.notes: list[str] = []
+        """What the load decided on its own, in words."""
+        self.scheduler = Scheduler(engine, drafter or NoDrafter(), controller or Fixed())
+        self.draft_info: ModelInfo | None = drafter.engine.info if isinstance(drafter, ModelDrafter) else None
+        self._settings = LoadSettings()
+        self._template: ChatTemplate | None = None
+
+    @classmethod
+    def load(
+        cls,
+        main: str | Path | None = None,
+        draft: str | Path | None = "auto",
+        *,
+        settings: LoadSettings | None = None,
+        draft_required: bool = False,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> LLM:
+        """Load a main model and its draft from GGUF files.
+
+        `main`: a path or a name on the shelf; None is the embedded pair. `draft`: a path or name, "auto" (the best on
+        the shelf, if any) or "off"/None. A draft that does not fit raises `IncompatibleDraftError` when
+        `draft_required`, else it is left off and `speculation` and `notes` say why. `force` takes a draft whose
+        vocabulary only looks different; ids the main model lacks are never proposed.
+        """
+        settings = settings or LoadSettings()
+        main_path, draft_wish = _embedded(draft) if main is None else (_locate(main), draft)
+        engine = _open(main_path, settings, "main", progress)
+        try:
+            llm = cls(engine, controller=_controller(settings))
+            llm._settings = settings
+            llm.set_draft(draft_wish, required=draft_required, force=force, progress=progress)
+        except BaseException:
+            engine.close()
+            raise
+        return llm
+
+    def set_draft(
+        self,
+        draft: str | Path | None,
+        *,
+        required: bool = False,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        """Change the draft; the main model stays as it is. See `load`. Running answers must have ended."""
+        if self.scheduler.busy:
+            raise ForedraftError("The draft cannot be changed while an answer is being written.")
+        self.scheduler.drafter.close()
+        self.scheduler.drafter = NoDrafter()
+        self._unavailable = ""
+        self.draft_info = None
+        if draft is None or str(draft) in ("off", ""):
+            return
+        try:
+            drafter = self._open_draft(draft, force, progress)
+        except ForedraftError as error:
+            if required:
+                raise
+            self._unavailable = str(error)
+            self.notes.append(f"Going on without a draft. {error}")
+            return
+        if drafter is not None:
+            self.scheduler.drafter = drafter
+            self.draft_info = drafter.engine.info
+
+    def _open_draft(self, draft: str | Path, force: bool, progress: Progress | None) -> ModelDrafter | None:
+        if str(draft) == "auto":
+            self._unavailable = "No draft was chosen."
+            return None
+        path = _locate(draft)
+        main = self.engine.info
+        advice = _check_pair(Path(main.path), path, force=force)
+        if advice:
+            self.notes.append(f"{advice}. The text is the same; a gain is unlikely.")
+        settings = dataclasses.replace(self._settings, context=main.n_ctx, probe=False)
+        return ModelDrafter(_open(path, settings, "draft", progress), main.n_vocab)
+
+    # ---- answering ----
+
+    def request(
+        self,
+        prompt: str | Sequence[int],
+        *,
+        stop: str | Sequence[str] = (),
+        max_tokens: int | None = None,
+        prediction: str | None = None,
+        speculation: SpeculationParams | None = None,
+        ignore_eos: bool = False,
+        **sampling: Any,
+    ) -> Request:
+        """A request from text or token ids. `sampling` are the fields of `SamplingParams`."""
+        known = {f.name for f in dataclasses.fields(SamplingParams)}
+        for name in sampling:
+            if name not in known:
+                raise ParameterError(name, sampling[name], f"left out: the parameters are {', '.join(sorted(known))}")
+        if not prompt:
+            raise EmptyPromptError
+        encode = self.engine.tokenizer.encode
+        return Request(
+            prompt=tuple(encode(prompt) if isinstance(prompt, str) else prompt),
+            sampling=SamplingParams(**sampling),
+            speculation=speculation or SpeculationParams(),
+            stop=(stop,) if isinstance(stop, str) else tuple(stop),
+            max_tokens=max_tokens,
+            prediction=tuple(encode(prediction, add_special=False)) if prediction else (),
+            ignore_eos=ignore_eos,
+        )
+
+    def stream(
+        self, prompt: str | Sequence[int] | Request, *, progress: Progress | None = None, **params: Any
+    ) -> AnswerStream:
+        """Continue a text (no chat template), piece by piece. `params` are those of `request`."""
+        request = prompt if isinstance(prompt, Request) else self.request(prompt, **params)
+        return AnswerStream(self, self.scheduler.submit(request), progress)
+
+    def generate(self, prompt: str | Sequence[int] | Request, **params: Any) -> Generation:
+        """Continue a text (no chat template) to its end."""
+        stream = self.stream(prompt, **params)
+        for _ in stream:
+            pass
+        return stream.result
+
+    def chat(
+        self,
+        messages: str | Sequence[Message],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        template_variables: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+        **params: Any,
+    ) -> AnswerStream:
+        """Answer a conversation, with the file's own chat template. A text alone is one message of the user's."""
+        text = self.render(messages, tools=tools, template_variables=template_variables)
+        return self.stream(text, progress=progress, **params)
+
+    def render(
+        self,
+        messages: str | Sequence[Message],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        template_variables: Mapping[str, Any] | None = None,
+    ) -> str:
+        """The conversation as the text the model reads. Raises `TemplateError`."""
+        if not messages:
+            raise EmptyPromptError
+        if isinstance(messages, str):
+            messages = [{"role": "user", "content": messages}]
+        return self.template.render(messages, tools=tools, extra=template_variables)
+
+    @property
+    def template(self) -> ChatTemplate:
+        """The chat template of the file, or a fallback that says so in its `note`."""
+        if self._template is None:
+            tokenizer, source, note = self.engine.tokenizer, self.engine.info.chat_template, ""
+            if source is None:
+                source, note = fallback_template(_control_texts(self.engine))
+            self._template = ChatTemplate(
+                source,
+                bos=tokenizer.text(tokenizer.bos) if tokenizer.bos is not None else "",
+                eos=tokenizer.text(tokenizer.eos) if tokenizer.eos is not None else "",
+                adds_bos=tokenizer.add_bos,
+                note=note,
+            )
+        return self._template
+
+    # ---- what it is, and how it is doing ----
+
+    @property
+    def info(self) -> ModelInfo:
+        return self.engine.info
+
+    @property
+    def numerics(self) -> Numerics | None:
+        return self.engine.numerics
+
+    @property
+    def speculation(self) -> SpeculationStatus:
+        """What the draft is doing now, and why."""
+        if self._unavailable:
+            return SpeculationStatus("unavailable", self._unavailable)
+        drafter = self.scheduler.drafter
+        if isinstance(drafter, NoDrafter):
+            return SpeculationStatus("off", "No draft is loaded.")
+        failure = getattr(drafter, "failure", None)
+        if failure:
+            return SpeculationStatus("unavailable", failure)
+        return SpeculationStatus(*self.scheduler.controller.status)
+
+    def finish(self, answer: Answer) -> None:
+        """Step until an answer has ended."""
+        while not answer.done:
+            self.scheduler.step()
+
+    def generation(self, answer: Answer, pieces: list[Piece]) -> Generation:
+        """The finished answer as a value."""
+        speculation = answer.request.speculation
+        status = self.speculation
+        if not speculation.enabled or speculation.method == "off" or speculation.max_draft == 0:
+            status = SpeculationStatus("off", "Switched off for this request.")
+        return Generation(
+            text=answer.text,
+            tokens=answer.tokens,
+            stop_reason=answer.stop_reason or "error",
+            model=self.info.name,
+            draft=self.draft_info.name if self.draft_info is not None else None,
+            seed=answer.seed,
+            speculation=status,
+            numerics=self.numerics,
+            stats=answer.stats,
+            pieces=pieces,
+        )
+
+    def close(self) -> None:
+        """End every answer and free both models."""
+        self.scheduler.close()
+        self.scheduler.drafter.close()
+        self.engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _embedded(draft: str | Path | None) -> tuple[Path, str | Path | None]:
+    """The pair that Foredraft ships, as (main, draft)."""
+    from foredraft import demo
+
+    return demo.main_path(), demo.draft_path() if str(draft) == "auto" else draft
+
+
+def _locate(name: str | Path) -> Path:
+    """A model file from a path. (Names on the shelf come from `models/store.py`.)"""
+    return Path(name)
+
+
+_ADVICE = frozenset({"too_large", "same_model"})
+"""Verdicts about speed alone: a draft that was named is taken all the same, and the note says what to expect."""
+
+
+def _check_pair(main: Path, draft: Path, *, force: bool) -> str:
+    """What to expect of a pair, in words ("" if nothing special). Raises `IncompatibleDraftError` where the draft
+    cannot be used."""
+    from foredraft.models.pairing import pair
+
+    verdict = pair(main, draft, force=force)
+    if verdict.usable:
+        return ""
+    if verdict.code in _ADVICE:
+        return verdict.reasons["en"]
+    raise IncompatibleDraftError(verdict.code, verdict.reasons["en"])
+
+
+def _open(path: Path, settings: LoadSettings, role: str, progress: Progress | None) -> Engine:
+    from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions
+
+    is_draft = role == "draft"
+    threads = settings.draft_threads if is_draft else settings.threads
+    if threads is None and path.is_file() and path.stat().st_size < SMALL_MODEL_BYTES:
+        threads = 1
+    options = LoadOptions(
+        n_ctx=settings.context,
+        n_slots=settings.slots,
+        n_batch=settings.batch,
+        n_threads=threads,
+        gpu_layers=settings.draft_gpu_layers if is_draft else settings.gpu_layers,
+        kv_type=settings.kv_type,
+        flash_attention=settings.flash_attention,
+        use_mmap=settings.mmap,
+        probe=settings.probe,
+    )
+    report = None if progress is None else (lambda share: progress(role, share))
+    return LlamaCppEngine(path, options, progress=report)
+
+
+def _controller(settings: LoadSettings) -> DraftController:
+    return Fixed() if settings.max_draft is None else Fixed(settings.max_draft)
+
+
+def _control_texts(engine: Engine) -> list[str]:
+    """Texts of the end-of-generation tokens and their like: what a fallback template needs to know."""
+    tokenizer = engine.tokenizer
+    names = ("<|im_start|>", "<|im_end|>")
+    return [name for name in names if len(tokenizer.encode(name, add_special=False)) == 1]
