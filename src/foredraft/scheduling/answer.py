@@ -10,8 +10,9 @@ from foredraft.core.errors import ForedraftError
 from foredraft.core.params import Request
 from foredraft.core.stats import GenerationStats
 from foredraft.engines.base import Numerics
+from foredraft.sampling.sampler import Constraint
 from foredraft.scheduling.stream import Piece, TextStream
-from foredraft.speculative.sequence import Sequence
+from foredraft.speculative.sequence import Observer, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class Answer:
     stream: TextStream
     submitted: float
     """Clock time in seconds."""
+    constraint: Constraint | None = None
+    observer: Observer | None = None
     sequence: Sequence | None = None
     """None while it waits for a slot."""
     pieces: deque[Piece] = field(default_factory=deque)
@@ -37,7 +40,11 @@ class Answer:
     done: bool = False
     stop_reason: str | None = None
     error: ForedraftError | None = None
+    parked: bool = False
+    """It gave its cells of a full cache back and will read its text again when there is room."""
+    admitted_at: float = 0.0
     prefilled_at: float | None = None
+    last_round: float = 0.0
     text: str = ""
     seed: int = 0
     tokens: list[int] = field(default_factory=list)

@@ -19,10 +19,11 @@ from foredraft.core.errors import (
     ForedraftError,
     ParameterError,
 )
-from foredraft.core.params import Request
+from foredraft.core.params import MAX_DRAFT, Request
 from foredraft.engines.base import Chunk, Engine
 from foredraft.sampling.sampler import Constraint, Sampler
 from foredraft.scheduling.answer import Answer
+from foredraft.scheduling.logprobs import LogprobObserver
 from foredraft.scheduling.slots import Slots
 from foredraft.scheduling.stream import TextStream
 from foredraft.speculative.acceptance import RULES
@@ -34,6 +35,8 @@ from foredraft.speculative.sequence import Observer, Sequence
 
 PREFILL_BESIDE_OTHERS = 128
 """Prompt tokens read in one pass while answers are running: their longest wait is one such piece."""
+FAIR_SHARE = 16
+"""Every prompt that is being read gets at least this many tokens of a pass, while there is room."""
 
 
 class Scheduler:
@@ -51,20 +54,30 @@ class Scheduler:
         self.engine = engine
         self.drafter = drafter
         self.controller = controller
+        self.on_round = on_round
         self.slots = Slots(engine)
-        self.waiting: deque[tuple[Answer, Constraint | None, Observer | None]] = deque()
+        self.waiting: deque[Answer] = deque()
         self.running: list[Answer] = []
         self._clock = clock
-        self._on_round = on_round
+        self._suspects: list[Answer] = []
+        """After a pass failed: those who were in it, to be tried one at a time."""
 
     @property
     def busy(self) -> bool:
         return bool(self.waiting or self.running)
 
     def submit(
-        self, request: Request, *, constraint: Constraint | None = None, observer: Observer | None = None
+        self,
+        request: Request,
+        *,
+        constraint: Constraint | None = None,
+        observer: Observer | None = None,
+        top_logprobs: int | None = None,
     ) -> Answer:
-        """Queue a request. Raises `EmptyPromptError`, `ContextOverflowError` or `ParameterError` at once."""
+        """Queue a request. Raises `EmptyPromptError`, `ContextOverflowError` or `ParameterError` at once.
+
+        `top_logprobs` (0 is just the chosen token) puts a `TokenLogprob` in every piece's `extra`.
+        """
         n_vocab, n_ctx = self.engine.info.n_vocab, self.engine.info.n_ctx
         if not request.prompt:
             raise EmptyPromptError
@@ -76,8 +89,11 @@ class Scheduler:
         unknown = [t for t in request.sampling.logit_bias if t >= n_vocab]
         if unknown:
             raise ParameterError("logit_bias", unknown[0], f"a table of token ids from 0 to {n_vocab - 1}")
-        answer = Answer(request, TextStream(self.engine.tokenizer, request.stop), self._clock())
-        self.waiting.append((answer, constraint, observer))
+        stream = TextStream(self.engine.tokenizer, request.stop)
+        if top_logprobs is not None:
+            observer = LogprobObserver(self.engine.tokenizer, stream, top_logprobs)
+        answer = Answer(request, stream, self._clock(), constraint=constraint, observer=observer)
+        self.waiting.append(answer)
         return answer
 
     def cancel(self, answer: Answer) -> None:
@@ -86,125 +102,195 @@ class Scheduler:
 
     def step(self) -> list[Answer]:
         """One pass of the model for everyone. Returns the answers that moved: their `pieces` or `done` changed."""
-        moved = [answer for answer in self.running if answer.cancelled]
-        for answer in moved:
-            self._finish(answer, "cancelled")
-        moved += self._admit()
-        prefill, reading = self._pack()
-        rounds = [a for a in self.running if a.sequence is not None and a.sequence.prefilled and a not in reading]
+        moved = [*self._drop_cancelled(), *self._admit()]
+        rounds, prefill, reading = self._pack()
         if not rounds and not prefill:
             return moved
+        everyone = [*rounds, *reading]
         try:
             record = self._pass(rounds, prefill)
         except CacheFullError as error:
-            if not self.slots.make_room():
-                self._finish(self.running[-1], "error", error)
+            if not self.slots.make_room() and not self._park_youngest(everyone):
+                self._finish(everyone[-1], "error", error)
+                moved.append(everyone[-1])
             return moved
         except Cancelled:
             return moved
         except EngineError as error:
-            for answer in list(self.running):
-                self._finish(answer, "error", error)
-            return [*moved, *rounds, *reading]
+            return [*moved, *self._blame(everyone, error)]
+        self._suspects = [answer for answer in self._suspects if answer not in everyone]
         for answer, chunk in zip(reading, prefill, strict=True):
             self._read(answer, chunk)
         if record is not None:
             self._deliver(rounds, record)
-        return [*moved, *rounds, *reading]
+        return [*moved, *everyone]
+
+    def fail_all(self, error: ForedraftError) -> list[Answer]:
+        """End every answer with an error: nothing is known any more about the state it was in."""
+        ended = [*self.running, *self.waiting]
+        for answer in list(self.running):
+            self._finish(answer, "error", error)
+        for answer in self.waiting:
+            answer.done, answer.stop_reason, answer.error = True, "error", error
+        self.waiting.clear()
+        self.slots.clear()
+        return ended
 
     def close(self) -> None:
         """End every answer; the engines stay the owner's."""
-        for answer in [*self.running, *(a for a, _, _ in self.waiting)]:
+        for answer in [*self.running, *self.waiting]:
             answer.cancelled = True
-        self.waiting.clear()
-        for answer in list(self.running):
-            self._finish(answer, "cancelled")
+        self._drop_cancelled()
 
-    def _admit(self) -> list[Answer]:
-        """Waiting requests into free slots, in the order they came."""
-        gone = []
-        while self.waiting and (self.slots.free or self.waiting[0][0].cancelled):
-            answer, constraint, observer = self.waiting.popleft()
-            if answer.cancelled:
-                answer.done, answer.stop_reason = True, "cancelled"
-                gone.append(answer)
-                continue
-            request = answer.request
-            slot, shared = self.slots.take(request.prompt)
-            self.drafter.forget(slot)
-            sampler = Sampler(
-                request.sampling, request.prompt, n_vocab=self.engine.info.n_vocab, constraint=constraint
-            )
-            sequence = Sequence(
-                request,
-                slot,
-                sampler,
-                rule=RULES[request.speculation.acceptance](),
-                eog=self.engine.tokenizer.eog,
-                n_ctx=self.engine.info.n_ctx,
-                stopwatch=answer.stream,
-                observer=observer,
-                n_read=shared,
-                stats=answer.stats,
-            )
-            answer.sequence, answer.seed = sequence, sampler.seed
-            answer.stats.prompt_tokens = len(request.prompt)
-            answer.stats.cached_tokens = shared
-            self.running.append(answer)
-            if sequence.done:
-                self._finish(answer, sequence.stop_reason or "length")
-                gone.append(answer)
-            elif sequence.prefilled:
-                answer.prefilled_at = self._clock()
+    # ---- admit ----
+
+    def _drop_cancelled(self) -> list[Answer]:
+        gone = [answer for answer in self.running if answer.cancelled]
+        for answer in gone:
+            self._finish(answer, "cancelled")
+        for answer in [answer for answer in self.waiting if answer.cancelled]:
+            self.waiting.remove(answer)
+            answer.done, answer.stop_reason = True, "cancelled"
+            gone.append(answer)
         return gone
 
-    def _pack(self) -> tuple[list[Chunk], list[Answer]]:
-        """Prompt pieces for the coming pass, the oldest request first, within the pass's room."""
-        reading = [a for a in self.running if a.sequence is not None and not a.sequence.prefilled]
-        others = len(self.running) - len(reading)
-        room = self.engine.info.n_batch - others * 17  # a running answer may put up to 16 guesses and its last token
-        if others:
+    def _admit(self) -> list[Answer]:
+        """Waiting requests into free slots, in the order they came; returns those that ended at once.
+
+        A request whose beginning is just being read for another one waits until it can be copied: with `n` choices the
+        prompt is read once.
+        """
+        ended = []
+        for answer in list(self.waiting):
+            if not self.slots.free:
+                break
+            if self._soon_copied(answer):
+                continue
+            self.waiting.remove(answer)
+            self._begin(answer)
+            sequence = answer.sequence
+            assert sequence is not None
+            if sequence.done:
+                self._finish(answer, sequence.stop_reason or "length")
+                ended.append(answer)
+        return ended
+
+    def _soon_copied(self, answer: Answer) -> bool:
+        if self.engine.rewind_limit is not None:
+            return False
+        prompt = answer.request.prompt
+        return any(
+            self.slots.grows_into(other.sequence.slot, other.sequence.tokens, prompt)
+            for other in self.running
+            if other.sequence is not None and not other.parked and _unread(other.sequence)
+        )
+
+    def _begin(self, answer: Answer) -> None:
+        request = answer.request
+        slot, shared = self.slots.take(request.prompt)
+        self.drafter.forget(slot)
+        info = self.engine.info
+        sampler = Sampler(request.sampling, request.prompt, n_vocab=info.n_vocab, constraint=answer.constraint)
+        answer.sequence = sequence = Sequence(
+            request,
+            slot,
+            sampler,
+            rule=RULES[request.speculation.acceptance](),
+            eog=self.engine.tokenizer.eog,
+            n_ctx=info.n_ctx,
+            stopwatch=answer.stream,
+            observer=answer.observer,
+            n_read=shared,
+            stats=answer.stats,
+        )
+        answer.seed = sampler.seed
+        answer.admitted_at = self._clock()
+        answer.stats.prompt_tokens = len(request.prompt)
+        answer.stats.cached_tokens = shared
+        self.running.append(answer)
+        if not _unread(sequence):
+            answer.prefilled_at = answer.admitted_at
+
+    # ---- pack ----
+
+    def _pack(self) -> tuple[list[Answer], list[Chunk], list[Answer]]:
+        """Who is in the coming pass: rounds of running answers, then prompt pieces in the room that is left."""
+        active = [answer for answer in self.running if not answer.parked]
+        if self._suspects:
+            active = [answer for answer in active if answer is self._suspects[0]]
+        rounds = [answer for answer in active if not _unread(_sequence(answer))]
+        reading = [answer for answer in active if _unread(_sequence(answer))]
+        n_batch = self.engine.info.n_batch
+        most = max(1, n_batch // (MAX_DRAFT + 1))
+        if len(rounds) > most:  # more answers than a pass has room for: they take turns
+            rounds = sorted(rounds, key=lambda answer: answer.last_round)[:most]
+        room = n_batch - len(rounds) * (MAX_DRAFT + 1)
+        if rounds:
             room = min(room, PREFILL_BESIDE_OTHERS)
         chunks, chosen = [], []
         for i, answer in enumerate(reading):
-            sequence = answer.sequence
-            assert sequence is not None
-            share = max(room // (len(reading) - i), min(room, 16))
-            piece = sequence.tokens[sequence.n_read : min(sequence.n_prompt - 1, sequence.n_read + share)]
+            sequence = _sequence(answer)
+            share = max(room // (len(reading) - i), min(room, FAIR_SHARE))
+            piece = sequence.tokens[sequence.n_read : sequence.n_read + min(_unread(sequence), share)]
             if not piece:
                 break
             chunks.append(Chunk(sequence.slot, sequence.n_read, piece))
             chosen.append(answer)
             room -= len(piece)
-        return chunks, chosen
+        return rounds, chunks, chosen
 
     def _pass(self, rounds: list[Answer], prefill: list[Chunk]) -> Round | None:
-        sequences = [a.sequence for a in rounds if a.sequence is not None]
-        if sequences:
+        if rounds:
+            sequences = [_sequence(answer) for answer in rounds]
             record = run_round(sequences, self.engine, self.drafter, self.controller, prefill, self._clock)
-            if self._on_round is not None:
-                self._on_round(record)
+            if self.on_round is not None:
+                self.on_round(record)
             return record
         self.engine.forward(prefill)
         self.drafter.prefill(prefill)
         return None
 
+    # ---- when a pass fails ----
+
+    def _park_youngest(self, everyone: list[Answer]) -> bool:
+        """The cache is full of running answers: the youngest gives its cells back and reads its text again later."""
+        if len(everyone) < 2 and all(answer in everyone or answer.parked for answer in self.running):
+            return False
+        youngest = [answer for answer in self.running if not answer.parked][-1]
+        sequence = _sequence(youngest)
+        self.engine.rewind(sequence.slot, 0)
+        self.slots.note(sequence.slot, [])
+        self.drafter.forget(sequence.slot)
+        sequence.n_read = 0
+        youngest.parked = True
+        return True
+
+    def _blame(self, everyone: list[Answer], error: EngineError) -> list[Answer]:
+        """A pass failed. One answer alone ends with the error; several are tried one by one: who is at fault?"""
+        if len(everyone) > 1:
+            self._suspects = everyone
+            return []
+        self._suspects = [answer for answer in self._suspects if answer not in everyone]
+        self._finish(everyone[0], "error", error)
+        return everyone
+
+    # ---- finish ----
+
     def _read(self, answer: Answer, chunk: Chunk) -> None:
-        sequence = answer.sequence
-        assert sequence is not None
+        sequence = _sequence(answer)
         sequence.n_read += len(chunk.tokens)
         self.slots.note(sequence.slot, sequence.tokens[: sequence.n_read])
-        if sequence.prefilled:
+        if answer.prefilled_at is None and not _unread(sequence):
             answer.prefilled_at = self._clock()
-            answer.stats.prefill_s = answer.prefilled_at - answer.submitted
+            answer.stats.prefill_s = answer.prefilled_at - answer.admitted_at
 
     def _deliver(self, rounds: list[Answer], record: Round) -> None:
         """Label the new tokens with their origin, hand out the sure text, end what has ended."""
         now = self._clock()
         for answer, x, verdict in zip(rounds, record.proposals, record.verdicts, strict=True):
-            sequence, stats = answer.sequence, answer.stats
-            assert sequence is not None
+            sequence, stats = _sequence(answer), answer.stats
             answer.stream.label(verdict.accepted, verdict.kind, x.source)
+            answer.last_round = now
             if stats.time_to_first_token_s == 0.0 and stats.tokens:
                 stats.time_to_first_token_s = now - answer.submitted
             if answer.prefilled_at is not None:
@@ -228,3 +314,18 @@ class Scheduler:
         self._hand_out(answer, final=True)
         answer.done, answer.stop_reason, answer.error = True, reason, error
         self.running.remove(answer)
+        if answer in self._suspects:
+            self._suspects.remove(answer)
+        parked = [other for other in self.running if other.parked]
+        if parked:
+            parked[0].parked = False
+
+
+def _sequence(answer: Answer) -> Sequence:
+    assert answer.sequence is not None, "a running answer has a sequence"
+    return answer.sequence
+
+
+def _unread(sequence: Sequence) -> int:
+    """Tokens to read before the next round: of the prompt, or of everything when the cells had to be given back."""
+    return len(sequence.tokens) - 1 - sequence.n_read

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from foredraft.engines.base import Engine
 
-_WORTH_COPYING = 32
+WORTH_COPYING = 32
 """Shared tokens from which copying another slot's cache beats reading them again."""
 
 
@@ -37,28 +37,36 @@ class Slots:
         return len(self._slots)
 
     def take(self, prompt: Sequence[int]) -> tuple[int, int]:
-        """(slot, tokens of `prompt` it already holds). The free slot with the longest common prefix, or the one unused
-        for longest, filled from a busy slot if that shares much more. The last prompt token is never counted: it is
-        the first input of the first round."""
+        """(slot, tokens of `prompt` it already holds). A free slot whose whole text the prompt continues, else the one
+        unused for longest, filled from the slot that shares most: a conversation is not given up for its beginning. The
+        last prompt token is never counted: it is the first input of the first round."""
         free = [slot for slot in self._slots if not slot.busy]
         if not free:
             raise RuntimeError("no free slot: the scheduler must not admit")
-        usable = len(prompt) - 1
-        best = max(free, key=lambda slot: (self._shared(slot, prompt, usable), -slot.last_used))
-        shared = self._shared(best, prompt, usable)
-        donor = max(self._slots, key=lambda slot: self._shared(slot, prompt, usable))
-        donated = self._shared(donor, prompt, usable)
-        if donor.busy and donated >= shared + _WORTH_COPYING and self._engine.rewind_limit is None:
-            best = min(free, key=lambda slot: slot.last_used)
-            self._engine.copy(donor.index, best.index, donated)
-            shared = donated
-        elif self._engine.rewind_limit is not None and len(best.tokens) - shared > self._engine.rewind_limit:
-            shared = 0
-        self._engine.rewind(best.index, shared)
+        wanted = list(prompt[:-1])
+        shared = {slot.index: self._reusable(slot, wanted) for slot in self._slots}
+        target = min(free, key=lambda slot: (bool(slot.tokens), slot.last_used))
+        donor = max(self._slots, key=lambda slot: (shared[slot.index], not slot.busy))
+        kept = shared[donor.index]
+        copies = self._engine.rewind_limit is None
+        if not donor.busy and kept and (kept == len(donor.tokens) or donor is target or not copies):
+            target = donor
+        elif copies and kept >= WORTH_COPYING:
+            self._engine.copy(donor.index, target.index, kept)
+        else:
+            kept = shared[target.index]
+        self._engine.rewind(target.index, kept)
         self._clock += 1
-        best.busy, best.last_used = True, self._clock
-        best.tokens = list(prompt[:shared])
-        return best.index, shared
+        target.busy, target.last_used = True, self._clock
+        target.tokens = wanted[:kept]
+        return target.index, kept
+
+    def grows_into(self, index: int, reading: Sequence[int], prompt: Sequence[int]) -> bool:
+        """True when the slot, which is just reading `reading`, will soon hold much more of `prompt` than any slot has
+        now: waiting for it saves reading the same again."""
+        wanted = list(prompt[:-1])
+        coming = common(list(reading), wanted)
+        return coming >= WORTH_COPYING + max(common(slot.tokens, wanted) for slot in self._slots)
 
     def note(self, index: int, tokens: Sequence[int]) -> None:
         """The slot now holds these tokens (a running answer may be copied from)."""
@@ -68,6 +76,13 @@ class Slots:
         """The answer has ended; the slot keeps these tokens for whoever continues them."""
         slot = self._slots[index]
         slot.busy, slot.tokens = False, list(tokens)
+
+    def clear(self) -> None:
+        """Forget what free slots hold: nobody knows what is in the cache any more."""
+        for slot in self._slots:
+            if not slot.busy:
+                self._engine.rewind(slot.index, 0)
+                slot.tokens = []
 
     def make_room(self) -> bool:
         """Empty the free slot that was unused for longest; False when there is nothing left to empty."""
@@ -79,11 +94,24 @@ class Slots:
         oldest.tokens = []
         return True
 
-    @staticmethod
-    def _shared(slot: Slot, prompt: Sequence[int], usable: int) -> int:
-        n = 0
-        for ours, theirs in zip(slot.tokens, prompt[:usable], strict=False):
-            if ours != theirs:
-                break
-            n += 1
-        return n
+    def _reusable(self, slot: Slot, wanted: list[int]) -> int:
+        """Tokens of `wanted` that the slot holds and can be cut back to."""
+        shared = common(slot.tokens, wanted)
+        limit = self._engine.rewind_limit
+        if limit is not None and len(slot.tokens) - shared > limit:
+            return 0
+        return shared
+
+
+def common(a: list[int], b: list[int]) -> int:
+    """How many tokens at the beginning are the same."""
+    low, high = 0, min(len(a), len(b))
+    if a[:high] == b[:high]:
+        return high
+    while low + 1 < high:  # a[:low] agrees, a[:high] does not
+        middle = (low + high) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low

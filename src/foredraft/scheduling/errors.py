@@ -1,0 +1,38 @@
+"""Why a request could not be served, where that is the server's state rather than the request's fault."""
+
+from __future__ import annotations
+
+from foredraft.core.errors import ForedraftError
+
+
+class QueueFullError(ForedraftError):
+    """Too many requests wait already. `retry_after` is an estimate in seconds."""
+
+    code = "queue_full"
+
+    def __init__(self, waiting: int, retry_after: int) -> None:
+        super().__init__(
+            f"{waiting} requests are waiting for this model already.",
+            hint=f"Try again in about {retry_after} seconds, or allow a longer queue (--queue).",
+        )
+        self.waiting = waiting
+        self.retry_after = retry_after
+
+
+class ModelUnloadedError(ForedraftError):
+    """The model left memory before (or while) the request was served."""
+
+    code = "model_unloaded"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"The model {model!r} is not loaded (any more).", hint="Load it, or send the request again.")
+        self.model = model
+
+
+class RuntimeClosedError(ForedraftError):
+    """The program is about to end: nothing new is started."""
+
+    code = "shutting_down"
+
+    def __init__(self) -> None:
+        super().__init__("Foredraft is shutting down.", hint="Send the request again when it is back.")

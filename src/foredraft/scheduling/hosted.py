@@ -1,0 +1,222 @@
+"""One loaded model as the runtime sees it: what it is, who uses it, when it may go."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from foredraft.core.params import Request
+from foredraft.engines.base import ModelInfo, Numerics
+from foredraft.sampling.sampler import Constraint
+from foredraft.scheduling.answer import Answer, Generation, SpeculationStatus
+from foredraft.scheduling.running import RunningAnswer
+from foredraft.scheduling.scheduler import Scheduler
+from foredraft.scheduling.stream import Piece
+
+Progress = Callable[[str, float], None]
+"""Called with what is being loaded ("main", "draft") and the share done, 0 to 1."""
+
+DEFAULT_TTL_S = 3600.0
+NOT_LOADED = SpeculationStatus("off", "Not loaded yet.")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSpec:
+    """What to load. `model` and `draft` are paths or names of the shelf, whatever the loader understands."""
+
+    model: str = ""
+    """Empty: the embedded pair."""
+    draft: str | None = "auto"
+    """A path or name, "auto" (the best on the shelf) or None (no draft)."""
+    id: str = ""
+    """The name under which it is asked for; empty takes the model's own name."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The loader's own: context, slots, gpu_layers …"""
+    draft_required: bool = False
+    """Fail rather than go on without the draft."""
+    force: bool = False
+    """Take a draft whose vocabulary only looks different."""
+    ttl_s: float | None = DEFAULT_TTL_S
+    """Seconds without a request after which it is unloaded; None keeps it."""
+    on_demand: bool = False
+    """Loaded because a request named it: leaves when another model is asked for (auto-evict)."""
+
+
+class LoadedModel(Protocol):
+    """What a loader returns; `foredraft.LLM` is one. Called by one thread at a time."""
+
+    @property
+    def scheduler(self) -> Scheduler: ...
+    @property
+    def info(self) -> ModelInfo: ...
+    @property
+    def draft_info(self) -> ModelInfo | None: ...
+    @property
+    def numerics(self) -> Numerics | None: ...
+    @property
+    def speculation(self) -> SpeculationStatus: ...
+    @property
+    def notes(self) -> list[str]: ...
+    def set_draft(
+        self, draft: str | None, *, required: bool = False, force: bool = False, progress: Progress | None = None
+    ) -> None: ...
+    def generation(self, answer: Answer, pieces: list[Piece]) -> Generation: ...
+    def close(self) -> None: ...
+
+
+Loader = Callable[[LoadSpec, Progress], LoadedModel]
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a loaded model has done since it was loaded."""
+
+    answers: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    tokens: int = 0
+    rounds: int = 0
+    drafted: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    ignored: int = 0
+    generation_s: float = 0.0
+    saved_s: float = 0.0
+
+    def add(self, generation: Generation) -> None:
+        stats = generation.stats
+        self.answers += 1
+        self.cancelled += generation.stop_reason == "cancelled"
+        for name in (
+            "prompt_tokens",
+            "cached_tokens",
+            "tokens",
+            "rounds",
+            "drafted",
+            "accepted",
+            "rejected",
+            "ignored",
+            "generation_s",
+        ):
+            setattr(self, name, getattr(self, name) + getattr(stats, name))
+        self.saved_s += stats.saved_s or 0.0
+
+    @property
+    def acceptance(self) -> float | None:
+        """accepted ÷ tested; None when nothing was tested."""
+        tested = self.accepted + self.rejected
+        return self.accepted / tested if tested else None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """A loaded (or loading) model at one moment: what `ps`, the API and the app show. Times are Unix seconds."""
+
+    id: str
+    spec: LoadSpec
+    status: str
+    """loading, ready, changing (its draft) or leaving."""
+    part: str = ""
+    """What is being loaded now: main or draft."""
+    progress: float = 0.0
+    info: ModelInfo | None = None
+    draft_info: ModelInfo | None = None
+    numerics: Numerics | None = None
+    speculation: SpeculationStatus = NOT_LOADED
+    notes: tuple[str, ...] = ()
+    running: int = 0
+    waiting: int = 0
+    slots: int = 0
+    loaded_at: float = 0.0
+    load_s: float = 0.0
+    last_used: float = 0.0
+    expires_at: float | None = None
+    totals: Totals = field(default_factory=Totals)
+
+
+@dataclass(slots=True)
+class Submission:
+    """A request on its way to the scheduler."""
+
+    running: RunningAnswer
+    request: Request
+    constraint: Constraint | None
+    top_logprobs: int | None
+
+
+@dataclass(slots=True)
+class Exclusive:
+    """Work that needs the model to itself: a change of draft, closing."""
+
+    work: Callable[[LoadedModel], None]
+    done: Future[None]
+    status: str
+
+
+class Hosted:
+    """The runtime's record of one model. Only the model thread changes it, but for `leases` and `last_used`."""
+
+    def __init__(self, model_id: str, spec: LoadSpec) -> None:
+        self.id = model_id
+        self.spec = spec
+        self.status = "loading"
+        self.part, self.progress = "main", 0.0
+        self.model: LoadedModel | None = None
+        self.pending: deque[Submission | Exclusive] = deque()
+        self.live: dict[Answer, RunningAnswer] = {}
+        self.leases = 0
+        self.lent = False
+        """The loader thread has it: the model thread keeps its hands off."""
+        self.loaded_at = 0.0
+        self.load_s = 0.0
+        self.last_used = time.time()
+        self.ttl_s = spec.ttl_s
+        self.totals = Totals()
+        self.speculation = NOT_LOADED
+        self.answer_s = 1.0
+        """How long answers take here, a running mean: for `Retry-After`."""
+        self.grammar_vocabulary: Any = None
+        """What constraints are built from, made once a model (`sampling/constraints.py`)."""
+
+    @property
+    def idle(self) -> bool:
+        return not (self.pending or self.live or self.leases or self.lent) and self.status == "ready"
+
+    @property
+    def expires_at(self) -> float | None:
+        if self.ttl_s is None or self.status != "ready":
+            return None
+        return self.last_used + self.ttl_s
+
+    def touch(self) -> None:
+        self.last_used = time.time()
+
+    def state(self) -> ModelState:
+        model = self.model
+        scheduler = model.scheduler if model is not None else None
+        return ModelState(
+            id=self.id,
+            spec=self.spec,
+            status=self.status,
+            part=self.part,
+            progress=self.progress,
+            info=model.info if model is not None else None,
+            draft_info=model.draft_info if model is not None else None,
+            numerics=model.numerics if model is not None else None,
+            speculation=self.speculation,
+            notes=tuple(model.notes) if model is not None else (),
+            running=len(scheduler.running) if scheduler is not None else 0,
+            waiting=len(self.pending) + (len(scheduler.waiting) if scheduler is not None else 0),
+            slots=model.info.n_slots if model is not None else 0,
+            loaded_at=self.loaded_at,
+            load_s=self.load_s,
+            last_used=self.last_used,
+            expires_at=self.expires_at,
+            totals=self.totals,
+        )

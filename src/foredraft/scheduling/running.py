@@ -1,0 +1,151 @@
+"""An answer that is being written somewhere else: followed, left and followed again, cancelled.
+
+The events of an answer are a list that only grows. A reader is a position in it, so any number of readers can follow,
+a page can be reloaded, and a slow reader costs nothing: memory is bounded by the answer, and that by the context.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+
+from foredraft.core.errors import ForedraftError
+from foredraft.core.params import Request
+from foredraft.core.stats import GenerationStats
+from foredraft.scheduling.answer import Answer, Generation
+from foredraft.scheduling.events import Event, Failed, Finished, NewPieces
+from foredraft.scheduling.stream import Piece
+
+
+class Bell:
+    """Wakes coroutines of any event loop from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sleepers: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+
+    def ring(self) -> None:
+        with self._lock:
+            sleepers = list(self._sleepers)
+        for loop, event in sleepers:
+            try:
+                loop.call_soon_threadsafe(event.set)
+            except RuntimeError:  # its loop has been closed; nobody sleeps there any more
+                with self._lock:
+                    self._sleepers.discard((loop, event))
+
+    async def until(self, ready: Callable[[], bool]) -> None:
+        """Sleep until `ready()` is true; it is asked again after every ring."""
+        if ready():
+            return
+        event = asyncio.Event()
+        sleeper = (asyncio.get_running_loop(), event)
+        with self._lock:
+            self._sleepers.add(sleeper)
+        try:
+            while not ready():
+                await event.wait()
+                event.clear()
+        finally:
+            with self._lock:
+                self._sleepers.discard(sleeper)
+
+
+class RunningAnswer:
+    """The handle of a submitted request. Every method may be called from any thread or loop.
+
+    `events()` gives everything from the beginning (or from `start`) and then what comes; `result()` waits for the end.
+    Nobody has to listen: the answer is written all the same.
+    """
+
+    def __init__(self, answer_id: str, model_id: str, request: Request) -> None:
+        self.id = answer_id
+        self.model_id = model_id
+        self.request = request
+        self.created = time.time()
+        self.answer: Answer | None = None
+        """The scheduler's side, once it has been accepted."""
+        self.log: list[Event] = []
+        self.pieces: list[Piece] = []
+        """Every piece so far."""
+        self.cancelled = False
+        self.done = False
+        self._bell = Bell()
+
+    # ---- following ----
+
+    async def events(self, start: int = 0) -> AsyncIterator[Event]:
+        """Every event from number `start` on, to the last (`Finished` or `Failed`). Leaving early cancels nothing."""
+        at = start
+        while True:
+            while at < len(self.log):
+                event = self.log[at]
+                at += 1
+                yield event
+                if isinstance(event, (Finished, Failed)):
+                    return
+            if self.done and at >= len(self.log):
+                return
+            await self._bell.until(partial(self._has_more, at))
+
+    def _has_more(self, at: int) -> bool:
+        return len(self.log) > at or self.done
+
+    async def accepted(self) -> None:
+        """Wait until the scheduler has taken the request. Raises what was wrong with it (too long, queue full …)."""
+        await self._bell.until(lambda: self.answer is not None or self.done)
+        if self.answer is None and isinstance(self.log[-1], Failed):
+            raise self.log[-1].error
+
+    async def result(self) -> Generation:
+        """Wait for the end. Raises the error that ended it."""
+        await self._bell.until(lambda: self.done)
+        last = self.log[-1]
+        if isinstance(last, Failed):
+            raise last.error
+        assert isinstance(last, Finished)
+        return last.generation
+
+    # ---- what is known now ----
+
+    @property
+    def text(self) -> str:
+        """What has been written so far."""
+        return self.answer.text if self.answer is not None else ""
+
+    @property
+    def stats(self) -> GenerationStats:
+        """Counted while it is being written; read it, do not change it."""
+        return self.answer.stats if self.answer is not None else GenerationStats()
+
+    # ---- acting ----
+
+    def cancel(self) -> None:
+        """End it with what it has, at the next round. Does nothing when it has ended."""
+        self.cancelled = True
+        if self.answer is not None:
+            self.answer.cancelled = True
+
+    # ---- for the thread that writes it ----
+
+    def put(self, *events: Event) -> None:
+        for event in events:
+            if isinstance(event, NewPieces):
+                self.pieces.extend(event.pieces)
+            self.log.append(event)
+            if isinstance(event, (Finished, Failed)):
+                self.done = True
+        self._bell.ring()
+
+    def accept(self, answer: Answer) -> None:
+        answer.cancelled = self.cancelled
+        self.answer = answer
+        answer.cancelled = self.cancelled  # set in between by another thread: never lost
+        self._bell.ring()
+
+    def fail(self, error: ForedraftError) -> None:
+        if not self.done:
+            self.put(Failed(error))

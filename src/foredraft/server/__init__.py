@@ -1,0 +1,1 @@
+"""The HTTP server: one folder for each API dialect (`openai/`, `lmstudio/`), and what they share."""

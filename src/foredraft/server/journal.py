@@ -1,0 +1,58 @@
+"""The server's log: the last entries in memory, for everyone who follows. Prompts and answers are not in it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from foredraft.scheduling.running import Bell
+
+KEPT = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that happened. `at` is Unix time in seconds."""
+
+    number: int
+    at: float
+    kind: str
+    """request, answer, model, server …"""
+    message: str
+    fields: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"number": self.number, "at": self.at, "kind": self.kind, "message": self.message, **self.fields}
+
+
+class Journal:
+    """Written from any thread, followed from any event loop."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._entries: deque[Entry] = deque(maxlen=kept)
+        self._count = 0
+        self._bell = Bell()
+
+    def write(self, kind: str, message: str, **fields: Any) -> None:
+        self._count += 1
+        self._entries.append(Entry(self._count, time.time(), kind, message, fields))
+        self._bell.ring()
+
+    def recent(self, count: int = 100) -> list[Entry]:
+        return list(self._entries)[-count:]
+
+    async def follow(self, after: int = 0) -> AsyncIterator[Entry]:
+        """Entries later than number `after`, for ever. Entries that left memory before they were read are skipped."""
+        while True:
+            for entry in list(self._entries):
+                if entry.number > after:
+                    after = entry.number
+                    yield entry
+            await self._bell.until(partial(self._has_more, after))
+
+    def _has_more(self, after: int) -> bool:
+        return self._count > after

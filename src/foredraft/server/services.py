@@ -1,0 +1,80 @@
+"""What the server, the app and the commands receive: everything that is alive in the process, in one value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from foredraft.scheduling.hosted import LoadSpec
+from foredraft.scheduling.runtime import Runtime
+from foredraft.server.journal import Journal
+
+
+class ShelfEntry(Protocol):
+    """A model on disk, as far as the API shows it."""
+
+    @property
+    def key(self) -> str:
+        """The name by which it is asked for."""
+
+    @property
+    def path(self) -> str: ...
+
+
+class Shelf(Protocol):
+    """Names to model files. The shelf of GGUF files (`foredraft.models`) is one; tests bring a smaller one."""
+
+    def names(self) -> Sequence[str]:
+        """Every model that can be asked for."""
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """Facts about one of them (architecture, quantisation, size_bytes, n_ctx_train, publisher, path …)."""
+
+    def spec(self, name: str, draft: str | None = "auto") -> LoadSpec:
+        """How to load it. Raises `ModelNotFoundError` with the nearest names."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """How the server serves. Sizes in bytes, times in seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = 3673
+    api_key: str = ""
+    """Empty: no key is asked for (allowed on the loopback only)."""
+    cors_origins: tuple[str, ...] = ()
+    """Web pages of these origins may call the API from a browser; none by default."""
+    max_body: int = 16 << 20
+    max_answers: int = 8
+    """Most choices (`n`) of one request."""
+    default_max_tokens: int | None = None
+    load_on_demand: bool = True
+    """Load a model when a request names it."""
+    ttl_s: float | None = 3600.0
+    """Idle time after which a model that was loaded on demand is unloaded."""
+    log_prompts: bool = False
+    ping_s: float = 15.0
+    """A comment is sent on a silent stream this often, so that nobody on the way closes it."""
+    grace_s: float = 10.0
+    """Running answers may end for this long when the server is stopped."""
+
+
+@dataclass(slots=True)
+class Services:
+    """The living parts. `chats` and `store` are None where there is no app, no shelf."""
+
+    runtime: Runtime
+    shelf: Shelf | None = None
+    """Names to files, for loading on request."""
+    settings: ServerSettings = field(default_factory=ServerSettings)
+    default_model: str = ""
+    """Loaded and used when a request names no model."""
+    store: Any = None
+    """The shelf's own store (`foredraft.models.store.ModelStore`), for the app."""
+    chats: Any = None
+    """The chat history (`foredraft.chats.store.ChatStore`), for the app."""
+    user_settings: Any = None
+    """`foredraft.settings.Settings`, for the app."""
+    journal: Journal = field(default_factory=Journal)
+    """What happened: the server's log, for `foredraft log` and the app."""
