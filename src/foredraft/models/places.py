@@ -1,0 +1,135 @@
+"""Where model files may lie, and how to walk there without getting lost.
+
+Every place is read in place and never changed, except the program's own folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+OWN, HUGGING_FACE, LM_STUDIO, FOLDER, IMPORTED, EMBEDDED = (
+    "own", "huggingface", "lmstudio", "folder", "imported", "embedded",
+)  # fmt: skip
+
+MAX_DEPTH = 8
+"""Folders below a place that are looked into."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A folder that holds models, and what kind of folder it is."""
+
+    path: Path
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A GGUF file as the folder lists it. `size` in bytes, `changed` in nanoseconds."""
+
+    path: Path
+    source: str
+    publisher: str
+    """The owner's name, where the layout of the place tells it."""
+    folder: str
+    """The repository's name, or the folder's."""
+    size: int
+    changed: int
+
+
+def default_places(
+    own: Path,
+    folders: Sequence[Path] = (),
+    *,
+    huggingface: bool = True,
+    lmstudio: bool = True,
+    environment: Mapping[str, str] | None = None,
+) -> list[Place]:
+    """The own folder, further folders, and the other programs' folders, in the order in which names are given."""
+    places = [Place(own, OWN), *(Place(folder.expanduser(), FOLDER) for folder in folders)]
+    home = Path.home()
+    if huggingface:
+        places.append(Place(huggingface_cache(environment), HUGGING_FACE))
+    if lmstudio:
+        places += [
+            Place(home / ".lmstudio" / "models", LM_STUDIO),
+            Place(home / ".cache" / "lm-studio" / "models", LM_STUDIO),
+        ]
+    embedded = Path(__file__).parent.parent / "demo"
+    return [*places, Place(embedded, EMBEDDED)]
+
+
+def huggingface_cache(environment: Mapping[str, str] | None = None) -> Path:
+    """The hub cache, found as huggingface-hub finds it, without importing that."""
+    values = os.environ if environment is None else environment
+    if values.get("HF_HUB_CACHE"):
+        return Path(values["HF_HUB_CACHE"]).expanduser()
+    if values.get("HF_HOME"):
+        return Path(values["HF_HOME"]).expanduser() / "hub"
+    if values.get("XDG_CACHE_HOME"):
+        return Path(values["XDG_CACHE_HOME"]).expanduser() / "huggingface" / "hub"
+    return Path.home() / ".cache" / "huggingface" / "hub"
+
+
+def walk(place: Place, problems: list[str]) -> Iterator[Found]:
+    """Every GGUF file below a place. A folder that cannot be read is named in `problems` and passed over.
+
+    Links are followed, each folder is entered once: links in circles end. A place that does not exist is empty.
+    """
+    entered: set[tuple[int, int]] = set()
+    waiting: list[tuple[Path, int]] = [(place.path, 0)]
+    while waiting:
+        folder, depth = waiting.pop()
+        try:
+            here = folder.stat()
+            if (here.st_dev, here.st_ino) in entered:
+                continue
+            entered.add((here.st_dev, here.st_ino))
+            with os.scandir(folder) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            problems.append(f"{folder}: {error.strerror or error}")
+            continue
+        for entry in listed:
+            try:
+                if entry.is_dir():
+                    if depth < MAX_DEPTH and _enters(place.source, entry.name, depth):
+                        waiting.append((folder / entry.name, depth + 1))
+                elif entry.name.lower().endswith(".gguf"):
+                    status = entry.stat()
+                    publisher, repository = _owner(place, folder)
+                    yield Found(
+                        folder / entry.name,
+                        place.source,
+                        publisher,
+                        repository,
+                        status.st_size,
+                        status.st_mtime_ns,
+                    )
+            except OSError as error:  # a link to nothing, a file deleted meanwhile
+                problems.append(f"{folder / entry.name}: {error.strerror or error}")
+
+
+def _enters(source: str, name: str, depth: int) -> bool:
+    """Whether a folder can hold models. Of the hub cache, only snapshots: blobs are the same files without names."""
+    if source == HUGGING_FACE and depth == 0:
+        return name.startswith("models--")
+    if source == HUGGING_FACE and depth == 1:
+        return name == "snapshots"
+    return not name.startswith(".")
+
+
+def _owner(place: Place, folder: Path) -> tuple[str, str]:
+    """(publisher, repository) as the place's layout tells it; empty where it does not."""
+    parts = folder.relative_to(place.path).parts
+    if place.source == HUGGING_FACE:
+        names = parts[0].split("--") if parts else []
+        return (names[1], "--".join(names[2:])) if len(names) > 2 else ("", names[-1] if names else "")
+    if len(parts) >= 2:
+        return parts[0], parts[1]
+    return "", parts[0] if parts else ""

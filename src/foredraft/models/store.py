@@ -1,0 +1,381 @@
+"""The shelf: every model on this machine, by name.
+
+Files are read where they lie (the program's own folder, the Hugging Face cache, LM Studio's folder, further folders)
+and only the own folder is ever changed. What was read is remembered (`cache.py`), so only a first look costs time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from foredraft.core.errors import AmbiguousModelError, ForedraftError, ModelError, ModelNotFoundError
+from foredraft.models import places
+from foredraft.models.cache import Measured, ShelfCache
+from foredraft.models.facts import PART_NAME, ModelFacts, facts_from_json, facts_to_json, read_facts
+from foredraft.models.names import find_name, model_name, nearest, unique_names
+from foredraft.models.pairing import (
+    Difference,
+    MemoryCheck,
+    Pairing,
+    pair,
+    token_difference,
+    unreadable,
+)
+from foredraft.models.places import Found, Place
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """One model on the shelf. `facts` is None where the file cannot be read; `problem` then says why."""
+
+    name: str
+    path: Path
+    source: str
+    """Where it lies: own, huggingface, lmstudio, folder, imported, embedded."""
+    publisher: str
+    size_bytes: int
+    facts: ModelFacts | None
+    problem: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can be loaded to write text."""
+        return self.facts is not None and self.facts.kind == "text" and self.facts.missing is None
+
+    @property
+    def identity(self) -> str:
+        """The same for copies of a file, wherever they lie: what a measurement is kept under."""
+        facts = self.facts
+        if facts is None:
+            return str(self.path)
+        return f"{facts.architecture}:{facts.n_params}:{facts.quantisation}:{facts.size_bytes}:{facts.name}"
+
+
+class ModelStore:
+    """The models of some places. Nothing is read before the first question; `scan` looks again."""
+
+    def __init__(self, where: Sequence[Place], cache: ShelfCache | None = None) -> None:
+        self.places = list(where)
+        self.cache = cache or ShelfCache(None)
+        self.problems: list[str] = []
+        """Folders and files that could not be looked at in the last scan, with the reason."""
+        self._models: list[ModelFile] | None = None
+
+    @property
+    def own(self) -> Path:
+        """The program's own folder: downloads and copies go here, and only here something is deleted."""
+        for place in self.places:
+            if place.source == places.OWN:
+                return place.path
+        raise ForedraftError("The shelf has no folder of its own.")
+
+    # ---- looking ----
+
+    def models(self) -> list[ModelFile]:
+        """Every model, sorted by name."""
+        return self.scan() if self._models is None else self._models
+
+    def scan(self) -> list[ModelFile]:
+        """Look at all places again; files that did not change come from the cache."""
+        self.problems = []
+        known, fresh, seen = self.cache.facts(), [], set()
+        models: list[tuple[str, ModelFile]] = []
+        for group in _groups(self._found()):
+            path, stamp = str(group[0].path), _stamp(group)
+            seen.add(path)
+            before = known.get(path)
+            facts: ModelFacts | None = None
+            problem = ""
+            if before is not None and before[0] == stamp:
+                problem = before[2]
+                with contextlib.suppress(KeyError, TypeError):
+                    facts = facts_from_json(before[1]) if before[1] is not None else None
+            if facts is None and not problem:
+                facts, problem = _look(group[0].path)
+                fresh.append((path, stamp, facts_to_json(facts) if facts else None, problem))
+            models.append(_named(group, facts, problem))
+        self.cache.remember(fresh)
+        self.cache.forget(known.keys() - seen)
+        full = unique_names([(name, model.publisher) for name, model in models])
+        self._models = sorted(
+            (_renamed(model, name) for name, (_, model) in zip(full, models, strict=True)),
+            key=lambda model: model.name,
+        )
+        return self._models
+
+    def _found(self) -> Iterator[Found]:
+        """Every GGUF file once: a link to a file that was seen already is that file."""
+        seen: set[Path] = set()
+        imported = (_found_import(path, self.problems) for path in self.cache.imports())
+        walks = itertools.chain.from_iterable(places.walk(place, self.problems) for place in self.places)
+        for found in itertools.chain(walks, (found for found in imported if found is not None)):
+            real = found.path.resolve()
+            if real not in seen:
+                seen.add(real)
+                yield found
+
+    # ---- finding ----
+
+    def find(self, name: str | Path) -> ModelFile:
+        """The model of a name, a short form of one, or a path.
+
+        Raises `ModelNotFoundError` with the nearest names, or `AmbiguousModelError` with the candidates.
+        """
+        path = Path(name).expanduser()
+        if isinstance(name, Path) or path.suffix.lower() == ".gguf":
+            return self._file(path)
+        models = {model.name: model for model in self.models()}
+        try:
+            return models[find_name(str(name), list(models))]
+        except AmbiguousModelError as error:
+            # Copies of one file in several places are no question: the first place decides.
+            candidates = [models[candidate] for candidate in error.candidates]
+            if len({model.identity for model in candidates}) == 1:
+                return min(candidates, key=lambda model: _rank(model.source))
+            raise
+
+    def _file(self, path: Path) -> ModelFile:
+        if not path.is_file():
+            raise ModelNotFoundError(str(path), nearest=nearest(path.stem, [model.name for model in self.models()]))
+        for model in self._models or ():
+            if model.path == path or (model.facts is not None and path in model.facts.paths):
+                return model
+        match = PART_NAME.match(path.name)
+        if match is not None:
+            path = path.with_name(f"{match['stem']}-{1:05d}-of-{match['parts']}.gguf")
+        facts, problem = _look(path)
+        stem = match["stem"] if match is not None else path.stem
+        size = facts.size_bytes if facts else path.stat().st_size if path.is_file() else 0
+        name = model_name(stem, facts.quantisation if facts else "")
+        return ModelFile(name, path, places.FOLDER, "", size, facts, problem)
+
+    def require(self, name: str | Path) -> ModelFile:
+        """Like `find`, for loading: raises a `ModelError` with the reason for a file that cannot be used.
+
+        Looks at the file again, so that one that was deleted or changed since the scan is noticed here.
+        """
+        model = self.find(name)
+        if not model.path.exists():
+            raise ModelNotFoundError(
+                model.name, hint=f"{model.path} was there a moment ago and has been deleted or moved."
+            )
+        if model.facts is not None and model.facts.missing is not None:
+            number, parts = model.facts.missing
+            raise ModelError(
+                f"File {number} of {parts} of {model.name} is missing.",
+                path=str(model.path),
+                hint="Put it beside the others, or download the model again.",
+            )
+        if model.facts is None:
+            raise ModelError(f"{model.name} cannot be read: {model.problem}", path=str(model.path))
+        return model
+
+    # ---- matching ----
+
+    def pair(
+        self, main: ModelFile, draft: ModelFile, *, force: bool = False, memory: MemoryCheck | None = None
+    ) -> Pairing:
+        """The verdict on two models of the shelf; comparisons of vocabularies are remembered."""
+        if main.facts is None:
+            raise ModelError(f"{main.name} cannot be read: {main.problem}", path=str(main.path))
+        if draft.facts is None:
+            return unreadable(draft.problem)
+        return pair(main.facts, draft.facts, force=force, differ=self._differ, memory=memory)
+
+    def drafts(self, main: ModelFile, *, memory: MemoryCheck | None = None) -> list[tuple[ModelFile, Pairing]]:
+        """Every other model with its verdict, the best first."""
+        order = {"recommended": 0, "works": 1, "not_usable": 2}
+        found = [(draft, self.pair(main, draft, memory=memory)) for draft in self.models() if draft.path != main.path]
+        return sorted(found, key=lambda item: (order[item[1].level], -item[0].size_bytes, item[0].name))
+
+    def _differ(self, main: ModelFacts, draft: ModelFacts) -> Difference | None:
+        first, second = main.vocabulary.tokens_hash, draft.vocabulary.tokens_hash
+        if first == second:
+            return None
+        known, difference = self.cache.difference(first, second)
+        if not known:
+            difference = token_difference(main, draft)
+            self.cache.remember_difference(first, second, difference)
+        return difference
+
+    def measured(self, main: ModelFile, draft: ModelFile) -> Measured | None:
+        """What was measured for this pair on this machine, if anything."""
+        return self.cache.measured().get((main.identity, draft.identity))
+
+    def remember_measured(self, main: ModelFile, draft: ModelFile, measured: Measured) -> None:
+        self.cache.remember_measured(main.identity, draft.identity, measured)
+
+    # ---- changing: the own folder only ----
+
+    def remove(self, model: ModelFile) -> int:
+        """Delete a model of the own folder, or forget an imported one. The bytes set free.
+
+        Raises `ModelError` for files of other programs, which are never touched.
+        """
+        if model.source == places.IMPORTED:
+            self.cache.forget_import(str(model.path))
+            self._models = None
+            return 0
+        if model.source != places.OWN:
+            raise ModelError(
+                f"{model.name} lies in {model.path.parent}, which is not Foredraft's own folder.",
+                path=str(model.path),
+                hint="Delete it with the program it belongs to.",
+            )
+        paths = model.facts.paths if model.facts else (model.path,)
+        with self.locked():
+            freed = sum(path.stat().st_size for path in paths if path.exists())
+            for path in paths:
+                path.unlink(missing_ok=True)
+                for folder in itertools.takewhile(lambda folder: folder != self.own, path.parents):
+                    with contextlib.suppress(OSError):  # not empty: other models live there
+                        folder.rmdir()
+        self._models = None
+        return freed
+
+    def add(self, path: Path, how: str = "in place") -> ModelFile:
+        """Put a file on the shelf: registered "in place", or by "copy" or "move" into the own folder."""
+        path = path.expanduser().absolute()
+        facts = read_facts(path)  # refuses what is no model before anything is written
+        if facts.missing is not None:
+            raise ModelError(
+                f"File {facts.missing[0]} of {facts.missing[1]} of {path.name} is missing.", path=str(path)
+            )
+        if how == "in place":
+            self.cache.remember_import(str(facts.path))
+            placed = facts.path
+        else:
+            with self.locked():
+                placed = _place_files(facts.paths, self.own, move=how == "move")
+        self._models = None
+        return self.find(placed) if placed.is_file() else self.find(path)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """One process at a time changes the own folder."""
+        from filelock import FileLock, Timeout
+
+        self.own.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.own / ".lock", timeout=30):
+                yield
+        except Timeout as error:
+            raise ForedraftError("Another Foredraft is changing the models.", hint="Try again in a moment.") from error
+
+
+class Watch:
+    """Notices when the files of a store change, by looking: no system service is needed, any file system will do."""
+
+    def __init__(self, store: ModelStore, interval: float = 3.0) -> None:
+        self.store = store
+        self.interval = interval
+        self._last = self._signature()
+
+    def poll(self) -> bool:
+        """True when files came, went or changed since the last look; the store has then been scanned anew."""
+        now = self._signature()
+        if now == self._last:
+            return False
+        self._last = now
+        self.store.scan()
+        return True
+
+    def run(self, stop: threading.Event, changed: Callable[[], None]) -> None:
+        """Look every `interval` seconds and call `changed`, until `stop` is set."""
+        while not stop.wait(self.interval):
+            if self.poll():
+                changed()
+
+    def _signature(self) -> frozenset[tuple[str, int, int]]:
+        ignored: list[str] = []
+        return frozenset(
+            (str(found.path), found.size, found.changed)
+            for place in self.store.places
+            for found in places.walk(place, ignored)
+        )
+
+
+def _look(path: Path) -> tuple[ModelFacts | None, str]:
+    try:
+        return read_facts(path), ""
+    except ForedraftError as error:
+        return None, error.message
+    except OSError as error:
+        return None, error.strerror or str(error)
+
+
+def _groups(found: Iterable[Found]) -> Iterator[list[Found]]:
+    """Files that make one model: the parts of a split file in order, any other file alone."""
+    split: dict[tuple[Path, str, str], list[Found]] = {}
+    for file in found:
+        match = PART_NAME.match(file.path.name)
+        if match is None:
+            yield [file]
+        else:
+            split.setdefault((file.path.parent, match["stem"], match["parts"]), []).append(file)
+    for parts in split.values():
+        yield sorted(parts, key=lambda part: part.path.name)
+
+
+def _stamp(group: Sequence[Found]) -> str:
+    return ";".join(f"{file.path.name}:{file.size}:{file.changed}" for file in group)
+
+
+def _named(group: Sequence[Found], facts: ModelFacts | None, problem: str) -> tuple[str, ModelFile]:
+    first = group[0]
+    match = PART_NAME.match(first.path.name)
+    stem = match["stem"] if match is not None else first.path.stem
+    if match is not None and int(match["part"]) != 1:
+        facts, problem = None, f"file 1 of {int(match['parts'])} is missing"
+    name = model_name(stem, facts.quantisation if facts else "", first.folder)
+    if first.source == places.EMBEDDED:
+        name = "foredraft-demo" if stem == "main" else f"foredraft-demo-{stem}"
+    size = sum(file.size for file in group)
+    return name, ModelFile(name, first.path, first.source, first.publisher, size, facts, problem)
+
+
+def _renamed(model: ModelFile, name: str) -> ModelFile:
+    return ModelFile(name, model.path, model.source, model.publisher, model.size_bytes, model.facts, model.problem)
+
+
+def _rank(source: str) -> int:
+    order = (places.OWN, places.IMPORTED, places.FOLDER, places.HUGGING_FACE, places.LM_STUDIO, places.EMBEDDED)
+    return order.index(source)
+
+
+def _found_import(path: str, problems: list[str]) -> Found | None:
+    file = Path(path)
+    try:
+        status = file.stat()
+    except OSError as error:
+        problems.append(f"{file}: {error.strerror or error}")
+        return None
+    return Found(file, places.IMPORTED, "", file.parent.name, status.st_size, status.st_mtime_ns)
+
+
+def _place_files(paths: Sequence[Path], own: Path, *, move: bool) -> Path:
+    """Copy or move files into the own folder; half a copy is never left under its final name."""
+    folder = own / "imported" / paths[0].stem
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        target = folder / path.name
+        if target.exists():
+            raise ModelError(
+                f"{target} is there already.", path=str(target), hint="Remove it first, or rename the file."
+            )
+        if move:
+            shutil.move(path, target)
+        else:
+            partial = target.with_name(target.name + ".partial")
+            try:
+                shutil.copyfile(path, partial)
+                partial.replace(target)
+            finally:
+                partial.unlink(missing_ok=True)
+    return folder / paths[0].name

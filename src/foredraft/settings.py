@@ -1,0 +1,334 @@
+"""Settings: defaults < `config.toml` < environment (`FOREDRAFT_LOAD__CONTEXT=8192`) < flags.
+
+One typed model for all of them, so that a wrong key or value is found where it was written and answered with what is
+allowed there. `resolve` also tells of each value where it comes from.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.sources import EnvSettingsSource
+
+from foredraft.core.errors import SettingsError
+from foredraft.folders import config_folder, data_folder
+
+PREFIX, DELIMITER = "FOREDRAFT_", "__"
+_SECRET = frozenset({"api_key"})
+KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelsSection(_Section):
+    """Where models lie."""
+
+    directory: Path = Field(default_factory=lambda: data_folder() / "models", description="Own folder, for downloads.")
+    folders: Annotated[list[Path], NoDecode] = Field(default=[], description="Further folders, read in place.")
+    huggingface: bool = Field(default=True, description="Look into the Hugging Face cache.")
+    lmstudio: bool = Field(default=True, description="Look into LM Studio's folder.")
+
+    @field_validator("folders", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """In the environment: one text, folders between the system's path separators (":" or ";")."""
+        return [folder for folder in value.split(os.pathsep) if folder] if isinstance(value, str) else value
+
+    @field_validator("directory", "folders", mode="after")
+    @classmethod
+    def _home(cls, value: Path | list[Path]) -> Path | list[Path]:
+        return [folder.expanduser() for folder in value] if isinstance(value, list) else value.expanduser()
+
+
+class DraftSection(_Section):
+    """How guesses are made."""
+
+    model: str = Field(default="auto", description='A model\'s name, "auto" (the best on the shelf) or "off".')
+    max_draft: int | None = Field(default=None, ge=0, le=16, description="Most tokens guessed in one round.")
+    min_draft: int = Field(default=0, ge=0, le=16, description="Fewest tokens guessed once a round guesses.")
+    p_min: float = Field(default=0.0, ge=0, le=1, description="Stop guessing below this confidence.")
+    acceptance: Literal["match", "rejection", "block"] = Field(default="match", description="How guesses are judged.")
+
+
+class LoadSection(_Section):
+    """How models are loaded."""
+
+    context: int | None = Field(default=None, ge=0, le=2**24, description="Tokens of context; unset: the file's own.")
+    kv_type: KvType = Field(default="f16", description="Number type of the KV cache.")
+    gpu_layers: int = Field(default=-1, ge=-1, description="Layers on the GPU; -1 is all.")
+    slots: int = Field(default=1, ge=1, le=256, description="Answers at once.")
+    threads: int | None = Field(default=None, ge=1, le=512, description="Threads; unset: one a physical core.")
+    flash_attention: Literal["auto", "on", "off"] = Field(default="auto", description="Flash attention.")
+    mmap: bool = Field(default=True, description="Map files instead of reading them.")
+
+
+class MemorySection(_Section):
+    """What to do about loads that may not fit."""
+
+    guardrail: Literal["off", "relaxed", "strict"] = Field(
+        default="relaxed",
+        description="off: load anyway; relaxed: refuse what does not fit; strict: leave a fifth of the memory free.",
+    )
+
+
+class ServerSection(_Section):
+    """The server of `foredraft serve`."""
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=3673, ge=1, le=65535, description="Port of interface and API.")
+    api_key: SecretStr | None = Field(default=None, description="Key that clients must send.")
+
+
+class InterfaceSection(_Section):
+    """Words on the screen."""
+
+    language: Literal["auto", "en", "ja"] = Field(default="auto", description="Language of reasons and pages.")
+
+
+class ModelSection(_Section):
+    """Defaults of one model, under `[model."its name"]`; unset ones are those of `[load]` and `[draft]`."""
+
+    draft: str | None = Field(default=None, description="Draft of this model.")
+    context: int | None = Field(default=None, ge=0, le=2**24, description="Tokens of context.")
+    kv_type: KvType | None = Field(default=None, description="Number type of the KV cache.")
+    gpu_layers: int | None = Field(default=None, ge=-1, description="Layers on the GPU.")
+
+
+class Settings(BaseSettings):
+    """All settings, checked. `Settings()` alone reads the environment only; use `load_settings`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter=DELIMITER,
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    models: ModelsSection = ModelsSection()
+    draft: DraftSection = DraftSection()
+    load: LoadSection = LoadSection()
+    memory: MemorySection = MemorySection()
+    server: ServerSection = ServerSection()
+    interface: InterfaceSection = InterfaceSection()
+    model: dict[str, ModelSection] = {}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # `resolve` merges the sources itself, because it must know which one each value came from.
+        return (init_settings,)
+
+    def for_model(self, name: str) -> ModelSection:
+        """The defaults of one model: its own, the general ones where it has none."""
+        own = self.model.get(name) or self.model.get(name.split("@")[0]) or ModelSection()
+        return ModelSection(
+            draft=own.draft if own.draft is not None else self.draft.model,
+            context=own.context if own.context is not None else self.load.context,
+            kv_type=own.kv_type or self.load.kv_type,
+            gpu_layers=own.gpu_layers if own.gpu_layers is not None else self.load.gpu_layers,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sourced:
+    """One value and where it comes from: "default", a file with its line, "FOREDRAFT_…" or "flag"."""
+
+    value: Any
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The settings and, by dotted key, the origin of each value."""
+
+    settings: Settings
+    origins: Mapping[str, Sourced]
+    file: Path
+
+
+def config_file() -> Path:
+    """The file that is read, whether or not it is there. `FOREDRAFT_CONFIG` names another."""
+    named = os.environ.get("FOREDRAFT_CONFIG", "")
+    return Path(named).expanduser() if named else config_folder() / "config.toml"
+
+
+def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
+    """The settings in force. `flags` by dotted key ("load.context"); None values are not given ones."""
+    return resolve(flags).settings
+
+
+def resolve(flags: Mapping[str, Any] | None = None) -> Resolved:
+    """The settings with the origin of each value. Raises `SettingsError` for a wrong key or value."""
+    file = config_file()
+    text = _read(file)
+    layers: list[tuple[str, dict[str, Any]]] = [
+        ("file", _parsed(file, text)),
+        ("environment", _environment()),
+        ("flag", {key: value for key, value in (flags or {}).items() if value is not None}),
+    ]
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for layer, values in layers:
+        for key, value in _flat(values) if layer != "flag" else values.items():
+            if layer == "file":
+                origins[key] = f"{file}, line {_line_of(text, key)}"
+            else:
+                origins[key] = PREFIX + key.upper().replace(".", DELIMITER) if layer == "environment" else "flag"
+            _put(merged, key, value)
+    try:
+        settings = Settings(**merged)
+    except ValidationError as error:
+        raise _friendly(error, origins, file, text) from error
+    shown = {
+        key: Sourced(value, origins.get(key, "default"))
+        for key, value in _flat(settings.model_dump())
+        if key != "model"
+    }
+    return Resolved(settings, shown, file)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError("", str(file), 0, f"the file cannot be read: {error}") from error
+
+
+def _parsed(file: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"line (\d+)", str(error))
+        raise SettingsError(
+            "", str(file), int(line[1]) if line else text.count("\n") + 1, f"this is not TOML: {error}"
+        ) from error
+
+
+def _environment() -> dict[str, Any]:
+    return dict(EnvSettingsSource(Settings)())
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{_quoted(key)}.")
+        else:
+            yield prefix + _quoted(key), value
+
+
+def _quoted(key: str) -> str:
+    """Model names hold dots; in a dotted key they are put in quotes, as in TOML."""
+    return f'"{key}"' if "." in key else key
+
+
+def split_key(key: str) -> list[str]:
+    """The parts of a dotted key, in which a part with dots stands in quotes."""
+    return [quoted or plain for quoted, plain in re.findall(r'"([^"]*)"|([^."]+)', key)]
+
+
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = split_key(key)
+    for parent in parents:
+        inner = values.setdefault(parent, {})
+        if not isinstance(inner, dict):  # `load = 3`: let validation complain about it
+            return
+        values = inner
+    values[last] = value
+
+
+def _line_of(text: str, key: str) -> int:
+    """The line of `config.toml` that sets a key; 0 where it is not found (inline tables)."""
+    wanted, table = split_key(key), []
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        header = re.match(r"\[+([^\]]+)\]", stripped)
+        if header is not None:
+            table = split_key(header[1].strip())
+        name = re.match(r'("[^"]*"|[^=#\s]+)\s*=', stripped)
+        if name is not None and table + split_key(name[1]) == wanted[: len(table) + len(split_key(name[1]))]:
+            return number
+        if header is not None and table == wanted:
+            return number
+    return 0
+
+
+def _friendly(error: ValidationError, origins: Mapping[str, str], file: Path, text: str) -> SettingsError:
+    """The first fault in words: where it was written, what was wrong, what is allowed."""
+    fault = error.errors()[0]
+    path = [str(part) for part in fault["loc"]]
+    section = path[:2] if path[0] == "model" else path[:1]
+    key = ".".join(_quoted(part) for part in path)
+    origin = next((origins[known] for known in origins if known == key or known.startswith(key + ".")), "")
+    if not origin:
+        key = ".".join(_quoted(part) for part in path[: len(section) + 1])
+        origin = next((origins[known] for known in origins if known.startswith(key)), "flag")
+    source, line = origin, 0
+    if origin.startswith(str(file)):
+        source, line = str(file), _line_of(text, key)
+    value = fault.get("input")
+    if fault["type"] == "extra_forbidden":
+        allowed = _keys(path[:-1])
+        near = difflib.get_close_matches(path[-1], allowed, n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        where = f"in [{'.'.join(path[:-1])}] " if path[:-1] else ""
+        return SettingsError(
+            key,
+            source,
+            line,
+            f"there is no setting {path[-1]!r}.",
+            hint=f"{hint}Allowed {where}are {', '.join(allowed)}.",
+        )
+    if path[-1] in _SECRET:
+        value = "…"
+    return SettingsError(key, source, line, f"{key} is {value!r}, but must be {_allowed(fault)}.")
+
+
+def _keys(path: list[str]) -> list[str]:
+    if not path:
+        return list(Settings.model_fields)
+    if path[0] == "model":
+        return list(ModelSection.model_fields)
+    section = Settings.model_fields[path[0]].annotation
+    return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
+
+
+def _allowed(fault: Any) -> str:
+    """What a value must be, in words, from pydantic's fault."""
+    context, kind = fault.get("ctx") or {}, str(fault["type"])
+    if kind == "literal_error":
+        return f"one of {context['expected'].replace(' or ', ', ')}".replace("'", "")
+    words = {
+        "greater_than_equal": f"at least {context.get('ge')}",
+        "less_than_equal": f"at most {context.get('le')}",
+        "int_parsing": "a whole number",
+        "int_type": "a whole number",
+        "int_from_float": "a whole number",
+        "float_parsing": "a number",
+        "bool_parsing": "true or false",
+        "bool_type": "true or false",
+        "string_type": "a text",
+        "list_type": "a list",
+        "model_type": "a table of settings",
+        "path_type": "a path",
+    }
+    return words.get(kind, str(fault["msg"]).lower())
