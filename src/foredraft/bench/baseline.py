@@ -1,4 +1,4 @@
-"""The bare loop: `llama_decode`, the largest logit, again. Plain decoding through the whole stack is held against it."""
+"""The bare loop: `llama_decode`, the largest logit, again. What plain decoding through the whole stack is held to."""
 
 from __future__ import annotations
 

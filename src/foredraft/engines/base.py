@@ -125,8 +125,9 @@ class Engine(Protocol):
     def forward(self, chunks: Sequence[Chunk]) -> list[Logits]:
         """Read all chunks in one pass. One array a chunk, shape (want, n_vocab), views valid until the next `forward`.
 
-        At most one chunk a slot, `info.n_batch` tokens in all. The views are read-only. Raises `CacheFullError` (nothing was read) or
-        `EngineError` (every slot is put back to its length before the call).
+        At most one chunk a slot, `info.n_batch` tokens and `info.max_rows` rows in all. The views are read-only.
+        Raises `CacheFullError` (nothing was read), `Cancelled` or `EngineError` (every slot is put back to its length
+        before the call).
         """
     def length(self, slot: int) -> int:
         """Tokens the slot has read."""

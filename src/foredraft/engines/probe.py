@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from foredraft.core.errors import EngineError, NonFiniteLogitsError
+from foredraft.core.params import MAX_DRAFT
 from foredraft.engines.base import Chunk, Engine, Logits, Numerics
 
-SIZES = (2, 3, 4, 8)
-"""Batch sizes that are compared with single steps."""
+SIZES = (2, 3, 4, 8, MAX_DRAFT + 1)
+"""Batch sizes that are compared with single steps; the last is the longest that a drafted round verifies."""
 PROMPTS = 4
 
 
@@ -23,14 +24,14 @@ def probe(
     engine: Engine,
     *,
     sizes: Sequence[int] = SIZES,
-    budget_s: float = 2.0,
+    budget_s: float = 1.0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Numerics:
     """Read a few prompts one by one, then their ends again in batches, and compare the logits.
 
-    Costs at most 4 prompts of 8 single steps and one pass for each size. Fewer prompts are read where they would take
-    longer than `budget_s` seconds, and so slow a model that one does reads batches of up to 4 only: `by_batch` names
-    the sizes that were really measured. Uses a slot that is empty, and leaves it so.
+    Takes at most about `budget_s` seconds: a slow model reads fewer prompts and, if one is still too much, leaves the
+    large batches out, but never those up to 4. `by_batch` names the sizes that were really measured. Uses a slot that
+    is empty, and leaves it so.
 
     Raises `EngineError` when no slot is empty and `NonFiniteLogitsError` when the model computes NaN.
     """
@@ -43,8 +44,8 @@ def probe(
     flips = positions = 0
     try:
         step_s = _step_seconds(engine, slot, clock)
-        if 2 * max(sizes, default=0) * step_s > budget_s:
-            sizes = [size for size in sizes if size <= 4]
+        while sizes and sizes[-1] > 4 and 2 * sizes[-1] * step_s > budget_s:
+            sizes.pop()
         length = max(sizes, default=0)
         cost_s = 2 * length * step_s  # the batches of a prompt cost about as much as its single steps
         for number in range(PROMPTS if cost_s == 0 else min(PROMPTS, max(1, int(budget_s / cost_s)))):

@@ -53,8 +53,8 @@ class Batch:
         return last
 
     def range(self, n: int) -> tuple[int, int]:
-        """The lowest and the highest id of the first `n` tokens; of the first where n is 0."""
-        if n <= 1:
+        """The lowest and the highest id of the first `n` tokens."""
+        if n == 1:
             return int(self.token[0]), int(self.token[0])
         tokens = self.token[:n]
         return int(tokens.min()), int(tokens.max())

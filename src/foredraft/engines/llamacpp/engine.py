@@ -78,6 +78,8 @@ class LlamaCppEngine:
 
     def forward(self, chunks: Sequence[Chunk]) -> list[Logits]:
         """See `Engine.forward`. The rows are read-only views of the library's own buffer."""
+        if not chunks:
+            return []
         n = n_rows = 0
         cuts = []
         lengths, batch = self._lengths, self._batch
@@ -90,8 +92,6 @@ class LlamaCppEngine:
             lowest, highest = batch.range(n)
         except OverflowError:
             lowest, highest = -1, -1
-        if n == 0:
-            return []
         if lowest < 0 or highest >= self.info.n_vocab:
             raise EngineError(f"A token id is outside the vocabulary of {self.info.n_vocab} tokens.")
         if n_rows > self._max_rows:

@@ -18,6 +18,8 @@ _RESERVE = 64 * 2**20
 """Bytes left to the rest of the program when deciding whether a load fits."""
 _NO_MEMORY = r"unable to allocate|failed to allocate|bad_alloc|out of memory|cannot allocate"
 _CUT_SHORT = r"not within (?:the )?file bounds|corrupted or incomplete|failed to read|unexpectedly reached end"
+_CONSEQUENCE = re.compile(r"failed to load model|failed to create context")
+_COMPLAINT = re.compile(r"error|fail|invalid|unable|cannot|not ")
 _NO_WEIGHTS = r"missing tensor|tensor '[^']*' not found"
 
 
@@ -108,15 +110,12 @@ def load_error(path: Path, lines: list[str]) -> ModelError:
 
 
 def reason(lines: list[str]) -> str:
-    """The library's own words for a failure: the first complaint is the cause, the rest are consequences."""
-    marks = ("error loading model: ", "failed to initialize the context: ", "error: ")
-    for mark in marks:
-        for line in lines:
-            if mark in line:
-                return line.split(mark, 1)[1].strip().rstrip(".")
-    for line in lines:
-        if "fail" in line or "error" in line or "invalid" in line:
-            return line.partition(": ")[2].strip().rstrip(".") or line
+    """The library's own words for a failure: the first complaint is the cause, what follows are consequences."""
+    complaints = [line for line in lines if not _CONSEQUENCE.search(line)]
+    for mark in ("error loading model: ", "failed to initialize the context: ", ": "):
+        for line in complaints:
+            if mark in line and _COMPLAINT.search(line):
+                return line.partition(mark)[2].strip().rstrip(".")
     return ""
 
 

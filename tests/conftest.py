@@ -1,0 +1,53 @@
+"""Fixtures that several folders share: where the model files are."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+import foredraft
+from tests import tiny_gguf
+
+ROOT = Path(__file__).parents[1]
+DEMO = Path(foredraft.__file__).parent / "demo"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real models, vocabularies and prompts: FOREDRAFT_SHARED/data, or `../shared/data` beside the checkout."""
+    folder = Path(os.environ.get("FOREDRAFT_SHARED", ROOT.parent / "shared")) / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no shared data at {folder} (set FOREDRAFT_SHARED)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def story_pair(shared_data: Path) -> tuple[Path, Path]:
+    """Two story models with one vocabulary, main and draft; F32."""
+    return shared_data / "stories" / "stories260K.gguf", shared_data / "stories" / "llama2xs-280K.gguf"
+
+
+@pytest.fixture(scope="session")
+def chat_pair(request: pytest.FixtureRequest) -> tuple[Path, Path]:
+    """A main model and its draft that chat in two languages: the embedded pair, else its prototype."""
+    main, draft = (sorted(DEMO.glob(f"*{part}*.gguf")) for part in ("main", "draft"))
+    if main and draft:
+        return main[0], draft[0]
+    folder = request.getfixturevalue("shared_data") / "pair"
+    return folder / "prototype-main-Q8_0.gguf", folder / "prototype-draft-F16.gguf"
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random llama of 82,000 parameters, made on the spot: needs no data from elsewhere."""
+    return tiny_gguf.llama(tmp_path_factory.mktemp("tiny") / "tiny-f32.gguf")
+
+
+def pytest_sessionfinish() -> None:
+    """llama-cpp-python opens the null device twice and leaves it open, which is an error where warnings are."""
+    if module := sys.modules.get("llama_cpp._utils"):
+        module.outnull_file.close()
+        module.errnull_file.close()
