@@ -1,0 +1,5 @@
+"""`python -m foredraft` is the command line."""
+
+from foredraft.cli.main import app
+
+app()

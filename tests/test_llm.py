@@ -1,0 +1,251 @@
+"""The library as a user calls it: on the toy engine where everything is exact, and on loading real files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from foredraft.core.errors import (
+    ContextOverflowError,
+    EmptyPromptError,
+    ForedraftError,
+    IncompatibleDraftError,
+    ModelFormatError,
+    ModelNotFoundError,
+    NonFiniteLogitsError,
+    ParameterError,
+)
+from foredraft.core.params import SpeculationParams
+from foredraft.engines.toy import ToyEngine
+from foredraft.llm import LLM, LoadSettings
+from foredraft.speculative.controllers import Fixed
+from foredraft.speculative.drafters import ModelDrafter
+
+Pair = tuple[Path, Path]
+OFF = SpeculationParams(enabled=False)
+
+
+def toy(*, draft: float | None = 0.3, seed: int = 1, n_vocab: int = 40, **settings: object) -> LLM:
+    """A toy pair; `draft` is how wrong the draft is (None: no draft)."""
+    main = ToyEngine.random(seed=seed, n_vocab=n_vocab, sharpness=2.0, **settings)
+    drafter = None if draft is None else ModelDrafter(main.blurred(draft, seed=2), main.info.n_vocab)
+    return LLM(main, drafter, Fixed(4))
+
+
+@pytest.fixture
+def llm() -> Iterator[LLM]:
+    with toy() as made:
+        yield made
+
+
+def test_pieces_make_up_the_answer(llm: LLM) -> None:
+    stream = llm.stream("ab", seed=3, max_tokens=80, ignore_eos=True)
+    pieces = list(stream)
+    result = stream.result
+    assert "".join(piece.text for piece in pieces) == result.text
+    assert [piece.token for piece in pieces if piece.token >= 0] == result.tokens
+    assert result.pieces == pieces
+    assert {piece.origin for piece in pieces} <= {"accepted", "corrected", "bonus", "main"}
+    assert sum(piece.origin == "accepted" for piece in pieces) == result.stats.accepted
+    assert all((piece.draft_position > 0) == (piece.origin == "accepted") for piece in pieces)
+    assert result.stats.drafted == result.stats.accepted + result.stats.rejected + result.stats.ignored
+    assert result.stats.tokens == result.stats.accepted + result.stats.rounds - result.stats.cut == len(result.tokens)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_a_seed_gives_the_same_text_with_and_without_a_draft(llm: LLM, temperature: float) -> None:
+    ask = {"temperature": temperature, "seed": 11, "max_tokens": 120, "ignore_eos": True}
+    plain = llm.generate("abc", speculation=OFF, **ask)
+    drafted = llm.generate("abc", **ask)
+    assert drafted.stats.accepted > 0
+    assert drafted.stats.rejected > 0
+    assert plain.tokens == drafted.tokens
+    assert plain.speculation.status == "off"
+    assert drafted.speculation.status == "active"
+
+
+def test_without_a_seed_one_is_drawn_and_told(llm: LLM) -> None:
+    first = llm.generate("ab", max_tokens=40, ignore_eos=True)
+    again = llm.generate("ab", max_tokens=40, ignore_eos=True, seed=first.seed)
+    other = llm.generate("ab", max_tokens=40, ignore_eos=True)
+    assert again.tokens == first.tokens
+    assert other.seed != first.seed
+
+
+def test_stop_strings_end_the_text_before_them_even_across_tokens(llm: LLM) -> None:
+    whole = llm.generate("ab", seed=5, max_tokens=60, ignore_eos=True)
+    middle = len(whole.text) // 2
+    stop = whole.text[middle : middle + 3]
+    cut = llm.generate("ab", seed=5, max_tokens=60, ignore_eos=True, stop=[stop])
+    assert cut.text == whole.text[: whole.text.index(stop)]
+    assert cut.stop_reason == "stop"
+    assert whole.tokens[: len(cut.tokens)] == cut.tokens
+
+
+def test_leaving_the_loop_cancels_and_keeps_what_was_said(llm: LLM) -> None:
+    whole = llm.generate("ab", seed=5, max_tokens=60, ignore_eos=True)
+    stream = llm.stream("ab", seed=5, max_tokens=60, ignore_eos=True)
+    for _ in stream:
+        break
+    result = stream.result
+    assert result.stop_reason == "cancelled"
+    assert result.text
+    assert whole.text.startswith(result.text)
+    assert whole.tokens[: len(result.tokens)] == result.tokens
+    assert "".join(piece.text for piece in result.pieces) == result.text
+    assert llm.generate("ab", seed=5, max_tokens=60, ignore_eos=True).tokens == whole.tokens
+
+
+def test_a_second_turn_reads_only_what_is_new(llm: LLM) -> None:
+    first = llm.generate("abc", seed=5, max_tokens=20, ignore_eos=True)
+    prompt = [*llm.engine.tokenizer.encode("abc"), *first.tokens, 5, 6]
+    second = llm.generate(prompt, seed=5, max_tokens=5)
+    assert second.stats.cached_tokens >= len(prompt) - 4
+
+
+def test_the_answer_ends_at_max_tokens_and_at_the_context() -> None:
+    with toy(n_ctx=32) as llm:
+        assert len(llm.generate("ab", max_tokens=7, ignore_eos=True).tokens) == 7
+        full = llm.generate("ab", seed=1, ignore_eos=True)
+        assert full.stop_reason == "context"
+        assert full.stats.prompt_tokens + len(full.tokens) == 32
+        assert llm.generate("ab", max_tokens=0).tokens == []
+
+
+@pytest.mark.parametrize(
+    ("ask", "error"),
+    [
+        ({"prompt": ""}, EmptyPromptError),
+        ({"prompt": []}, EmptyPromptError),
+        ({"prompt": "ab" * 400}, ContextOverflowError),
+        ({"prompt": [10**6]}, ParameterError),
+        ({"prompt": [-1]}, ParameterError),
+        ({"prompt": "ab", "temperature": -1.0}, ParameterError),
+        ({"prompt": "ab", "top_p": 1.5}, ParameterError),
+        ({"prompt": "ab", "min_p": float("nan")}, ParameterError),
+        ({"prompt": "ab", "top_k": -1}, ParameterError),
+        ({"prompt": "ab", "max_tokens": -1}, ParameterError),
+        ({"prompt": "ab", "stop": [""]}, ParameterError),
+        ({"prompt": "ab", "logit_bias": {10**6: 1.0}}, ParameterError),
+        ({"prompt": "ab", "temprature": 1.0}, ParameterError),
+    ],
+)
+def test_bad_input_is_refused_and_the_next_request_works(ask: dict[str, object], error: type[ForedraftError]) -> None:
+    with toy(n_ctx=64) as llm:
+        with pytest.raises(error) as raised:
+            llm.generate(**ask)
+        assert str(raised.value)
+        assert llm.generate("ab", seed=1, max_tokens=3).tokens
+
+
+def test_context_overflow_says_both_numbers() -> None:
+    with toy(n_ctx=16) as llm, pytest.raises(ContextOverflowError, match="40 tokens.*holds 16"):
+        llm.generate([5] * 40)
+
+
+def test_nan_logits_end_the_answer_with_a_typed_error_and_nothing_else() -> None:
+    with toy(draft=None) as llm:
+        good = llm.generate("ab", seed=1, max_tokens=10, ignore_eos=True).tokens
+        llm.engine.fail("nan", after=3)  # type: ignore[attr-defined]
+        with pytest.raises(NonFiniteLogitsError):
+            llm.generate("ab", seed=1, max_tokens=10, ignore_eos=True)
+        assert llm.generate("ab", seed=1, max_tokens=10, ignore_eos=True).tokens == good
+
+
+@pytest.mark.parametrize("failure", ["nan", "error"])
+def test_a_draft_that_fails_is_left_off_aloud_and_the_answer_finished(failure: str) -> None:
+    with toy(draft=None) as plain:
+        expected = plain.generate("ab", seed=1, max_tokens=40, ignore_eos=True).tokens
+    with toy() as llm:
+        drafter = llm.scheduler.drafter
+        assert isinstance(drafter, ModelDrafter)
+        drafter.engine.fail(failure, after=5)  # type: ignore[attr-defined]
+        result = llm.generate("ab", seed=1, max_tokens=40, ignore_eos=True)
+        assert result.tokens == expected
+        assert result.speculation.status == "unavailable"
+        assert result.speculation.reason
+
+
+def test_a_base_model_says_that_it_has_no_template(tiny_llama: Path) -> None:
+    with LLM.load(tiny_llama, "off") as base:
+        assert "no chat template" in base.template.note
+    with toy(chat_template="{% for m in messages %}{{ m.content }}{% endfor %}") as chatty:
+        assert not chatty.template.note
+        assert chatty.render([{"role": "user", "content": "ab"}]) == "ab"
+        assert chatty.chat("ab", max_tokens=3, seed=1, ignore_eos=True).result.stop_reason == "cancelled"
+
+
+# ---- real files ----
+
+
+def test_a_draft_with_another_vocabulary_is_refused_or_left_off_aloud(story_pair: Pair) -> None:
+    main, _ = story_pair
+    stranger = main.with_name("tinystories-656K.gguf")
+    with pytest.raises(IncompatibleDraftError, match="2,304"):
+        LLM.load(main, stranger, draft_required=True)
+    with LLM.load(main, stranger) as llm:
+        assert llm.speculation.status == "unavailable"
+        assert "2,304" in llm.speculation.reason
+        assert any("without a draft" in note for note in llm.notes)
+        assert llm.generate("Once", max_tokens=4).tokens
+
+
+def test_the_draft_can_be_changed_without_loading_the_main_model_again(story_pair: Pair) -> None:
+    main, draft = story_pair
+    with LLM.load(main, "off") as llm:
+        engine = llm.engine
+        plain = llm.generate("Once upon a time", temperature=0.0, max_tokens=30)
+        llm.set_draft(draft)
+        drafted = llm.generate("Once upon a time", temperature=0.0, max_tokens=30)
+        llm.set_draft("off")
+        assert llm.speculation.status == "off"
+        assert llm.engine is engine
+        assert drafted.stats.accepted > 0
+        assert drafted.draft is not None
+        assert drafted.tokens == plain.tokens
+
+
+def test_the_known_story(story_pair: Pair) -> None:
+    main, draft = story_pair
+    with LLM.load(main, draft, settings=LoadSettings(kv_type="f32")) as llm:
+        result = llm.generate("Once upon a time", temperature=0.0, max_tokens=48)
+    assert result.text.startswith(", there was a little girl named Lily. She loved to play outside in the park.")
+
+
+def test_the_chat_pair_knows_the_quadratic_formula_in_both_languages(chat_pair: Pair) -> None:
+    main, draft = chat_pair
+    with LLM.load(main, draft) as llm:
+        for question in ("What is the quadratic equation formula?", "二次方程式の公式は何ですか?"):
+            stream = llm.chat(question, temperature=0.0, max_tokens=80)
+            assert list(stream)
+            result = stream.result
+            assert "(-b ± √(b² - 4ac)) / (2a)" in result.text
+            assert result.stop_reason == "eos"
+            assert result.stats.accepted > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "error"),
+    [
+        ("missing.gguf", None, ModelNotFoundError),
+        ("text.gguf", b"hello, this is no model at all, only a text file", ModelFormatError),
+        ("empty.gguf", b"", ModelFormatError),
+    ],
+)
+def test_files_that_are_no_models(
+    tmp_path: Path, name: str, content: bytes | None, error: type[ForedraftError]
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(error):
+        LLM.load(path, "off")
+
+
+def test_a_truncated_file_is_refused(tmp_path: Path, tiny_llama: Path) -> None:
+    path = tmp_path / "half.gguf"
+    path.write_bytes(tiny_llama.read_bytes()[:-20_000])
+    with pytest.raises(ModelFormatError):
+        LLM.load(path, "off")
