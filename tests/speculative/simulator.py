@@ -32,6 +32,9 @@ T1 = 0.02
 C = 0.1
 """Cost of a draft step, in plain steps."""
 
+CATCH_UP = 0.25
+"""Cost of each token more that a draft step reads, as a share of the step: a draft that rested must catch up."""
+
 # v(1), v(2), … ; beyond the last entry the curve goes on with its last slope.
 CURVES: dict[str, list[float]] = {
     # algorithms.md §1.2
@@ -75,7 +78,7 @@ def stream(kind: str, n: int, seed: int) -> Stream:
     rng = np.random.default_rng([seed, sum(map(ord, kind))])
     sure, unsure = rng.beta(9, 1, n), rng.beta(2, 2.5, n)
     if kind == "good":
-        conf = sure
+        conf = rng.beta(20, 1, n)
         chance = 0.98 * conf**1.3
     elif kind == "mixed":
         conf = np.where(_switching(rng, n, 0.04) == 0, sure, unsure)
@@ -135,8 +138,10 @@ class World:
         self.rounds += 1
         return T1 * self.v(n) * self.wobble() * spike
 
-    def draft_s(self, steps: int) -> float:
-        return T1 * self.c * steps * self.wobble()
+    def draft_s(self, steps: int, behind: int = 1) -> float:
+        """Draft steps of which the first reads `behind` tokens, at most the window a draft of this cost would have."""
+        window = min(max(int(0.5 / (self.c * CATCH_UP)), 16), 512)
+        return T1 * self.c * (steps + CATCH_UP * min(behind - 1, window)) * self.wobble()
 
     def measured(self) -> CostModel:
         """The costs as a load would have measured them: a few noisy points."""
@@ -152,9 +157,10 @@ class SimulatedDraft:
     def __init__(self, world: World, streams: dict[int, Stream]) -> None:
         self.world = world
         self.streams = streams
+        self.read: dict[int, int] = {}
 
     def propose(self, sequences: Sequence[RunningSequence], plans: Sequence[LookAhead]) -> list[Proposal]:
-        proposals, deepest = [], 0
+        proposals, deepest, behind = [], 0, 1
         for sequence, plan in zip(sequences, plans, strict=True):
             x = Proposal()
             if plan.limit > 0:
@@ -167,10 +173,14 @@ class SimulatedDraft:
                     if len(x) >= plan.limit or not plan.go_on(len(x), x.confidence[-1]):
                         break
                 deepest = max(deepest, len(x))
+                n = len(sequence.tokens)
+                behind = max(behind, n - self.read.get(sequence.slot, n - 1))
+                right = next((j for j, token in enumerate(x.tokens) if token), len(x))
+                self.read[sequence.slot] = n + min(right, len(x) - 1)
             proposals.append(x)
         drafting = [x for x in proposals if x.tokens]
         if drafting:
-            spent = self.world.draft_s(deepest)
+            spent = self.world.draft_s(deepest, behind)
             for x in drafting:
                 x.draft_s = spent / len(drafting)
         return proposals
