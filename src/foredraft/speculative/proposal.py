@@ -28,6 +28,10 @@ class Proposal:
     """One feature in [0, 1] a token, for calibration: the higher the likelier to be accepted. May be empty."""
     draft_s: float = 0.0
     """Seconds this proposal cost; a batched drafter divides its time among its sequences."""
+    whole: list[int] | None = None
+    """All tokens of a guess of which only the first, `tokens`, were put before the target; `confidence` covers all."""
+    rivals: list[Proposal] = field(default_factory=list)
+    """Guesses of other sources for the same place that were not used: what came of them can be learned for free."""
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -61,3 +65,6 @@ class Round:
     """Tokens of running sequences in the verify pass: sum of γ + 1."""
     prefill_tokens: int = 0
     """Prompt tokens read in the same pass."""
+    events: list[tuple[str, str]] = field(default_factory=list)
+    """What the controller decided in this round beyond the ordinary, as (kind, reason in words): paused, active,
+    parked, reset …"""

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
+from foredraft.speculative.controllers.adaptive import Adaptive
 from foredraft.speculative.controllers.base import DraftController, LookAhead
 from foredraft.speculative.controllers.fixed import Fixed
 
+__all__ = ["CONTROLLERS", "Adaptive", "DraftController", "Fixed", "LookAhead"]
+
 CONTROLLERS: dict[str, Callable[[], DraftController]] = {
+    "adaptive": Adaptive,
     "fixed": Fixed,
 }
-
-__all__ = ["CONTROLLERS", "DraftController", "Fixed", "LookAhead"]

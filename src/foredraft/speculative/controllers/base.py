@@ -10,7 +10,11 @@ from foredraft.speculative.sequence import Sequence as RunningSequence
 
 
 class LookAhead(Protocol):
-    """The permission to guess for one sequence in one round."""
+    """The permission to guess for one sequence in one round.
+
+    A drafter reads `limit`, `go_on` and `wants_confidence`; `offer` and `keep` are for whoever chooses among several
+    sources (`drafters/arbiter.py`).
+    """
 
     @property
     def limit(self) -> int:
@@ -27,11 +31,23 @@ class LookAhead(Protocol):
     def wants_confidence(self) -> bool:
         """False spares the drafter the work of computing confidences."""
 
+    def offer(self, source: str) -> tuple[int, float]:
+        """Asked before a source guesses: (most tokens it may guess now, the net gain expected of letting it guess).
+
+        Gains are in plain steps of this sequence; 0 is what plain decoding brings.
+        """
+
+    def keep(self, source: str, confidence: Sequence[float]) -> tuple[int, float]:
+        """Asked of ready guesses: (how many of them to put before the target, the net gain expected of that).
+
+        Only for guesses that may be dropped without bending the law: deterministic ones, and any under `match`.
+        """
+
 
 class DraftController(Protocol):
     """Decides how far to guess and learns from every round. One controller serves all sequences of one pair."""
 
-    def plan(self, sequences: Sequence[RunningSequence]) -> list[LookAhead]:
+    def plan(self, sequences: Sequence[RunningSequence]) -> Sequence[LookAhead]:
         """One look-ahead for each sequence of the coming round."""
 
     def observe(self, record: Round) -> None:

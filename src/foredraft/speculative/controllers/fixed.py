@@ -26,6 +26,16 @@ class Distance:
     def go_on(self, drafted: int, confidence: float) -> bool:
         return not confidence < self._p_min
 
+    def offer(self, source: str) -> tuple[int, float]:
+        """Less than one found token brings: what is found in the text goes before what a model must draw."""
+        return self.limit, 0.5 if self.limit else 0.0
+
+    def keep(self, source: str, confidence: Sequence[float]) -> tuple[int, float]:
+        """All of them up to the limit, but nothing from the first unsure one on."""
+        k = min(len(confidence), self.limit)
+        k = next((i for i in range(k) if confidence[i] < self._p_min), k)
+        return k, float(k)
+
 
 class Fixed:
     """γ tokens in every round; a request may ask for fewer."""

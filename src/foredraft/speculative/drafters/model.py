@@ -86,12 +86,13 @@ class ModelDrafter:
             self._give_up(error)
 
     def observe(self, record: Round) -> None:
-        """Take back the guesses that did not stand."""
+        """Take back the guesses that did not stand: this draft's own, whoever's guess was put before the target."""
         try:
-            for sequence, verdict, grown in zip(record.sequences, record.verdicts, record.emitted, strict=True):
+            for sequence, grown in zip(record.sequences, record.emitted, strict=True):
                 if self._owner.get(sequence.slot) is sequence:
                     before = len(sequence.tokens) - grown
-                    self._keep(sequence.slot, min(before + verdict.accepted, len(sequence.tokens) - 1))
+                    same = _common(self._read[sequence.slot], sequence.tokens[before:], before)
+                    self._keep(sequence.slot, min(same, len(sequence.tokens) - 1))
         except EngineError as error:  # a draft that cannot rewind
             self._give_up(error)
 

@@ -1,0 +1,192 @@
+"""How likely a guess is to stand, learned from every verdict.
+
+One `Table` for each kind of guess (source × way of choosing tokens): acceptance by bucket of the draft's own
+confidence, and what confidence to expect next. A verdict says nothing about guesses behind the first rejection: they
+are censored and never learned from (algorithms.md §3.4).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from foredraft.speculative.controllers import disk
+
+EDGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.88, 0.94, 0.98)
+"""Borders of the confidence buckets."""
+BUCKETS = len(EDGES) + 1
+_MIDDLES = (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.84, 0.91, 0.96, 0.985)
+_KAPPA = 3.0
+"""Weight of the prior of a bucket, in guesses."""
+_RHO = 0.998
+"""Memory of a bucket: it forgets over about 1 / (1 − ρ) guesses."""
+
+CONTEXTS = ("all", "some", "none", "held right", "held wrong", "stale")
+"""What came of the draft's last guess in this answer: all stood, some, none; it was held back and would have been
+right, or wrong; or there was none lately."""
+_FIRST_KAPPA, _FIRST_RHO = 4.0, 0.985
+_NEXT_KAPPA, _NEXT_RHO = 4.0, 0.995
+_FIRST_PRIOR = (0.04, 0.05, 0.06, 0.06, 0.07, 0.07, 0.08, 0.09, 0.10, 0.11, 0.12, 0.15)
+"""Confidences of a draft nobody has seen yet: some of everything, more of the sure ones."""
+
+
+def bucket(confidence: float) -> int:
+    """The bucket of a confidence; one that is not known (nan) counts as middling."""
+    return bisect_right(EDGES, confidence) if confidence == confidence else BUCKETS // 2
+
+
+def isotonic(values: Sequence[float], weights: Sequence[float]) -> list[float]:
+    """The rising sequence nearest to `values` in weighted least squares: pool adjacent violators (Ayer et al. 1955)."""
+    pools: list[tuple[float, float, int]] = []
+    for value, weight in zip(values, weights, strict=True):
+        pool = (value, weight, 1)
+        while pools and pools[-1][0] > pool[0]:
+            mean, mass, size = pools.pop()
+            total = mass + pool[1]
+            pool = ((mean * mass + pool[0] * pool[1]) / total, total, size + pool[2])
+        pools.append(pool)
+    return [mean for mean, _, size in pools for _ in range(size)]
+
+
+class Table:
+    """What is known of one kind of guess."""
+
+    __slots__ = ("_stale", "_stood", "_tested", "first", "learned", "next", "rates")
+
+    def __init__(self) -> None:
+        self._stood = [0.0] * BUCKETS
+        self._tested = [0.0] * BUCKETS
+        self.first = {context: [0.0] * BUCKETS for context in CONTEXTS}
+        """Confidence of the first guess of a round, by what came before; counts with forgetting."""
+        self.next = [[0.0] * BUCKETS for _ in range(BUCKETS)]
+        """Confidence of the next guess, by the bucket of the one before it, which stood."""
+        self.learned = 0
+        """Verdicts taken in."""
+        self.rates: list[float] = list(_MIDDLES)
+        """Acceptance by bucket, rising."""
+        self._stale = 0
+
+    def learn(self, at: int, stood: bool) -> None:
+        """One verdict on a guess of a bucket."""
+        self._stood[at] = _RHO * self._stood[at] + stood
+        self._tested[at] = _RHO * self._tested[at] + 1.0
+        self.learned += 1
+        self._stale += 1
+        if self._stale >= 8 or self.learned < 64:
+            self.refresh()
+
+    def learn_first(self, context: str, at: int) -> None:
+        """A round's first guess came with a confidence of this bucket."""
+        row = [x * _FIRST_RHO for x in self.first[context]]
+        row[at] += 1.0
+        self.first[context] = row
+
+    def learn_next(self, before: int, at: int) -> None:
+        """After a guess of one bucket, which stood, came one of another."""
+        row = [x * _NEXT_RHO for x in self.next[before]]
+        row[at] += 1.0
+        self.next[before] = row
+
+    def refresh(self) -> None:
+        """Acceptance with prior, made to rise with confidence."""
+        weights = [w + _KAPPA for w in self._tested]
+        means = [(s + _KAPPA * m) / w for s, m, w in zip(self._stood, _MIDDLES, weights, strict=True)]
+        self.rates = isotonic(means, weights)
+        self._stale = 0
+
+    @property
+    def acceptance(self) -> float:
+        """Share of tested guesses that stood, lately; 0 before any verdict."""
+        tested = sum(self._tested)
+        return sum(self._stood) / tested if tested else 0.0
+
+    def first_law(self, context: str) -> list[float]:
+        """P(bucket of the first guess | what came before): the context's counts, backed by those of all contexts."""
+        total = [sum(column) for column in zip(*self.first.values(), strict=True)]
+        return _backed(self.first[context], _backed(total, _FIRST_PRIOR, _FIRST_KAPPA), _FIRST_KAPPA)
+
+    def next_laws(self) -> list[list[float]]:
+        """P(next bucket | bucket): counts, backed half by all transitions, half by staying where it is."""
+        total = _backed([sum(column) for column in zip(*self.next, strict=True)], _FIRST_PRIOR, _NEXT_KAPPA)
+        laws = []
+        for at, row in enumerate(self.next):
+            prior = [0.5 * x for x in total]
+            prior[at] += 0.5
+            laws.append(_backed(row, prior, _NEXT_KAPPA))
+        return laws
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "stood": self._stood,
+            "tested": self._tested,
+            "first": self.first,
+            "next": self.next,
+            "learned": self.learned,
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Any) -> Table:
+        """Raises `ValueError`, `KeyError` or `TypeError` for anything but what `as_dict` gives."""
+        table = cls()
+        table._stood, table._tested = _row(stored["stood"]), _row(stored["tested"])
+        if any(s > t + 1e-9 for s, t in zip(table._stood, table._tested, strict=True)):
+            raise ValueError("more stood than were tested")
+        table.first = {context: _row(stored["first"][context]) for context in CONTEXTS}
+        table.next = [_row(row) for row in stored["next"]]
+        if len(table.next) != BUCKETS:
+            raise ValueError("wrong size")
+        table.learned = int(stored["learned"])
+        table.refresh()
+        return table
+
+
+class Calibration:
+    """The tables of one pair: one for each source and way of choosing tokens."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self._tables: dict[tuple[str, str], Table] = {}
+
+    def table(self, source: str, mode: str) -> Table:
+        table = self._tables.get((source, mode))
+        if table is None:
+            table = self._tables[source, mode] = Table()
+        return table
+
+    @property
+    def tables(self) -> dict[tuple[str, str], Table]:
+        """For display: everything learned so far."""
+        return dict(self._tables)
+
+    def save(self, folder: Path | None, key: disk.Key) -> bool:
+        content = {"tables": [[*name, table.as_dict()] for name, table in self._tables.items()]}
+        return disk.write(folder, "calibration", key, content, self.notes)
+
+    @classmethod
+    def load(cls, folder: Path | None, key: disk.Key) -> Calibration:
+        """What was learned of a pair before; empty, with the reason in `notes`, when there is nothing usable. Another
+        pair has another key, so a changed pair starts afresh."""
+        calibration = cls()
+        content = disk.read(folder, "calibration", key, calibration.notes)
+        if content is not None:
+            try:
+                for source, mode, stored in content["tables"]:
+                    calibration._tables[str(source), str(mode)] = Table.from_dict(stored)
+            except (KeyError, TypeError, ValueError):
+                calibration._tables.clear()
+                calibration.notes.append("The stored calibration is damaged and is learned anew.")
+        return calibration
+
+
+def _backed(counts: Sequence[float], prior: Sequence[float], weight: float) -> list[float]:
+    total = sum(counts) + weight
+    return [(count + weight * p) / total for count, p in zip(counts, prior, strict=True)]
+
+
+def _row(values: Any) -> list[float]:
+    row = [float(value) for value in values]
+    if len(row) != BUCKETS or not all(0.0 <= value < 1e9 for value in row):
+        raise ValueError("wrong row")
+    return row

@@ -1,0 +1,63 @@
+"""What a controller has learned, on disk: one small JSON file a pair, replaced whole, never trusted blindly.
+
+The folder is the caller's (the heart knows no user folders). A file that is missing, damaged, of another pair or not
+writable is no error: it is rebuilt, and what happened is said in `notes`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1
+Key = Mapping[str, str | int | float | None]
+"""What a file is valid for: model file, size, time of change, machine, threads, library, KV type …"""
+
+
+def place(folder: Path, kind: str, key: Key) -> Path:
+    """The file of a key: readable kind, hashed key (file names of models may hold anything)."""
+    digest = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:16]
+    return folder / f"{kind}-{digest}.json"
+
+
+def read(folder: Path | None, kind: str, key: Key, notes: list[str]) -> dict[str, Any] | None:
+    """The content stored for a key, or None with the reason in `notes` (silent when there simply is no file yet)."""
+    if folder is None:
+        return None
+    path = place(folder, kind, key)
+    try:
+        stored = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        notes.append(f"The stored {kind} could not be read ({type(error).__name__}) and is measured anew.")
+        return None
+    if not isinstance(stored, dict) or stored.get("format") != FORMAT or stored.get("key") != dict(key):
+        notes.append(f"The stored {kind} belongs to another pair or version and is measured anew.")
+        return None
+    content = stored.get("content")
+    if isinstance(content, dict):
+        return content
+    notes.append(f"The stored {kind} is damaged and is measured anew.")
+    return None
+
+
+def write(folder: Path | None, kind: str, key: Key, content: Mapping[str, Any], notes: list[str]) -> bool:
+    """Replace the file of a key in one step; False, with the reason in `notes`, where that is not possible."""
+    if folder is None:
+        return False
+    path = place(folder, kind, key)
+    half = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        half.write_text(json.dumps({"format": FORMAT, "key": dict(key), "content": content}, allow_nan=False))
+        half.replace(path)
+    except (OSError, ValueError) as error:
+        half.unlink(missing_ok=True) if folder.is_dir() else None
+        notes.append(f"The {kind} could not be stored ({error}); they are measured again at the next start.")
+        return False
+    return True

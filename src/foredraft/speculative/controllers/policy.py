@@ -1,0 +1,89 @@
+"""When one more guess pays: the optimal stopping problem of a round, solved once in a while, looked up at each token.
+
+A guess is worth s / λ plain steps: s, the chance that it stands (the product of the chances along the draft), times
+1 / λ, the time one token costs here (λ, tokens per plain step's time). Drafting it costs c, and reading k of them in
+the target's pass costs `price[k]`. What the next guess's confidence will be is not known before it is drafted, only its
+law given the last one's: so the value of going on is
+
+    W_k(b, u) = max( stop_k(u),  −c + Σ_b' P(b'|b) · [ u·a(b') + W_{k+1}(b', u·a(b')) ] ),      u = s / λ
+
+with a(b) the acceptance of bucket b. `stop_k` is what reading the k guesses costs, or fewer of them where guesses may
+be held back. It looks over all jumps of the cost curve at once: the marginal rule of algorithms.md §3.2 with the
+longest look-ahead there is. Everything scales with λ, so one table serves every λ.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foredraft.speculative.controllers.calibration import CONTEXTS, Table
+
+_LOWEST, _HIGHEST, _POINTS = 0.02, 1.4, 22
+_STEP = math.log(_HIGHEST / _LOWEST) / (_POINTS - 1)
+_U = _LOWEST * np.exp(_STEP * np.arange(_POINTS))
+"""The grid of u: a twenty-second part of a decade and more is finer than acceptance is ever known."""
+
+
+def grid(u: float) -> int:
+    """The grid point of a value u of a guess."""
+    if u <= _LOWEST:
+        return 0
+    return min(_POINTS - 1, int(math.log(u / _LOWEST) / _STEP + 0.5))
+
+
+class Policy:
+    """The table of one kind of guess at given costs; costs and values are in plain steps."""
+
+    __slots__ = ("go_on", "start")
+
+    def __init__(self, table: Table, draft: float, price: Sequence[float], *, may_hold: bool) -> None:
+        """`draft`: cost c of a draft step; `price[k]`: extra cost of reading k guesses; `may_hold`: drafted tokens
+        may be kept from the target (any guess under `match`)."""
+        rates = np.array(table.rates)
+        depth = len(price) - 1
+        steps = np.log(np.maximum(rates, 1e-6)) / _STEP  # multiplying u by a(b') moves it so far along the grid
+        at = np.arange(_POINTS) + steps[:, None]
+        low = np.clip(np.floor(at).astype(np.int64), 0, _POINTS - 1)
+        high = np.minimum(low + 1, _POINTS - 1)
+        share = np.clip(at - low, 0.0, 1.0)
+        gain = rates[:, None] * _U
+        laws = np.array(table.next_laws())
+        firsts = np.array([table.first_law(context) for context in CONTEXTS])
+        rows = np.arange(len(rates))[:, None]
+        stop = _stop(np.array(price), rates, may_hold=may_hold)
+
+        self.go_on: list[list[list[float]]] = [[] for _ in range(depth + 1)]
+        """By guesses drafted, bucket of the last, grid point of u: the value of drafting on."""
+        value = stop[depth]
+        for k in range(depth - 1, -1, -1):
+            ahead = gain + (1.0 - share) * value[rows, low] + share * value[rows, high]
+            if k:
+                on: NDArray[np.float64] = laws @ ahead - draft
+                self.go_on[k] = on.tolist()
+                value = np.maximum(on, stop[k])
+        self.start: dict[str, list[float]] = dict(zip(CONTEXTS, (firsts @ ahead - draft).tolist(), strict=True))
+        """By what came before, grid point of 1 / λ: the value of drafting at all."""
+
+
+def _stop(price: NDArray[np.float64], rates: NDArray[np.float64], *, may_hold: bool) -> NDArray[np.float64]:
+    """stop_k(b, u), shape (depth + 1, buckets, points): reading all k guesses, or all but the last d.
+
+    Holding back the last gives up u, the one before it u / a(b); further back the same rate is assumed.
+    """
+    shape = (len(price), len(rates), _POINTS)
+    stop = np.broadcast_to(-price[:, None, None], shape)
+    if not may_hold:
+        return stop
+    stop = stop.copy()
+    back = 1.0 / np.maximum(rates, 1e-3)[:, None]
+    lost = np.zeros(shape[1:])
+    worth = np.broadcast_to(_U, shape[1:])
+    for d in range(1, len(price)):
+        lost = lost + worth
+        worth = np.minimum(worth * back, _HIGHEST)
+        stop[d:] = np.maximum(stop[d:], -price[: len(price) - d, None, None] - lost)
+    return stop

@@ -1,0 +1,193 @@
+"""Several sources of guesses, and for each round the one that promises most.
+
+Sources that find their guesses (in the prompt, the answer, a prediction) cost next to nothing and are asked first.
+Their guesses have a price only in the target's pass, which the look-ahead weighs (`keep`). A source that must draw
+them, the draft model, is run only where it promises more than what was found (algorithms.md §4.2).
+
+Under rejection and block the choice is made before the model draws its first token, and what it has drawn goes before
+the target whole: dropping a token after looking at it would bend the law (§1.6). Under `match`, and for deterministic
+guesses, any choice at any time is lossless: there a drawn guess may be cut, or give way to a found one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from foredraft.core.errors import ForedraftError
+from foredraft.engines.base import Chunk
+from foredraft.speculative.controllers.base import LookAhead
+from foredraft.speculative.drafters.base import Drafter
+from foredraft.speculative.drafters.none import NoDrafter
+from foredraft.speculative.proposal import Proposal, Round
+from foredraft.speculative.sequence import Sequence as RunningSequence
+
+DRAWN = "model"
+"""The name of the source that draws its guesses."""
+
+
+class Share:
+    """A look-ahead as one source sees it: with a limit of its own."""
+
+    __slots__ = ("_plan", "limit", "wants_confidence")
+
+    def __init__(self, plan: LookAhead, limit: int) -> None:
+        self._plan = plan
+        self.limit = limit
+        self.wants_confidence = plan.wants_confidence
+
+    def go_on(self, drafted: int, confidence: float) -> bool:
+        return self._plan.go_on(drafted, confidence)
+
+    def offer(self, source: str) -> tuple[int, float]:
+        return self._plan.offer(source)
+
+    def keep(self, source: str, confidence: Sequence[float]) -> tuple[int, float]:
+        return self._plan.keep(source, confidence)
+
+
+class Arbiter:
+    """A drafter made of several. A source that fails is parked with its reason, and the answers go on without it."""
+
+    name = "auto"
+
+    def __init__(self, sources: Sequence[Drafter] = (), *, on_park: Callable[[str, str], None] | None = None) -> None:
+        """`sources`: those that find guesses, in the order of preference among equals, and the one that draws them.
+        `on_park(source, reason)` is told once when a source has failed."""
+        self.sources = {source.name: source for source in sources if not isinstance(source, NoDrafter)}
+        self.parked: dict[str, str] = {}
+        """Why sources have stopped guessing for good, in words, by name."""
+        self._finders = [source for name, source in self.sources.items() if name != DRAWN]
+        self._drawer = self.sources.get(DRAWN)
+        self._on_park = on_park
+
+    def propose(self, sequences: Sequence[RunningSequence], plans: Sequence[LookAhead]) -> list[Proposal]:
+        best = [Proposal() for _ in sequences]
+        gains = [0.0] * len(sequences)
+        for finder in self._finders:
+            self._find(finder, sequences, plans, best, gains)
+        if self._drawer is not None and DRAWN not in self.parked:
+            self._draw(self._drawer, sequences, plans, best, gains)
+        return best
+
+    def prefill(self, chunks: Sequence[Chunk]) -> None:
+        for source in self._working():
+            self._guarded(source, lambda source=source: source.prefill(chunks))  # type: ignore[misc]
+
+    def observe(self, record: Round) -> None:
+        for source in self._working():
+            self._guarded(source, lambda source=source: source.observe(record))  # type: ignore[misc]
+
+    def forget(self, slot: int) -> None:
+        for source in self.sources.values():
+            source.forget(slot)
+
+    def close(self) -> None:
+        for source in self.sources.values():
+            source.close()
+
+    def _find(
+        self,
+        finder: Drafter,
+        sequences: Sequence[RunningSequence],
+        plans: Sequence[LookAhead],
+        best: list[Proposal],
+        gains: list[float],
+    ) -> None:
+        """Let one source look for guesses, and keep those that promise more than what is there."""
+        name = finder.name
+        if name in self.parked:
+            return
+        limits = [
+            plan.offer(name)[0] if sequence.request.speculation.method in ("auto", name) else 0
+            for sequence, plan in zip(sequences, plans, strict=True)
+        ]
+        if not any(limits):
+            return
+        found = self._ask(finder, sequences, plans, limits)
+        for i, guess in enumerate(found):
+            if not guess.tokens:
+                continue
+            k, gain = plans[i].keep(name, guess.confidence)
+            if k and gain > gains[i]:
+                best[i], gains[i] = _instead(_cut(guess, k), best[i]), gain
+            else:
+                best[i].rivals.append(guess)
+
+    def _draw(
+        self,
+        drawer: Drafter,
+        sequences: Sequence[RunningSequence],
+        plans: Sequence[LookAhead],
+        best: list[Proposal],
+        gains: list[float],
+    ) -> None:
+        """Run the draft model for the answers where it promises more than what was found."""
+        limits = []
+        for sequence, plan, gain in zip(sequences, plans, gains, strict=True):
+            limit, hoped = plan.offer(DRAWN) if sequence.request.speculation.method in ("auto", DRAWN) else (0, 0.0)
+            limits.append(limit if hoped > gain else 0)
+        if not any(limits):
+            return
+        for i, guess in enumerate(self._ask(drawer, sequences, plans, limits)):
+            if not guess.tokens:
+                continue
+            if guess.dists is not None:
+                best[i] = _instead(guess, best[i])
+                continue
+            k, gain = plans[i].keep(DRAWN, guess.confidence)
+            if k and gain >= gains[i]:
+                best[i] = _instead(_cut(guess, k), best[i])
+            else:
+                best[i].rivals.append(guess)
+
+    def _ask(
+        self,
+        source: Drafter,
+        sequences: Sequence[RunningSequence],
+        plans: Sequence[LookAhead],
+        limits: Sequence[int],
+    ) -> list[Proposal]:
+        shares = [Share(plan, limit) for plan, limit in zip(plans, limits, strict=True)]
+        found: list[Proposal] = []
+
+        def propose() -> None:
+            found.extend(source.propose(sequences, shares))
+
+        self._guarded(source, propose)
+        return found
+
+    def _working(self) -> list[Drafter]:
+        return [source for name, source in self.sources.items() if name not in self.parked]
+
+    def _guarded(self, source: Drafter, act: Callable[[], None]) -> None:
+        """Let a source act; if it fails, park it: speculation may end, the answers may not."""
+        try:
+            act()
+        except ForedraftError as error:
+            self._park(source, error.message)
+        failure = getattr(source, "failure", None)
+        if failure:
+            self._park(source, failure)
+
+    def _park(self, source: Drafter, reason: str) -> None:
+        if source.name not in self.parked:
+            self.parked[source.name] = reason
+            if self._on_park is not None:
+                self._on_park(source.name, reason)
+
+
+def _cut(guess: Proposal, k: int) -> Proposal:
+    """The first k tokens of a guess, which remembers the rest."""
+    if k < len(guess.tokens):
+        guess.whole = guess.tokens
+        guess.tokens = guess.tokens[:k]
+    return guess
+
+
+def _instead(chosen: Proposal, loser: Proposal) -> Proposal:
+    """A guess takes the place of another, which becomes its rival."""
+    chosen.rivals += loser.rivals
+    if loser.tokens:
+        loser.rivals = []
+        chosen.rivals.append(loser)
+    return chosen
