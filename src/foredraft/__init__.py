@@ -1,3 +1,48 @@
 """Foredraft: lossless speculative decoding for language models on your own machine."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from foredraft.core.errors import ForedraftError
+    from foredraft.core.params import Request, SamplingParams, SpeculationParams
+    from foredraft.llm import LLM, LoadSettings
+    from foredraft.scheduling.answer import Generation
+    from foredraft.scheduling.stream import Piece
+    from foredraft.verification import verify
+
+__all__ = [
+    "LLM",
+    "ForedraftError",
+    "Generation",
+    "LoadSettings",
+    "Piece",
+    "Request",
+    "SamplingParams",
+    "SpeculationParams",
+    "verify",
+]
 __version__ = "0.1.0"
+
+_HOMES = {
+    "LLM": "foredraft.llm",
+    "ForedraftError": "foredraft.core.errors",
+    "Generation": "foredraft.scheduling.answer",
+    "LoadSettings": "foredraft.llm",
+    "Piece": "foredraft.scheduling.stream",
+    "Request": "foredraft.core.params",
+    "SamplingParams": "foredraft.core.params",
+    "SpeculationParams": "foredraft.core.params",
+    "verify": "foredraft.verification",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when first asked for, so that `foredraft ls` does not pay for the engine."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'foredraft' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
