@@ -17,12 +17,14 @@ from typing import Any, Self
 from foredraft.core.errors import EmptyPromptError, ForedraftError, IncompatibleDraftError, ParameterError
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
 from foredraft.engines.base import Engine, ModelInfo, Numerics
+from foredraft.folders import cache_folder
 from foredraft.models.template import ChatTemplate, fallback_template
 from foredraft.scheduling.answer import Answer, Generation, SpeculationStatus
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.scheduling.stream import Piece
-from foredraft.speculative.controllers import DraftController, Fixed
-from foredraft.speculative.drafters import Drafter, ModelDrafter, NoDrafter
+from foredraft.speculative.controllers import CONTROLLERS, DraftController, Fixed
+from foredraft.speculative.drafters import Arbiter, Drafter, ModelDrafter, NoDrafter
+from foredraft.tuning import Tuning, adaptive, fixed
 
 SMALL_MODEL_BYTES = 32 << 20
 """Models below this size run on one thread unless told otherwise: handing work over costs about as much as the work
@@ -49,10 +51,20 @@ class LoadSettings:
     kv_type: str = "f16"
     flash_attention: str = "auto"
     mmap: bool = True
-    controller: str = "fixed"
+    controller: str = "adaptive"
+    """adaptive measures and guesses as far as it pays; fixed always looks `max_draft` tokens ahead."""
+    promise: str = "standard"
+    """How much time the adaptive controller may lose on trying: standard, strict or eager."""
     max_draft: int | None = None
-    """The look-ahead of the fixed controller; the most of any other."""
+    """The look-ahead of the fixed controller, 0 to 16. (A request caps any controller: `SpeculationParams`.)"""
     probe: bool = True
+    """Measure the numerics as part of the load."""
+    remember: bool = True
+    """Keep what is learned about the pair between starts, in the user's cache folder."""
+
+    def __post_init__(self) -> None:
+        if self.controller not in CONTROLLERS:
+            raise ParameterError("controller", self.controller, f"one of {', '.join(CONTROLLERS)}")
 
 
 class AnswerStream:
@@ -125,6 +137,7 @@ class LLM:
         """What the load decided on its own, in words."""
         self.scheduler = Scheduler(engine, drafter or NoDrafter(), controller or Fixed())
         self.draft_info: ModelInfo | None = drafter.engine.info if isinstance(drafter, ModelDrafter) else None
+        self._tuning: Tuning | None = None
         self._settings = LoadSettings()
         self._template: ChatTemplate | None = None
 
@@ -150,7 +163,7 @@ class LLM:
         main_path, draft_wish = _embedded(draft) if main is None else (_locate(main), draft)
         engine = _open(main_path, settings, "main", progress)
         try:
-            llm = cls(engine, controller=_controller(settings))
+            llm = cls(engine)
             llm._settings = settings
             llm.set_draft(draft_wish, required=draft_required, force=force, progress=progress)
         except BaseException:
@@ -169,12 +182,13 @@ class LLM:
         """Change the draft; the main model stays as it is. See `load`. Running answers must have ended."""
         if self.scheduler.busy:
             raise ForedraftError("The draft cannot be changed while an answer is being written.")
+        self._save()
         self.scheduler.drafter.close()
-        self.scheduler.drafter = NoDrafter()
-        self._unavailable = ""
-        self.draft_info = None
+        self.scheduler.drafter, self.scheduler.controller = NoDrafter(), Fixed()
+        self._unavailable, self._tuning, self.draft_info = "", None, None
         if draft is None or str(draft) in ("off", ""):
             return
+        drafter: ModelDrafter | None = None
         try:
             drafter = self._open_draft(draft, force, progress)
         except ForedraftError as error:
@@ -182,14 +196,12 @@ class LLM:
                 raise
             self._unavailable = str(error)
             self.notes.append(f"Going on without a draft. {error}")
-            return
         if drafter is not None:
-            self.scheduler.drafter = drafter
             self.draft_info = drafter.engine.info
+        self._tune(drafter)
 
     def _open_draft(self, draft: str | Path, force: bool, progress: Progress | None) -> ModelDrafter | None:
         if str(draft) == "auto":
-            self._unavailable = "No draft was chosen."
             return None
         path = _locate(draft)
         main = self.engine.info
@@ -198,6 +210,28 @@ class LLM:
             self.notes.append(f"{advice}. The text is the same; a gain is unlikely.")
         settings = dataclasses.replace(self._settings, context=main.n_ctx, probe=False)
         return ModelDrafter(_open(path, settings, "draft", progress), main.n_vocab)
+
+    def _tune(self, drafter: ModelDrafter | None) -> None:
+        """Give the scheduler its sources of guesses and its controller."""
+        settings = self._settings
+        if settings.controller == "fixed":
+            tuning = fixed(drafter or NoDrafter(), settings.max_draft)
+        else:
+            tuning = adaptive(
+                self.engine,
+                drafter,
+                promise=settings.promise,
+                threads=settings.threads,
+                kv_type=settings.kv_type,
+                folder=cache_folder() / "tuning" if settings.remember else None,
+            )
+        self.notes += tuning.notes
+        self._tuning = tuning
+        self.scheduler.drafter, self.scheduler.controller = tuning.drafter, tuning.controller
+
+    def _save(self) -> None:
+        if self._tuning is not None:
+            self._tuning.save()
 
     # ---- answering ----
 
@@ -305,7 +339,8 @@ class LLM:
         drafter = self.scheduler.drafter
         if isinstance(drafter, NoDrafter):
             return SpeculationStatus("off", "No draft is loaded.")
-        failure = getattr(drafter, "failure", None)
+        parked = drafter.parked if isinstance(drafter, Arbiter) else {}
+        failure = parked.get("model") or getattr(drafter, "failure", None)
         if failure:
             return SpeculationStatus("unavailable", failure)
         return SpeculationStatus(*self.scheduler.controller.status)
@@ -335,8 +370,9 @@ class LLM:
         )
 
     def close(self) -> None:
-        """End every answer and free both models."""
+        """End every answer, keep what was learned about the pair, and free both models."""
         self.scheduler.close()
+        self._save()
         self.scheduler.drafter.close()
         self.engine.close()
 
@@ -398,10 +434,6 @@ def _open(path: Path, settings: LoadSettings, role: str, progress: Progress | No
     )
     report = None if progress is None else (lambda share: progress(role, share))
     return LlamaCppEngine(path, options, progress=report)
-
-
-def _controller(settings: LoadSettings) -> DraftController:
-    return Fixed() if settings.max_draft is None else Fixed(settings.max_draft)
 
 
 def _control_texts(engine: Engine) -> list[str]:

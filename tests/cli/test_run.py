@@ -47,7 +47,19 @@ def on_a_terminal(*args: object, env: dict[str, str] | None = None) -> tuple[str
 
 
 def story(pair: Pair) -> list[object]:
-    return ["--model", pair[0], "--draft", pair[1], "--raw", "--kv-type", "f32", "--context", "256"]
+    return [
+        "--model",
+        pair[0],
+        "--draft",
+        pair[1],
+        "--raw",
+        "--kv-type",
+        "f32",
+        "--context",
+        "256",
+        "--controller",
+        "fixed",
+    ]
 
 
 def test_run_json_has_every_figure_and_they_add_up(story_pair: Pair) -> None:
@@ -74,7 +86,19 @@ def test_the_same_seed_gives_the_same_text_with_any_draft_or_none(story_pair: Pa
     main, draft = story_pair
     texts = set()
     for choice in (draft, main, "off"):
-        args = ["--model", main, "--draft", choice, "--raw", "--kv-type", "f32", "--context", "256"]
+        args = [
+            "--model",
+            main,
+            "--draft",
+            choice,
+            "--raw",
+            "--kv-type",
+            "f32",
+            "--context",
+            "256",
+            "--controller",
+            "fixed",
+        ]
         done = foredraft("run", "Tom and Lily", *args, "--seed", 7, "-n", 40)
         assert done.returncode == 0, done.stderr
         texts.add(done.stdout)

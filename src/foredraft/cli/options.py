@@ -39,6 +39,9 @@ class Asked:
     max_draft: Annotated[
         int | None, Option("--max-draft", help="Most tokens guessed in a round, 0 to 16; 0 is plain decoding.")
     ] = None
+    controller: Annotated[
+        str, Option("--controller", help="adaptive guesses as far as it pays; fixed always guesses --max-draft tokens.")
+    ] = "adaptive"
     acceptance: Annotated[
         str, Option("--acceptance", help="match (same seed, same text), rejection or block (same law).")
     ] = "match"
@@ -61,10 +64,10 @@ class Asked:
 
     def check(self) -> None:
         """Refuse values out of range before anything is loaded. Raises `ParameterError`."""
-        from foredraft.core.params import Request, SpeculationParams
+        from foredraft.core.params import Request
 
         Request((), self._sampling(), self._speculation(), max_tokens=self.max_tokens)
-        SpeculationParams(max_draft=self.max_draft)
+        self.settings()
 
     def settings(self) -> LoadSettings:
         """How to load the pair."""
@@ -78,6 +81,7 @@ class Asked:
             kv_type=self.kv_type,
             flash_attention=self.flash_attention,
             mmap=self.mmap,
+            controller=self.controller,
             max_draft=self.max_draft,
         )
 

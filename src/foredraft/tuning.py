@@ -1,0 +1,99 @@
+"""What a pair needs to guess well: its sources, its controller, and what is learned about it between starts.
+
+Costs (what a pass takes on this machine) and calibration (what gets accepted) are measured at the first load, corrected
+in use, and kept in the user's cache folder under a key that changes with the files, the machine, the threads and the
+library: another pair never sees them.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from foredraft.engines.base import Engine
+from foredraft.speculative.controllers import Adaptive, DraftController, Fixed
+from foredraft.speculative.controllers.calibration import Calibration
+from foredraft.speculative.controllers.costs import CostModel, measure
+from foredraft.speculative.controllers.disk import Key
+from foredraft.speculative.drafters import DRAFTERS, Arbiter, Drafter, ModelDrafter
+
+FINDERS = ("prediction", "suffix", "ngram")
+"""Sources that find their guesses in texts and cost next to nothing, in order of preference among equals."""
+
+
+@dataclass(slots=True)
+class Tuning:
+    """The drafter and the controller of one pair, and where their memory lies."""
+
+    drafter: Drafter
+    controller: DraftController
+    folder: Path | None = None
+    costs_key: Key = field(default_factory=dict)
+    pair_key: Key = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def save(self) -> None:
+        """Keep what was learned. Failing to is noted, never an error."""
+        if isinstance(self.controller, Adaptive) and self.folder is not None:
+            self.controller.costs.save(self.folder, self.costs_key)
+            self.controller.calibration.save(self.folder, self.pair_key)
+
+
+def fixed(drafter: Drafter, gamma: int | None) -> Tuning:
+    """Always the same look-ahead: for comparisons, and for those who want it so."""
+    return Tuning(drafter, Fixed() if gamma is None else Fixed(gamma))
+
+
+def adaptive(
+    target: Engine,
+    draft: ModelDrafter | None,
+    *,
+    promise: str = "standard",
+    threads: int | None = None,
+    kv_type: str = "f16",
+    folder: Path | None = None,
+) -> Tuning:
+    """The sources of guesses for a main model, with a draft model or without, and the controller that weighs them.
+
+    Measures what a pass costs unless that is known from an earlier start. `folder` None keeps nothing.
+    """
+    notes: list[str] = []
+    engine = None if draft is None else draft.engine
+    pair_key: Key = {"main": _identity(target), "draft": None if engine is None else _identity(engine)}
+    costs_key: Key = {
+        **pair_key,
+        "machine": f"{platform.machine()} {platform.processor()} {platform.node()}",
+        "threads": threads,
+        "kv_type": kv_type,
+        "context": target.info.n_ctx,
+        "library": _library_version(),
+    }
+    costs = CostModel.load(folder, costs_key, notes)
+    if costs is None:
+        costs = measure(target, engine)
+        notes += costs.notes
+        costs.save(folder, costs_key)
+    controller = Adaptive(costs, Calibration.load(folder, pair_key), promise=promise)
+    sources: list[Drafter] = [DRAFTERS[name]() for name in FINDERS if name in DRAFTERS]
+    if draft is not None:
+        sources.append(draft)
+    return Tuning(Arbiter(sources, on_park=controller.park), controller, folder, costs_key, pair_key, notes)
+
+
+def _identity(engine: Engine) -> str:
+    """A file, as far as its costs and its words go: name, size and time of change."""
+    path = Path(engine.info.path)
+    try:
+        stat = path.stat()
+    except OSError:
+        return f"{engine.info.name} {engine.info.size_bytes}"
+    return f"{path.name} {stat.st_size} {stat.st_mtime_ns}"
+
+
+def _library_version() -> str:
+    try:
+        return version("llama-cpp-python")
+    except PackageNotFoundError:
+        return ""
