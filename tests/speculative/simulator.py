@@ -253,20 +253,32 @@ def simulate(
 def oracle(text: Stream, world: World, depth: int = MAX_DRAFT) -> float:
     """Tokens per plain step of the best look-ahead at every position, all chances of the text known in advance.
 
-    T(i) = min over k of k·c + v(k+1) + E[T(i + 1 + accepted)], by dynamic programming from the end.
+    T(i) = min over k of k·c + v(k+1) + E[T(i + 1 + accepted)], by dynamic programming from the end; then that policy is
+    run on what really stands, so that luck is the same on both sides.
     """
     n = len(text)
     chance = np.array(text.chance)
     cost = np.array([k * world.c + world.v(k + 1) for k in range(depth + 1)])
     ahead = np.zeros(n + depth + 2)
+    best = [0] * n
     for i in range(n - 1, -1, -1):
         a = chance[i : i + depth]
         s = np.concatenate(([1.0], np.cumprod(a)))  # s[j]: the first j stand
         t = ahead[i + 1 : i + 2 + len(a)]
         # k guesses: j < k stand exactly with s[j]·(1 − a[j]), all k with s[k]
         exactly = np.concatenate(([0.0], np.cumsum(s[:-1] * (1.0 - a) * t[:-1])))
-        ahead[i] = (cost[: len(a) + 1] + exactly + s * t).min()
-    return n / ahead[0]
+        times = cost[: len(a) + 1] + exactly + s * t
+        best[i] = int(times.argmin())
+        ahead[i] = times[best[i]]
+    i, time = 0, 0.0
+    while i < n:
+        k = best[i]
+        time += cost[k]
+        j = 0
+        while j < k and text.stands[i + j]:
+            j += 1
+        i += j + 1
+    return i / time
 
 
 def table(tokens: int, cold: int, curves: Sequence[str], promise: str, streams: Sequence[str] = STREAMS) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from foredraft.core.params import MAX_DRAFT
 from foredraft.speculative.controllers.base import LookAhead
 from foredraft.speculative.controllers.bucket import Bucket, Preset, preset
-from foredraft.speculative.controllers.calibration import EDGES, Calibration, Table, bucket
+from foredraft.speculative.controllers.calibration import EDGES, Calibration, Table, Trust, bucket
 from foredraft.speculative.controllers.costs import CostModel, bin_of
 from foredraft.speculative.controllers.fixed import Distance
 from foredraft.speculative.controllers.policy import Policy, grid
@@ -31,13 +31,15 @@ MODEL = "model"
 """The source that costs time before it is read; all others are found, not drawn."""
 _DECAY = 0.9
 """Memory of λ: about ten rounds."""
-_TRUST_DECAY, _TRUST_KAPPA = 0.94, 5.0
-"""Memory and prior weight, in guesses, of how an answer's guesses fare against what the calibration expects."""
 _FIRST_WAIT, _LONGEST_WAIT = 8, 256
 """Plain tokens before a probe: the first, and the most after doublings."""
 _PROBE_DEPTH = 2
 _PROBE_FUND, _PROBE_RATE = 1.0, 0.002
 """What probes may cost, in plain steps: at first, and for each plain token since."""
+_WON_FUND, _WON_RATE = 6.0, 0.05
+"""Where guessing has paid, looking for the next good stretch may cost more: a share of what was won, up to this."""
+_WON_WAIT = 48
+"""Most plain tokens before a probe while there are winnings to spend."""
 _STALE = 4
 """Plain tokens after which what came of the last guess says nothing any more."""
 _NEVER = Distance(0)
@@ -81,8 +83,7 @@ class _Answer:
         "saved_s",
         "saved_var",
         "sequence",
-        "trust_got",
-        "trust_hoped",
+        "trust",
         "wait",
     )
 
@@ -100,18 +101,13 @@ class _Answer:
         self.probing = False
         self.read = len(sequence.tokens) - 1
         """Tokens the draft model has read, as far as one can tell from here."""
-        self.trust_got = self.trust_hoped = 0.0
+        self.trust = Trust()
         self.saved_s = self.saved_var = 0.0
 
     @property
     def lam(self) -> float:
         """λ: tokens per plain step's time, lately; at least 1."""
         return max(1.0, (self.lam_tokens + 1.0) / (self.lam_time + 1.0))
-
-    @property
-    def trust(self) -> float:
-        """How this answer's guesses fare against the calibration: below 1 worse than it expects."""
-        return (self.trust_got + _TRUST_KAPPA) / (self.trust_hoped + _TRUST_KAPPA)
 
 
 class _Plan:
@@ -140,7 +136,7 @@ class _Plan:
         self.gain = 0.0
         self.wants_confidence = True
         self.may_hold = not answer.sequence.rule.needs_laws or answer.sequence.sampler.greedy
-        self._u = answer.trust / answer.lam  # one drafted token that surely stands, in plain steps
+        self._u = answer.trust.level / answer.lam  # one drafted token that surely stands, in plain steps
         self._sum = 0.0  # Σ u_j: what the guesses so far are expected to bring
         self._best = 0.0  # the best of bringing minus price over all places to stop so far
         self._going = 0
@@ -156,7 +152,7 @@ class _Plan:
             return False
         if drafted < speculation.min_draft:
             return True
-        return self._policy.go_on[drafted][at][grid(self._u)] + self._sum > self._best
+        return self._policy.go_on(drafted)[at][grid(self._u)] + self._sum > self._best
 
     def offer(self, source: str) -> tuple[int, float]:
         if source == MODEL:
@@ -169,7 +165,7 @@ class _Plan:
         limit = min(len(confidence), self.limit if drawn else self._found)
         rates = self._rates if drawn else self._controller.calibration.table(source, self._answer.mode).rates
         price, p_min = self._prices.price, speculation.p_min
-        u = self._answer.trust / self._answer.lam if drawn else 1.0 / self._answer.lam
+        u = self._answer.trust.level / self._answer.lam if drawn else 1.0 / self._answer.lam
         best_k, best, total = 0, 0.0, 0.0
         for k in range(1, limit + 1):
             conf = confidence[k - 1]
@@ -259,12 +255,13 @@ class Adaptive:
             plan.limit = 0
             return plan
         came = answer.came if answer.plain_run < _STALE else "stale"
-        plan.gain = policy.start[came][grid(answer.trust / answer.lam)] - catch_up
+        plan.gain = policy.start[came][grid(answer.trust.level / answer.lam)] - catch_up
         if plan.gain <= 0.0 and limit > 0:
             risk = prices.draft + catch_up + (0.0 if plan.may_hold else prices.price[1])
-            if answer.plain_run >= answer.wait and answer.probe_fund >= risk:
+            wait = min(answer.wait, _WON_WAIT) if answer.probe_fund > 2.0 * _PROBE_FUND else answer.wait
+            if answer.plain_run >= wait and (answer.probe_fund >= risk or not self.costs.draft_known):
                 answer.probing = True
-                answer.probe_fund -= risk
+                answer.probe_fund = max(0.0, answer.probe_fund - risk)
                 self.probes += 1
                 plan.limit, plan.gain = min(limit, _PROBE_DEPTH), 1e-6
             else:
@@ -294,7 +291,7 @@ class Adaptive:
         if known is not None:
             version, learned, policy = known
             new = table.learned - learned
-            if version == prices.version and (new < 8 or new < min(learned // 4, 128)):
+            if version == prices.version and (new < 8 or new < min(learned // 3, 256)):
                 return policy
         may_hold = not answer.mode.startswith("sampled")
         draft = min(prices.draft, 1e6)
@@ -340,6 +337,8 @@ class Adaptive:
                 continue
             if guessed:
                 answer.bucket.guessed(emitted, time)
+                if emitted > time:
+                    answer.probe_fund = min(_WON_FUND, answer.probe_fund + _WON_RATE * (emitted - time))
                 answer.saved_s += emitted * plain_s - pass_s - charged
                 answer.saved_var += noise_s * noise_s
             else:
@@ -378,7 +377,9 @@ class Adaptive:
             self._verdict(answer, x, accepted)
         if model is None:
             answer.plain_run += emitted
-            answer.probe_fund = min(_PROBE_FUND, answer.probe_fund + _PROBE_RATE * emitted)
+            answer.trust.rest(emitted)
+            if answer.probe_fund < _PROBE_FUND:
+                answer.probe_fund += _PROBE_RATE * emitted
             if x.tokens and x.source != MODEL and accepted >= 4:
                 answer.wait = _FIRST_WAIT  # the text repeats itself: an event worth a new look
         else:
@@ -404,8 +405,7 @@ class Adaptive:
 
     def _one(self, answer: _Answer, table: Table, source: str, buckets: list[int], j: int, stood: bool) -> None:
         if source == MODEL:
-            answer.trust_got = _TRUST_DECAY * answer.trust_got + stood
-            answer.trust_hoped = _TRUST_DECAY * answer.trust_hoped + table.rates[buckets[j]]
+            answer.trust.learn(table.rates[buckets[j]], stood)
             if stood and j + 1 < len(buckets):
                 table.learn_next(buckets[j], buckets[j + 1])
         table.learn(buckets[j], stood)
@@ -430,7 +430,7 @@ class Adaptive:
             self.counts["probes won" if right else "probes lost"] += 1
             answer.wait = _FIRST_WAIT if right else min(2 * answer.wait, _LONGEST_WAIT)
             if right:
-                answer.probe_fund = _PROBE_FUND
+                answer.probe_fund = max(answer.probe_fund, _PROBE_FUND)
         answer.plain_run = 0
         answer.read = max(1, min(before + min(accepted, max(0, len(guess) - 1)), len(tokens) - 1))
 

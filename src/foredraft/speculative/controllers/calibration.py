@@ -8,7 +8,7 @@ are censored and never learned from (algorithms.md §3.4).
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,16 @@ _KAPPA = 3.0
 _RHO = 0.998
 """Memory of a bucket: it forgets over about 1 / (1 − ρ) guesses."""
 
+_LEVELS = (0.2, 0.5, 0.8, 1.0, 1.15)
+_LEVEL_PRIOR = (0.1, 0.1, 0.2, 0.45, 0.15)
+_HAZARD = 1.0 / 250.0
+"""Chance per token that the level changes."""
+
 CONTEXTS = ("all", "some", "none", "held right", "held wrong", "stale")
 """What came of the draft's last guess in this answer: all stood, some, none; it was held back and would have been
 right, or wrong; or there was none lately."""
-_FIRST_KAPPA, _FIRST_RHO = 4.0, 0.985
-_NEXT_KAPPA, _NEXT_RHO = 4.0, 0.995
+_FIRST_KAPPA, _FIRST_RHO = 4.0, 0.995
+_NEXT_KAPPA, _NEXT_RHO = 4.0, 0.9992
 _FIRST_PRIOR = (0.04, 0.05, 0.06, 0.06, 0.07, 0.07, 0.08, 0.09, 0.10, 0.11, 0.12, 0.15)
 """Confidences of a draft nobody has seen yet: some of everything, more of the sure ones."""
 
@@ -53,13 +58,14 @@ def isotonic(values: Sequence[float], weights: Sequence[float]) -> list[float]:
 class Table:
     """What is known of one kind of guess."""
 
-    __slots__ = ("_stale", "_stood", "_tested", "first", "learned", "next", "rates")
+    __slots__ = ("_first_weight", "_next_weight", "_stale", "_stood", "_tested", "first", "learned", "next", "rates")
 
     def __init__(self) -> None:
         self._stood = [0.0] * BUCKETS
         self._tested = [0.0] * BUCKETS
         self.first = {context: [0.0] * BUCKETS for context in CONTEXTS}
-        """Confidence of the first guess of a round, by what came before; counts with forgetting."""
+        """Confidence of the first guess of a round, by what came before: counts, the newest weighing most."""
+        self._first_weight = self._next_weight = 1.0  # of the newest count: they grow so that the old ones fade
         self.next = [[0.0] * BUCKETS for _ in range(BUCKETS)]
         """Confidence of the next guess, by the bucket of the one before it, which stood."""
         self.learned = 0
@@ -79,18 +85,18 @@ class Table:
 
     def learn_first(self, context: str, at: int) -> None:
         """A round's first guess came with a confidence of this bucket."""
-        row = [x * _FIRST_RHO for x in self.first[context]]
-        row[at] += 1.0
-        self.first[context] = row
+        self._first_weight /= _FIRST_RHO
+        self.first[context][at] += self._first_weight
 
     def learn_next(self, before: int, at: int) -> None:
         """After a guess of one bucket, which stood, came one of another."""
-        row = [x * _NEXT_RHO for x in self.next[before]]
-        row[at] += 1.0
-        self.next[before] = row
+        self._next_weight /= _NEXT_RHO
+        self.next[before][at] += self._next_weight
 
     def refresh(self) -> None:
-        """Acceptance with prior, made to rise with confidence."""
+        """Acceptance with prior, made to rise with confidence; counts brought back to size now and then."""
+        self._first_weight = _shrunk(self._first_weight, self.first.values())
+        self._next_weight = _shrunk(self._next_weight, self.next)
         weights = [w + _KAPPA for w in self._tested]
         means = [(s + _KAPPA * m) / w for s, m, w in zip(self._stood, _MIDDLES, weights, strict=True)]
         self.rates = isotonic(means, weights)
@@ -104,25 +110,27 @@ class Table:
 
     def first_law(self, context: str) -> list[float]:
         """P(bucket of the first guess | what came before): the context's counts, backed by those of all contexts."""
+        weight = _FIRST_KAPPA * self._first_weight
         total = [sum(column) for column in zip(*self.first.values(), strict=True)]
-        return _backed(self.first[context], _backed(total, _FIRST_PRIOR, _FIRST_KAPPA), _FIRST_KAPPA)
+        return _backed(self.first[context], _backed(total, _FIRST_PRIOR, weight), weight)
 
     def next_laws(self) -> list[list[float]]:
         """P(next bucket | bucket): counts, backed half by all transitions, half by staying where it is."""
-        total = _backed([sum(column) for column in zip(*self.next, strict=True)], _FIRST_PRIOR, _NEXT_KAPPA)
+        weight = _NEXT_KAPPA * self._next_weight
+        total = _backed([sum(column) for column in zip(*self.next, strict=True)], _FIRST_PRIOR, weight)
         laws = []
         for at, row in enumerate(self.next):
             prior = [0.5 * x for x in total]
             prior[at] += 0.5
-            laws.append(_backed(row, prior, _NEXT_KAPPA))
+            laws.append(_backed(row, prior, weight))
         return laws
 
     def as_dict(self) -> dict[str, Any]:
         return {
             "stood": self._stood,
             "tested": self._tested,
-            "first": self.first,
-            "next": self.next,
+            "first": {context: [x / self._first_weight for x in row] for context, row in self.first.items()},
+            "next": [[x / self._next_weight for x in row] for row in self.next],
             "learned": self.learned,
         }
 
@@ -140,6 +148,37 @@ class Table:
         table.learned = int(stored["learned"])
         table.refresh()
         return table
+
+
+class Trust:
+    """How the guesses of one answer fare just now against what the calibration expects: a factor on acceptance.
+
+    A Bayes filter over a few levels (a hidden Markov model): each verdict weighs them, each token lets the level change
+    with a small chance. Calibration remembers hundreds of guesses over all answers; this notices within a few that a
+    text has turned.
+    """
+
+    __slots__ = ("_weights", "level")
+
+    def __init__(self) -> None:
+        self._weights = _LEVEL_PRIOR
+        self.level = sum(w * g for w, g in zip(_LEVEL_PRIOR, _LEVELS, strict=True))
+        """Expected factor."""
+
+    def learn(self, rate: float, stood: bool) -> None:
+        """A guess that was expected to stand with this rate did, or did not."""
+        chances = [min(0.99, rate * g) for g in _LEVELS]
+        weights = [w * (p if stood else 1.0 - p) for w, p in zip(self._weights, chances, strict=True)]
+        self._mix(weights, _HAZARD)
+
+    def rest(self, tokens: int) -> None:
+        """So many tokens were written without a verdict."""
+        self._mix(self._weights, 1.0 - (1.0 - _HAZARD) ** tokens)
+
+    def _mix(self, weights: Sequence[float], change: float) -> None:
+        stay = (1.0 - change) / sum(weights)
+        self._weights = mixed = tuple(stay * w + change * p for w, p in zip(weights, _LEVEL_PRIOR, strict=True))
+        self.level = sum(w * g for w, g in zip(mixed, _LEVELS, strict=True))
 
 
 class Calibration:
@@ -183,6 +222,15 @@ class Calibration:
 def _backed(counts: Sequence[float], prior: Sequence[float], weight: float) -> list[float]:
     total = sum(counts) + weight
     return [(count + weight * p) / total for count, p in zip(counts, prior, strict=True)]
+
+
+def _shrunk(weight: float, rows: Iterable[list[float]]) -> float:
+    """Counts and their weight divided by the weight, once it is large."""
+    if weight < 1e9:
+        return weight
+    for row in rows:
+        row[:] = [x / weight for x in row]
+    return 1.0
 
 
 def _row(values: Any) -> list[float]:

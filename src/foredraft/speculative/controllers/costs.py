@@ -171,6 +171,11 @@ class CostModel:
         growth = 1.0 + self.catch_up_share * max(0, sequences - nearest)
         return self._draft[nearest].seconds * growth
 
+    @property
+    def draft_known(self) -> bool:
+        """Whether draft steps have been timed in use: a load may have timed them at a bad moment."""
+        return any(figure.count > 3 for figure in self._draft.values()) or not self._draft
+
     def catch_up_s(self, behind: int) -> float:
         """Seconds the first draft step takes longer because the draft is `behind` tokens behind (1 is the ordinary
         case). A draft further behind than `window` reads only that many."""
@@ -367,8 +372,8 @@ def _measure_passes(engine: Engine, clock: Callable[[], float], notes: list[str]
             notes.append(f"Passes of {n} and more tokens are slow here; their cost is learned in use.")
             break
         passes[n] = min(first, timed(n))
-    if clock() - began + passes[1] < MEASURE_STEPS * passes[1]:
-        passes[1] = sorted((passes[1], timed(1), timed(1)))[1]
+    if clock() - began + 2 * passes[1] < MEASURE_STEPS * passes[1]:
+        passes[1] = min(passes[1], timed(1), timed(1))  # disturbances only ever add time
     engine.rewind(0, 0)
     return passes
 
@@ -390,7 +395,7 @@ def _measure_draft(engine: Engine, budget_s: float, clock: Callable[[], float]) 
 
     def step() -> float:
         timed()
-        return sorted((timed(), timed(), timed()))[1]
+        return min(timed(), timed(), timed())
 
     began = clock()
     best_s = step()

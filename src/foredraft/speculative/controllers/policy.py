@@ -20,12 +20,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from foredraft.speculative.controllers.calibration import CONTEXTS, Table
+from foredraft.speculative.controllers.calibration import BUCKETS, CONTEXTS, Table
 
 _LOWEST, _HIGHEST, _POINTS = 0.02, 1.4, 22
 _STEP = math.log(_HIGHEST / _LOWEST) / (_POINTS - 1)
 _U = _LOWEST * np.exp(_STEP * np.arange(_POINTS))
-"""The grid of u: a twenty-second part of a decade and more is finer than acceptance is ever known."""
+"""The grid of u: finer than acceptance is ever known."""
+_MOST_HELD = 4
+"""A jump of the cost curve is crossed or not within a block of four rows: holding back more never pays."""
 
 
 def grid(u: float) -> int:
@@ -38,35 +40,51 @@ def grid(u: float) -> int:
 class Policy:
     """The table of one kind of guess at given costs; costs and values are in plain steps."""
 
-    __slots__ = ("go_on", "start")
+    __slots__ = ("_on", "_rows", "start")
 
     def __init__(self, table: Table, draft: float, price: Sequence[float], *, may_hold: bool) -> None:
         """`draft`: cost c of a draft step; `price[k]`: extra cost of reading k guesses; `may_hold`: drafted tokens
         may be kept from the target (any guess under `match`)."""
         rates = np.array(table.rates)
         depth = len(price) - 1
-        steps = np.log(np.maximum(rates, 1e-6)) / _STEP  # multiplying u by a(b') moves it so far along the grid
-        at = np.arange(_POINTS) + steps[:, None]
-        low = np.clip(np.floor(at).astype(np.int64), 0, _POINTS - 1)
+        # multiplying u by a(b') moves it so far along the grid
+        at = np.arange(_POINTS) + np.log(np.maximum(rates, 1e-6))[:, None] / _STEP
+        whole = np.floor(at)
+        low = np.clip(whole.astype(np.int64), 0, _POINTS - 1)
         high = np.minimum(low + 1, _POINTS - 1)
         share = np.clip(at - low, 0.0, 1.0)
+        rows = np.arange(BUCKETS)[:, None] * _POINTS
+        low, high = low + rows, high + rows
         gain = rates[:, None] * _U
         laws = np.array(table.next_laws())
         firsts = np.array([table.first_law(context) for context in CONTEXTS])
-        rows = np.arange(len(rates))[:, None]
         stop = _stop(np.array(price), rates, may_hold=may_hold)
 
-        self.go_on: list[list[list[float]]] = [[] for _ in range(depth + 1)]
-        """By guesses drafted, bucket of the last, grid point of u: the value of drafting on."""
+        on = np.empty((depth, BUCKETS, _POINTS))
         value = stop[depth]
         for k in range(depth - 1, -1, -1):
-            ahead = gain + (1.0 - share) * value[rows, low] + share * value[rows, high]
+            flat = value.ravel()
+            below = flat.take(low)
+            ahead = flat.take(high)
+            ahead -= below
+            ahead *= share
+            ahead += below
+            ahead += gain
             if k:
-                on: NDArray[np.float64] = laws @ ahead - draft
-                self.go_on[k] = on.tolist()
-                value = np.maximum(on, stop[k])
+                np.matmul(laws, ahead, out=on[k])
+                on[k] -= draft
+                value = np.maximum(on[k], stop[k])
+        self._on = on
+        self._rows: list[list[list[float]] | None] = [None] * depth
         self.start: dict[str, list[float]] = dict(zip(CONTEXTS, (firsts @ ahead - draft).tolist(), strict=True))
         """By what came before, grid point of 1 / λ: the value of drafting at all."""
+
+    def go_on(self, drafted: int) -> list[list[float]]:
+        """By bucket of the last of 1 or more guesses drafted, and grid point of u: the value of drafting on."""
+        rows = self._rows[drafted]
+        if rows is None:
+            rows = self._rows[drafted] = self._on[drafted].tolist()
+        return rows
 
 
 def _stop(price: NDArray[np.float64], rates: NDArray[np.float64], *, may_hold: bool) -> NDArray[np.float64]:
@@ -82,7 +100,7 @@ def _stop(price: NDArray[np.float64], rates: NDArray[np.float64], *, may_hold: b
     back = 1.0 / np.maximum(rates, 1e-3)[:, None]
     lost = np.zeros(shape[1:])
     worth = np.broadcast_to(_U, shape[1:])
-    for d in range(1, len(price)):
+    for d in range(1, min(len(price), _MOST_HELD + 1)):
         lost = lost + worth
         worth = np.minimum(worth * back, _HIGHEST)
         stop[d:] = np.maximum(stop[d:], -price[: len(price) - d, None, None] - lost)
