@@ -24,7 +24,7 @@ def probe(
     engine: Engine,
     *,
     sizes: Sequence[int] = SIZES,
-    budget_s: float = 1.0,
+    budget_s: float = 2.0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Numerics:
     """Read a few prompts one by one, then their ends again in batches, and compare the logits.

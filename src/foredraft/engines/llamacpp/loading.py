@@ -77,12 +77,15 @@ def open_context(path: Path, model: Any, info: ModelInfo, options: LoadOptions) 
         api.llama_supports_gpu_offload() or api.llama_model_is_recurrent(model) or api.llama_model_is_hybrid(model)
     ):
         head = api.llama_model_n_embd(model) // max(api.llama_model_n_head(model), 1)
+        key, value = (
+            info.metadata.get(f"{info.architecture}.attention.{part}_length", "") for part in ("key", "value")
+        )
         kv = kv_estimate(
             info.n_ctx,
             api.llama_model_n_layer(model),
             api.llama_model_n_head_kv(model),
-            int(info.metadata.get(f"{info.architecture}.attention.key_length", head)),
-            int(info.metadata.get(f"{info.architecture}.attention.value_length", head)),
+            int(key) if key.isdigit() else head,
+            int(value) if value.isdigit() else head,
             options.kv_type,
         )
         check_memory(path, kv, f"a context of {info.n_ctx} tokens needs")
