@@ -63,6 +63,7 @@ class Vocabulary:
     kind: str
     """llama.cpp's type: "spm", "bpe", "wpm", "ugm", "rwkv", "plamo2", "none"; "" for a word it does not know."""
     n_tokens: int
+    n_merges: int
     bos: int | None
     eos: int | None
     add_bos: bool
@@ -251,6 +252,7 @@ def _vocabulary(header: Header) -> Vocabulary:
         raise ModelFormatError(f"{header.path.name} has tokens that are not texts.", path=str(header.path))
     kind = _KINDS.get(model, "")
     n_tokens = tokens.count if tokens is not None else 0
+    merges = header.arrays.get("tokenizer.ggml.merges")
     bos, eos = _DEFAULT_BOS_EOS.get(model, (None, None))
     add_bos, add_eos = kind in ("spm", "wpm"), kind == "ugm"
     if kind == "bpe" and model != "gemma4":
@@ -261,7 +263,18 @@ def _vocabulary(header: Header) -> Vocabulary:
     add_bos = bool(header.metadata.get("tokenizer.ggml.add_bos_token", add_bos)) or model == "gemma4"
     add_eos = bool(header.metadata.get("tokenizer.ggml.add_eos_token", add_eos))
     return Vocabulary(
-        model, pre, kind, n_tokens, bos, eos, add_bos, add_eos, header.tokens_hash, header.fingerprint, tokens
+        model=model,
+        pre=pre,
+        kind=kind,
+        n_tokens=n_tokens,
+        n_merges=merges.count if merges is not None else 0,
+        bos=bos,
+        eos=eos,
+        add_bos=add_bos,
+        add_eos=add_eos,
+        tokens_hash=header.tokens_hash,
+        fingerprint=header.fingerprint,
+        tokens=tokens,
     )
 
 

@@ -1,0 +1,329 @@
+"""Downloads from the Hugging Face hub: what a repository offers, which file to take, and getting it safely.
+
+Files come over plain HTTP, because that can be taken up again where it stopped: what has arrived lies in a `.partial`
+file beside the target, and the next try asks for the rest only. A file gets its name when its checksum is right, so
+nothing half or damaged ever stands on the shelf. `HF_ENDPOINT` and `HF_TOKEN` are honoured; the token is never shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from foredraft.core.errors import DownloadError
+from foredraft.models.facts import PART_NAME
+from foredraft.models.names import nearest, split_quantisation
+from foredraft.models.recommend import catalogue, catalogue_entry, recommended_drafts
+
+DEFAULT_ENDPOINT = "https://huggingface.co"
+PREFERRED = ("Q4_K_M", "Q4_K_S", "IQ4_XS", "Q4_0", "Q5_K_M", "Q5_K_S", "Q6_K", "Q8_0", "F16", "BF16")
+PREFERRED_SMALL = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "F16", "BF16")
+"""What is taken when no quantisation is asked for. Small models lose more by coarse weights and gain less."""
+SMALL_BYTES = 2_500_000_000
+"""A repository whose Q8_0 (or largest file) is under this size holds a small model."""
+SPARE_BYTES = 256 << 20
+"""Disk space that a download leaves free."""
+RETRIES = 5
+"""Connections in a row that may bring nothing."""
+RETRY_SECONDS = 1.0
+_BLOCK = 1 << 18
+_CHUNK = 1 << 20
+_NOT_A_MODEL = re.compile(r"mmproj|imatrix|\.lora|-lora\b", re.IGNORECASE)
+
+Progress = Callable[[str, int, int], None]
+"""Called with the file's name, bytes that are there, and bytes in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """One file of a repository. `sha256` is empty where the hub does not tell it."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class HubChoice:
+    """One model of a repository: a file, or all parts of a split one."""
+
+    quantisation: str
+    files: tuple[HubFile, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class HubRepository:
+    """What a repository offers, smallest first. `revision` is the commit that was looked at."""
+
+    name: str
+    revision: str
+    choices: tuple[HubChoice, ...]
+
+
+def endpoint() -> str:
+    """The hub's address; read at each call, so that a change in the environment counts."""
+    return (os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
+
+
+def parse_wish(wish: str) -> tuple[str, str]:
+    """(repository, quantisation) of "OWNER/NAME", "OWNER/NAME@q4_k_m", "…:Q4_K_M", an address of the hub, or a name of
+    the catalogue. The quantisation is "" where none was given. Raises `DownloadError` for anything else."""
+    text = wish.strip()
+    address = re.match(r"https?://[^/]+/([^/]+/[^/?#]+)", text)
+    if address is not None:
+        return address[1], ""
+    text, _, quantisation = text.removeprefix("hf.co/").replace("@", ":", 1).partition(":")
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", text):
+        return text, quantisation
+    names = [entry.name for entry in catalogue()]
+    entry = next((entry for entry in catalogue() if entry.name == text.lower()), None) or catalogue_entry(text)
+    if entry is None:
+        near = nearest(text, names)
+        hint = f"Did you mean: {', '.join(near)}? " if near else ""
+        raise DownloadError(
+            "not_found",
+            f"{wish!r} is neither a repository (OWNER/NAME) nor a name of the catalogue.",
+            hint=f"{hint}`foredraft get` alone lists the catalogue.",
+        )
+    return entry.repository, quantisation
+
+
+def look(repository: str) -> HubRepository:
+    """What a repository offers. Raises `DownloadError`."""
+    from huggingface_hub import HfApi
+
+    with _explained(repository):
+        info = HfApi(endpoint=endpoint()).model_info(repository, files_metadata=True)
+    groups: dict[tuple[str, str], list[HubFile]] = {}
+    for sibling in info.siblings or ():
+        path = PurePosixPath(sibling.rfilename)
+        if path.suffix.lower() != ".gguf" or _NOT_A_MODEL.search(path.name) or ".." in path.parts or path.is_absolute():
+            continue
+        match = PART_NAME.match(path.name)
+        stem = match["stem"] if match is not None else path.stem
+        sha256 = str(getattr(sibling.lfs, "sha256", "") or "")
+        file = HubFile(sibling.rfilename, sibling.size or 0, sha256)
+        groups.setdefault((str(path.parent), stem), []).append(file)
+    choices = [
+        HubChoice(split_quantisation(stem)[1].upper() or stem, tuple(sorted(parts, key=lambda file: file.path)))
+        for (_, stem), parts in groups.items()
+    ]
+    if not choices:
+        raise DownloadError(
+            "no_gguf",
+            f"{repository} holds no GGUF files.",
+            hint="Look for a repository of the same model whose name ends in -GGUF.",
+        )
+    return HubRepository(repository, info.sha or "main", tuple(sorted(choices, key=lambda choice: choice.size)))
+
+
+def choose(repository: HubRepository, quantisation: str = "", *, room: int | None = None) -> HubChoice:
+    """The choice of that quantisation; without one, the usual one, and of those that fit in `room` bytes if any does.
+
+    Raises `DownloadError` with what there is.
+    """
+    if quantisation:
+        found = [choice for choice in repository.choices if choice.quantisation.lower() == quantisation.lower()]
+        if not found:
+            offered = ", ".join(choice.quantisation for choice in repository.choices)
+            raise DownloadError(
+                "choice", f"{repository.name} has no {quantisation.upper()}.", hint=f"It has: {offered}."
+            )
+        return found[0]
+    by_name = {choice.quantisation: choice for choice in reversed(repository.choices)}
+    largest = by_name.get("Q8_0", repository.choices[-1])
+    preferred = PREFERRED_SMALL if largest.size < SMALL_BYTES else PREFERRED
+    usual = [by_name[name] for name in preferred if name in by_name] or list(repository.choices)
+    fitting = [choice for choice in usual if room is None or choice.size <= room]
+    return fitting[0] if fitting else usual[0]
+
+
+def download(repository: HubRepository, choice: HubChoice, own: Path, progress: Progress | None = None) -> Path:
+    """Get all files of a choice into the own folder; the path of the first. Takes up where an earlier try stopped.
+
+    Two processes that want the same file take turns: the second finds it done. Raises `DownloadError`.
+    """
+    folder = own / repository.name
+    targets = [folder / PurePosixPath(file.path).name for file in choice.files]
+    missing = [(file, target) for file, target in zip(choice.files, targets, strict=True) if not _done(file, target)]
+    with _explained(repository.name):
+        folder.mkdir(parents=True, exist_ok=True)
+        _check_space(folder, sum(file.size - _arrived(_partial(target, file)) for file, target in missing))
+        for file, target in missing:
+            _fetch(repository, file, target, progress)
+    return targets[0]
+
+
+def _fetch(repository: HubRepository, file: HubFile, target: Path, progress: Progress | None) -> None:
+    from filelock import FileLock
+
+    with FileLock(target.with_name(target.name + ".lock")):
+        if _done(file, target):
+            return
+        partial = _partial(target, file)
+        try:
+            _transfer(repository, file, partial, target.name, progress)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise _disk_full(target.parent, file.size - _arrived(partial)) from error
+            raise
+        if file.sha256 and _hash(partial) != file.sha256:
+            partial.unlink()
+            raise DownloadError(
+                "checksum",
+                f"{target.name} arrived damaged: its checksum is not the hub's.",
+                hint="It was deleted. Download it again; if this happens twice, something on the way changes it.",
+            )
+        partial.replace(target)
+
+
+def _transfer(repository: HubRepository, file: HubFile, partial: Path, name: str, progress: Progress | None) -> None:
+    """Append what is missing to the partial file, over as many connections as it takes while each brings something."""
+    from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_url
+
+    if _arrived(partial) > file.size:
+        partial.unlink()
+    url = hf_hub_url(repository.name, file.path, revision=repository.revision, endpoint=endpoint())
+    location = get_hf_file_metadata(url, endpoint=endpoint()).location
+    # The hub sends large files from another host, which must not get the user's token.
+    token = get_token() if location.split("/")[:3] == url.split("/")[:3] else None
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    failures = 0
+    while (there := _arrived(partial)) < file.size or not partial.exists():
+        try:
+            _stream(location, headers, partial, lambda arrived: progress and progress(name, arrived, file.size))
+        except Exception as error:
+            failures = failures + 1 if _arrived(partial) == there else 1
+            if failures > RETRIES or not _of_the_network(error):
+                raise
+            time.sleep(RETRY_SECONDS * failures)
+
+
+def _stream(location: str, headers: dict[str, str], partial: Path, arrived: Callable[[int], object]) -> None:
+    """One connection: ask for the rest of the file and append it as it comes."""
+    from huggingface_hub import get_session
+    from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
+
+    there = _arrived(partial)
+    headers = {**headers, "accept-encoding": "identity", "range": f"bytes={there}-"}
+    with (
+        get_session().stream("GET", location, headers=headers, follow_redirects=True, timeout=30) as response,
+        partial.open("ab") as out,
+    ):
+        hf_raise_for_status(response)
+        if response.status_code != 206:  # the whole file after all
+            out.truncate(0)
+        arrived(out.tell())
+        for block in response.iter_bytes(_BLOCK):
+            out.write(block)
+            arrived(out.tell())
+
+
+def _partial(target: Path, file: HubFile) -> Path:
+    """Named after the checksum: a file that changed on the hub is not mixed with an older half of it."""
+    return target.with_name(f"{target.name}.{(file.sha256 or str(file.size))[:12]}.partial")
+
+
+def _arrived(partial: Path) -> int:
+    try:
+        return partial.stat().st_size
+    except OSError:
+        return 0
+
+
+def _done(file: HubFile, target: Path) -> bool:
+    """Files get their names only when they are complete and right, so the size tells."""
+    return target.is_file() and target.stat().st_size == file.size
+
+
+def _hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed and needed + SPARE_BYTES > free:
+        raise _disk_full(folder, needed, free)
+
+
+def _disk_full(folder: Path, needed: int, free: int | None = None) -> DownloadError:
+    if free is None:
+        free = shutil.disk_usage(folder).free
+    return DownloadError(
+        "disk_full",
+        f"{needed / 1e9:.1f} GB are still to come, {free / 1e9:.1f} GB are free in {folder}.",
+        hint="Make room, or set another folder (models.directory); what has arrived is kept.",
+    )
+
+
+@contextlib.contextmanager
+def _explained(repository: str) -> Iterator[None]:
+    """The client's errors in words. Its own messages are not passed on: they hold addresses and request headers."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except DownloadError:
+        raise
+    except errors.GatedRepoError as error:
+        raise DownloadError(
+            "gated",
+            f"{repository} is gated: its owner wants you to accept terms first.",
+            hint=f"Accept them at {endpoint()}/{repository}, then set HF_TOKEN to a token of your account.",
+        ) from error
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.EntryNotFoundError) as error:
+        raise DownloadError(
+            "not_found",
+            f"There is no repository {repository} (or it is private).",
+            hint="Check the spelling; for a private one set HF_TOKEN.",
+        ) from error
+    except errors.HFValidationError as error:
+        raise DownloadError("not_found", f"{repository!r} is not a repository's name (OWNER/NAME).") from error
+    except errors.HfHubHTTPError as error:
+        status = error.response.status_code
+        raise DownloadError(
+            "no_network", f"The hub answered with status {status}.", hint="Try again later; what has arrived is kept."
+        ) from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's, not the network's
+        if not _of_the_network(error):
+            raise
+        raise DownloadError(
+            "no_network",
+            f"The connection to {endpoint()} failed or broke off.",
+            hint="Check the network and run the same command again: what has arrived is kept.",
+        ) from error
+
+
+def _of_the_network(error: Exception) -> bool:
+    """Whether trying again may help: the HTTP library's errors (the hub's client does not export its classes), but not
+    an answer that says no."""
+    response = getattr(error, "response", None)
+    if response is not None and response.status_code < 500:
+        return False
+    modules = {kind.__module__.split(".")[0] for kind in type(error).__mro__}
+    return bool(modules & {"httpx", "httpx2", "httpcore", "httpcore2"})
+
+
+def recommended_repositories(repository: str) -> Sequence[str]:
+    """The repositories of the drafts that suit the main model of a repository."""
+    entry = next((entry for entry in catalogue() if entry.repository == repository), None)
+    entry = entry or catalogue_entry(repository.split("/")[-1])
+    return [draft.repository for draft in recommended_drafts(entry)] if entry is not None else []

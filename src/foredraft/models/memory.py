@@ -1,0 +1,310 @@
+"""What a load will need, before anything is loaded: weights, KV caches and scratch memory of main model and draft.
+
+Computed from the headers, after llama.cpp's own sizes: KV cells are rounded up to 256, all slots share one pool,
+sliding windows are kept in full (the engine goes back in them), and scratch memory is that of the largest step of one
+pass. It is an estimate; `docs/guides/models.md` says how near it came to what the library took.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+from foredraft.core.errors import MemoryLimitError
+from foredraft.engines.llamacpp.memory import KV_BITS, free_memory
+from foredraft.engines.llamacpp.options import DEFAULT_CONTEXT, LoadOptions
+from foredraft.models.facts import ModelFacts
+
+GUARDRAILS = ("off", "relaxed", "strict")
+_LEFT_FREE = {"relaxed": 0.0, "strict": 0.2}
+"""Share of the free memory that a load must leave."""
+
+_HEAP = 4 << 20
+"""Bytes a model takes beside its buffers: the library's tables, thread stacks."""
+_TOKEN_BYTES, _MERGE_BYTES = 140, 160
+"""Bytes of one token and one merge in the loaded tokenizer (measured at 4,096 to 152,000 tokens)."""
+_LEAST_CONTEXT = 512
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPlan:
+    """How a pair is to be loaded; what the estimate depends on. Lengths in tokens."""
+
+    context: int | None = None
+    """None takes the main model's own, at most `DEFAULT_CONTEXT`."""
+    kv_type: str = "f16"
+    slots: int = 1
+    gpu_layers: int = -1
+    draft_gpu_layers: int = -1
+    batch: int = 512
+
+    def tokens(self, main: ModelFacts) -> int:
+        """The context that a load will really have."""
+        return self.context or min(main.n_ctx_train or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Bytes one model takes. `on_gpu` is the part of the whole that lies in video memory."""
+
+    weights: int
+    kv: int
+    compute: int
+    overhead: int
+    on_gpu: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.kv + self.compute + self.overhead
+
+    @property
+    def in_ram(self) -> int:
+        return self.total - self.on_gpu
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Free memory in bytes. `video` is 0 without a GPU that the engine can use."""
+
+    ram: int
+    ram_total: int
+    video: int = 0
+    video_total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a pair will need on a machine, and whether it fits."""
+
+    plan: LoadPlan
+    context: int
+    main: Need
+    draft: Need | None
+    machine: Machine
+    guardrail: str
+
+    @property
+    def total(self) -> int:
+        return self.main.total + (self.draft.total if self.draft else 0)
+
+    @property
+    def in_ram(self) -> int:
+        return self.main.in_ram + (self.draft.in_ram if self.draft else 0)
+
+    @property
+    def on_gpu(self) -> int:
+        return self.total - self.in_ram
+
+    @property
+    def fits(self) -> bool:
+        share = 1 - _LEFT_FREE.get(self.guardrail, 0.0)
+        return self.in_ram <= self.machine.ram * share and self.on_gpu <= self.machine.video * share
+
+    def as_json(self) -> dict[str, object]:
+        """Plain values, sizes in bytes."""
+
+        def need(part: Need | None) -> dict[str, int] | None:
+            if part is None:
+                return None
+            return {
+                "weights": part.weights,
+                "kv": part.kv,
+                "compute": part.compute,
+                "overhead": part.overhead,
+                "total": part.total,
+            }
+
+        return {
+            "context": self.context,
+            "kv_type": self.plan.kv_type,
+            "slots": self.plan.slots,
+            "main": need(self.main),
+            "draft": need(self.draft),
+            "total": self.total,
+            "in_ram": self.in_ram,
+            "on_gpu": self.on_gpu,
+            "free_ram": self.machine.ram,
+            "free_video": self.machine.video,
+            "guardrail": self.guardrail,
+            "fits": self.fits,
+        }
+
+
+def this_machine(*, gpu: bool | None = None) -> Machine:
+    """Free memory now. `gpu` False leaves video memory out (an engine built without GPU support cannot use it)."""
+    import psutil
+
+    free, total = _video() if gpu is not False else (0, 0)
+    return Machine(free_memory(), psutil.virtual_memory().total, free, total)
+
+
+def estimate(
+    main: ModelFacts,
+    draft: ModelFacts | None = None,
+    plan: LoadPlan | None = None,
+    *,
+    machine: Machine | None = None,
+    guardrail: str = "relaxed",
+) -> Estimate:
+    """What loading main and draft will need. The draft has the main model's context and KV type."""
+    plan = plan or LoadPlan()
+    machine = machine or this_machine()
+    context = plan.tokens(main)
+    # Without a GPU there is nothing to put layers on, whatever was asked for.
+    layers = (plan.gpu_layers, plan.draft_gpu_layers) if machine.video_total else (0, 0)
+    return Estimate(
+        plan,
+        context,
+        need(main, plan, context, layers[0]),
+        need(draft, plan, context, layers[1]) if draft is not None else None,
+        machine,
+        guardrail,
+    )
+
+
+def need(model: ModelFacts, plan: LoadPlan, context: int, gpu_layers: int = 0) -> Need:
+    """Bytes of one model with `context` tokens, `gpu_layers` of its layers on a GPU (-1: all)."""
+    kv, compute = kv_bytes(model, context, plan.kv_type, plan.slots), compute_bytes(model, plan, context)
+    overhead = _HEAP + _TOKEN_BYTES * model.vocabulary.n_tokens + _MERGE_BYTES * model.vocabulary.n_merges
+    weights, n_layers = model.weights, max(len(model.weights.layers), 1)
+    on_gpu_layers = n_layers if gpu_layers < 0 else min(gpu_layers, n_layers)
+    on_gpu = 0
+    if on_gpu_layers:
+        share = on_gpu_layers / n_layers
+        on_gpu = sum(weights.layers[n_layers - on_gpu_layers :]) + round(kv * share) + compute
+        if gpu_layers < 0 or gpu_layers > n_layers:  # the output matrix counts as one layer more
+            on_gpu += weights.output or weights.embedding
+    return Need(weights.total, kv, compute, overhead, on_gpu)
+
+
+def kv_bytes(model: ModelFacts, context: int, kv_type: str, slots: int = 1) -> int:
+    """Bytes of the KV cache of all slots together, and of the states of recurrent layers."""
+    cells, shape = -(-context // 256) * 256, model.shape
+    if shape.latent_kv:
+        values = shape.latent_kv * shape.n_layers
+    else:
+        values = sum(shape.n_kv_heads) * (shape.key_length + shape.value_length)
+    state = (
+        4 * slots * shape.recurrent_state * sum(1 for heads in shape.n_kv_heads if heads == 0) if model.rewind else 0
+    )
+    return round(cells * values * KV_BITS[kv_type] / 8) + state
+
+
+def compute_bytes(model: ModelFacts, plan: LoadPlan, context: int) -> int:
+    """Bytes of scratch memory: the larger of one layer's step and the step that makes the rows of logits."""
+    shape, tokens = model.shape, min(plan.batch, context)
+    cells = -(-context // 256) * 256
+    mask = 2 * cells * tokens
+    feed_forward = 3 * shape.n_ff * max(shape.n_experts_used, 1)
+    attention = 2 * shape.n_heads * shape.key_length + 2 * max(shape.n_kv_heads, default=0) * shape.value_length
+    layer = mask + 4 * tokens * (4 * shape.n_embd + max(feed_forward, attention))
+    rows = LoadOptions(n_slots=plan.slots).rows(tokens)
+    logits = 4 * rows * model.vocabulary.n_tokens + 8 * tokens * shape.n_embd
+    return max(layer, logits) + 4 * rows * model.vocabulary.n_tokens
+
+
+def require_fit(
+    main: ModelFacts,
+    draft: ModelFacts | None = None,
+    plan: LoadPlan | None = None,
+    *,
+    machine: Machine | None = None,
+    guardrail: str = "relaxed",
+) -> Estimate:
+    """The estimate, or `MemoryLimitError` with the numbers and the nearest setting that fits. Guardrail off: always
+    the estimate."""
+    made = estimate(main, draft, plan, machine=machine, guardrail=guardrail)
+    if guardrail == "off" or made.fits:
+        return made
+    short_of_video = made.in_ram <= made.machine.ram * (1 - _LEFT_FREE[guardrail])
+    needed, free = (made.on_gpu, made.machine.video) if short_of_video else (made.in_ram, made.machine.ram)
+    words = "of video memory" if short_of_video else "of memory"
+    left = " (strict: a fifth of it must stay free)" if guardrail == "strict" else ""
+    raise MemoryLimitError(
+        f"Loading {main.path.name}{f' with {draft.path.name}' if draft else ''} needs {_gb(needed)} {words}; "
+        f"{_gb(free)} are free{left}.",
+        path=str(main.path),
+        hint=nearest_fit(main, draft, made) or "Nothing that can be set makes it fit: take a smaller model.",
+        needed=needed,
+        free=free,
+    )
+
+
+def nearest_fit(main: ModelFacts, draft: ModelFacts | None, failed: Estimate) -> str:
+    """The mildest change of the plan that fits, in words; "" if none does."""
+
+    def fits(plan: LoadPlan, with_draft: ModelFacts | None) -> bool:
+        return estimate(main, with_draft, plan, machine=failed.machine, guardrail=failed.guardrail).fits
+
+    for words, plan, with_draft in _changes(main, draft, failed.plan, failed.context, fits):
+        if fits(plan, with_draft):
+            return f"This fits: {words}."
+    return ""
+
+
+def _changes(
+    main: ModelFacts,
+    draft: ModelFacts | None,
+    plan: LoadPlan,
+    context: int,
+    fits: Callable[[LoadPlan, ModelFacts | None], bool],
+) -> Iterator[tuple[str, LoadPlan, ModelFacts | None]]:
+    """Changes from mild to hard: coarser KV cache, shorter context, fewer layers on the GPU, no draft, all of these."""
+    small = replace(plan, kv_type="q8_0", context=context)
+    if plan.kv_type in ("f16", "f32", "bf16"):
+        yield "--kv-type q8_0", small, draft
+    drafts = ((draft, ""), (None, " --draft off")) if draft is not None else ((None, ""),)
+    for with_draft, words in drafts:
+        if words:
+            yield words.strip(), replace(plan, context=context), None
+        for base, more in ((replace(plan, context=context), ""), (small, " --kv-type q8_0")):
+            shorter = _largest_context(base, context, partial(_with_draft, fits, with_draft))
+            if shorter:
+                yield f"--context {shorter}{more}{words}", replace(base, context=shorter), with_draft
+            n_layers = len(main.weights.layers)
+            for layers in range(n_layers - 1, -1, -1):
+                fewer = replace(base, gpu_layers=layers)
+                if plan.gpu_layers != layers and fits(fewer, with_draft):
+                    yield f"--gpu-layers {layers}{more}{words}", fewer, with_draft
+                    break
+
+
+def _with_draft(fits: Callable[[LoadPlan, ModelFacts | None], bool], draft: ModelFacts | None, plan: LoadPlan) -> bool:
+    return fits(plan, draft)
+
+
+def _largest_context(plan: LoadPlan, context: int, fits: Callable[[LoadPlan], bool]) -> int:
+    """The longest context, in steps of 256 from 512 on, that fits; 0 if none does."""
+    low, high = 0, (context - 1) // 256
+    while low < high:
+        middle = (low + high + 1) // 2
+        if fits(replace(plan, context=middle * 256)):
+            low = middle
+        else:
+            high = middle - 1
+    return low * 256 if low * 256 >= _LEAST_CONTEXT else 0
+
+
+def _video() -> tuple[int, int]:
+    """Free and total bytes of the GPU with the most free memory; zeros without one (or without NVIDIA's library)."""
+    with contextlib.suppress(Exception):  # no driver, no library, no device: all mean that there is none to use
+        import pynvml
+
+        pynvml.nvmlInit()
+        try:
+            found = [
+                pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(index))
+                for index in range(pynvml.nvmlDeviceGetCount())
+            ]
+        finally:
+            pynvml.nvmlShutdown()
+        if found:
+            best = max(found, key=lambda memory: memory.free)
+            return int(best.free), int(best.total)
+    return 0, 0
+
+
+def _gb(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 95_000_000 else f"{size / 1e6:.0f} MB"
