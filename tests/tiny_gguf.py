@@ -23,6 +23,13 @@ def llama_nan(path: Path) -> Path:
     return _edited(path, lambda name, data: data * np.float32("nan") if name == "output_norm.weight" else data)
 
 
+def llama_with_one_token_twice(path: Path) -> Path:
+    """Two tokens of one text: llama.cpp asserts that there are none, and ends the process."""
+    data = llama(path).read_bytes()
+    path.write_bytes(data.replace("▁cat".encode(), "▁w10".encode(), 1))
+    return path
+
+
 def vocabulary_only(path: Path) -> Path:
     """A llama header and a tokenizer, and no weights."""
     writer = _llama_header(path)
