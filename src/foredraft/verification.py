@@ -89,10 +89,12 @@ def verify(llm: LLM, request: Request) -> Comparison:
     sampling = dataclasses.replace(request.sampling, seed=plain.seed)
     seeded = dataclasses.replace(request, sampling=sampling, speculation=speculation)
     drafted = llm.generate(seeded)
-    return Comparison(plain, drafted, _first_difference(llm, seeded, plain, drafted))
+    return Comparison(plain, drafted, first_difference(llm, seeded, plain, drafted))
 
 
-def _first_difference(llm: LLM, request: Request, plain: Generation, drafted: Generation) -> Difference | None:
+def first_difference(llm: LLM, request: Request, plain: Generation, drafted: Generation) -> Difference | None:
+    """Where two answers to one (seeded) request part, judged by reading the text anew; None when they are identical.
+    Nothing may be running; slot 0 is left empty."""
     a, b = plain.tokens, drafted.tokens
     at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     if at == len(a) == len(b):

@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "run": "foredraft.cli.run:run",
     "chat": "foredraft.cli.chat:chat",
     "verify": "foredraft.cli.verify:verify",
+    "bench": "foredraft.cli.bench:bench",
 }
 """Command name to "module:attribute". The attribute is a function with Typer's annotations, or a `typer.Typer` with
 commands of its own. The order is the order of `--help`."""

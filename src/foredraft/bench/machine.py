@@ -1,0 +1,55 @@
+"""What the figures were measured on: nobody can read a speed without it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+
+def machine() -> dict[str, Any]:
+    """Processor, memory (bytes), system, versions, and how busy it was (load: processes that want a core, on average
+    over the last minute; None where the system does not say)."""
+    return {
+        "processor": processor(),
+        "cores": psutil.cpu_count(logical=False) or os.cpu_count() or 1,
+        "threads": os.cpu_count() or 1,
+        "memory": psutil.virtual_memory().total,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "llama_cpp_python": _version("llama-cpp-python"),
+        "foredraft": _version("foredraft"),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() in ("model name", "Model"):
+                return value.strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def in_words(facts: dict[str, Any]) -> str:
+    """One line for a person."""
+    load = "" if facts["load"] is None else f", load {facts['load']:g}"
+    return (
+        f"{facts['processor']}, {facts['cores']} cores ({facts['threads']} threads), "
+        f"{facts['memory'] / 2**30:.0f} GiB, {facts['system']}{load}"
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

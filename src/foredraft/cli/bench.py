@@ -1,0 +1,286 @@
+"""`foredraft bench`: what speculation is worth on this machine, and what Foredraft itself costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from typer import Argument, Option
+
+from foredraft.cli import terminal
+from foredraft.core.errors import ForedraftError, ParameterError
+
+if TYPE_CHECKING:
+    from foredraft.bench.categories import Prompt
+    from foredraft.bench.modes import Mode
+    from foredraft.bench.report import Report
+    from foredraft.bench.tables import TextTable
+    from foredraft.llm import LLM
+
+Show = Callable[[float, str], None]
+"""Told the share done and what is going on."""
+
+WHAT = ("pair", "overhead", "stack", "round", "memory")
+QUICK_S = 45.0
+_QUICK_PROMPTS = 3
+_QUICK_END_S = 3.0
+"""Of the quick run's time, what is left for writing the report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where the report goes, besides the terminal."""
+
+    json: Path | None
+    markdown: Path | None
+    plots: Path | None
+
+    def check(self) -> None:
+        """Refuse what cannot be written before minutes are spent. Raises `ForedraftError`."""
+        for file in (self.json, self.markdown):
+            if file is None:
+                continue
+            if file.is_dir():
+                raise ForedraftError(f"{file} is a folder; a file is needed.")
+            if not file.parent.is_dir():
+                raise ForedraftError(f"{file} cannot be written: there is no folder {file.parent}.")
+            if not os.access(file if file.exists() else file.parent, os.W_OK):
+                raise ForedraftError(f"{file} cannot be written: permission denied.")
+        if self.plots is not None:
+            try:
+                self.plots.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise ForedraftError(f"{self.plots} cannot be made: {error.strerror}.") from error
+
+    def write(self, report: Report) -> None:
+        from foredraft.bench.plots import write_plots
+        from foredraft.bench.tables import markdown
+
+        if self.json is not None:
+            self.json.write_text(json.dumps(report.as_dict(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        if self.markdown is not None:
+            command = shlex.join(["foredraft", *sys.argv[1:]])
+            self.markdown.write_text(markdown(report, command), encoding="utf-8")
+        if self.plots is not None:
+            write_plots(report, self.plots)
+
+
+def bench(
+    what: Annotated[
+        str,
+        Argument(help=f"{', '.join(WHAT)}: the pair's speed; what Foredraft costs (all of it, or one of the three)."),
+    ] = "pair",
+    model: Annotated[str | None, Option("--model", "-m", help="Main model. Default: the embedded one.")] = None,
+    draft: Annotated[
+        str, Option("--draft", "-d", help="Draft model; auto takes the best that fits; off: none.")
+    ] = "auto",
+    inflate: Annotated[
+        str | None, Option("--inflate", help="The same text at the cost of a model of 0.5b, 1b, 3b or 8b.")
+    ] = None,
+    mode: Annotated[
+        list[str] | None, Option("--mode", help="off, fixed:γ, model, suffix, ngram or auto (may be given again).")
+    ] = None,
+    category: Annotated[
+        list[str] | None, Option("--category", help="Only this kind of prompt (may be given again).")
+    ] = None,
+    temperature: Annotated[list[float] | None, Option("--temperature", "-t", help="Default: 0 and 0.8.")] = None,
+    prompts: Annotated[int | None, Option("--prompts", help="Most prompts a category. Default: all.")] = None,
+    repeats: Annotated[
+        int | None, Option("--repeats", help="Answers a prompt. Default: 1 to 7, by the model's speed.")
+    ] = None,
+    max_tokens: Annotated[int, Option("--max-tokens", "-n", help="Most tokens of an answer.")] = 128,
+    minutes: Annotated[float, Option("--minutes", help="Stop after so long, with what there is.")] = 10.0,
+    quick: Annotated[bool, Option("--quick", help="A first look: three prompts a category, at most 45 s.")] = False,
+    sweep: Annotated[bool, Option("--sweep", help="Find the best fixed look-ahead of each category too.")] = False,
+    json_file: Annotated[Path | None, Option("--json", help="Write the figures as JSON.")] = None,
+    markdown_file: Annotated[Path | None, Option("--markdown", help="Write the tables as Markdown.")] = None,
+    plots: Annotated[Path | None, Option("--plots", help="Write SVG plots into this folder.")] = None,
+    context: Annotated[int | None, Option("--context", "-c", help="Context in tokens.")] = None,
+    threads: Annotated[int | None, Option("--threads", help="Threads of the main model.")] = None,
+    draft_threads: Annotated[int | None, Option("--draft-threads", help="Threads of the draft model.")] = None,
+    gpu_layers: Annotated[int, Option("--gpu-layers", help="Layers on the GPU; -1 is all.")] = -1,
+    kv_type: Annotated[str, Option("--kv-type", help="Number type of the KV cache.")] = "f16",
+    flash_attention: Annotated[str, Option("--flash-attention", help="auto, on or off.")] = "auto",
+    force: Annotated[bool, Option("--force", help="Take a draft whose vocabulary only looks different.")] = False,
+) -> None:
+    """Measure speculation against plain decoding, in turns, with intervals; the texts are compared on the way.
+
+    Ctrl-C ends it with what has been measured.
+    """
+    began = time.perf_counter()
+    terminal.use_utf8()
+    if what not in WHAT:
+        raise ParameterError("what", what, f"one of {', '.join(WHAT)}")
+    from foredraft.llm import LLM, LoadSettings
+
+    settings = LoadSettings(
+        context=context,
+        threads=threads,
+        draft_threads=draft_threads,
+        gpu_layers=gpu_layers,
+        kv_type=kv_type,
+        flash_attention=flash_attention,
+        controller="adaptive",
+    )
+
+    def load() -> LLM:
+        main, guesses = _files(model, draft, inflate)
+        with terminal.LoadProgress() as progress:
+            return LLM.load(main, guesses, settings=settings, force=force, progress=progress)
+
+    if what != "pair":
+        from foredraft.cli import bench_overhead
+
+        raise typer.Exit(bench_overhead.run(what, load, Path(model) if model else None, json_file))
+    outputs = Outputs(json_file, markdown_file, plots)
+    outputs.check()
+    temperatures = tuple(dict.fromkeys(temperature or (0.0, 0.8)))
+    modes = _modes(mode, quick=quick, sweep=sweep)
+    _check_numbers(temperatures, repeats, max_tokens, minutes)
+
+    from foredraft.bench.categories import CATEGORIES
+    from foredraft.bench.categories import prompts as read_prompts
+
+    chosen = read_prompts(category or CATEGORIES, prompts or (_QUICK_PROMPTS if quick else None))
+    with load() as llm:
+        report, interrupted = _measure(
+            llm,
+            chosen,
+            modes,
+            temperatures,
+            repeats,
+            max_tokens,
+            limit_s=QUICK_S - _QUICK_END_S - (time.perf_counter() - began) if quick else 60.0 * minutes,
+            quick=quick,
+        )
+    _print(report)
+    outputs.write(report)
+    if interrupted:
+        raise typer.Exit(130)
+    if any(not parted.difference.near_tie for parted in report.parted):
+        raise typer.Exit(1)
+
+
+def _measure(
+    llm: LLM,
+    chosen: dict[str, list[Prompt]],
+    modes: tuple[Mode, ...],
+    temperatures: tuple[float, ...],
+    repeats: int | None,
+    max_tokens: int,
+    *,
+    limit_s: float,
+    quick: bool,
+) -> tuple[Report, bool]:
+    """The report of a run, and whether Ctrl-C ended it."""
+    from foredraft.bench.costs import measure_costs
+    from foredraft.bench.modes import stage
+    from foredraft.bench.report import Report
+    from foredraft.bench.runner import Plan, Run
+
+    began = time.perf_counter()
+    notes = [*getattr(llm.engine, "notes", []), *llm.notes]
+    with stage(llm) as of:
+        costs = measure_costs(llm, of.draft_model, seconds=3.0 if quick else 8.0)
+        plan = Plan(chosen, modes, temperatures, repeats, max_tokens, limit_s - (time.perf_counter() - began))
+        run = Run(of, plan, costs.plain_s)
+        interrupted = False
+        with progress_bar() as show:
+            try:
+                for step in run:
+                    show(step.share, step.what)
+            except KeyboardInterrupt:
+                interrupted = True
+                run.notes.append("Interrupted: these are the figures until then.")
+    return Report.of(llm, costs, run, notes), interrupted
+
+
+def _files(model: str | None, draft: str, inflate: str | None) -> tuple[Path | str | None, str | Path | None]:
+    """Main model and draft to load; the main one inflated if asked for."""
+    if inflate is None:
+        return model, draft
+    from foredraft.bench.inflated import inflated
+
+    source: Path
+    guesses: str | Path = draft
+    if model is None:
+        from foredraft import demo
+
+        source = Path(demo.main_path())
+        if draft == "auto":
+            guesses = Path(demo.draft_path())
+    else:
+        source = Path(model)
+    return inflated(source, inflate, lambda words: terminal.errors().print(words, style="dim", markup=False)), guesses
+
+
+def _modes(names: list[str] | None, *, quick: bool, sweep: bool) -> tuple[Mode, ...]:
+    from foredraft.bench.modes import SWEEP, parse
+
+    if not names:
+        names = ["auto"] if quick else ["fixed:3", "auto"]
+    if sweep:
+        names = [*(f"fixed:{gamma}" for gamma in SWEEP), *(name for name in names if not name.startswith("fixed:"))]
+    return tuple(parse(name) for name in dict.fromkeys(names))
+
+
+def _check_numbers(temperatures: tuple[float, ...], repeats: int | None, max_tokens: int, minutes: float) -> None:
+    from foredraft.core.params import SamplingParams
+
+    for value in temperatures:
+        SamplingParams(temperature=value)
+    if repeats is not None and repeats < 1:
+        raise ParameterError("repeats", repeats, "a whole number of at least 1")
+    if max_tokens < 1:
+        raise ParameterError("max_tokens", max_tokens, "a whole number of at least 1")
+    if not minutes > 0:
+        raise ParameterError("minutes", minutes, "a number above 0")
+
+
+@contextmanager
+def progress_bar() -> Iterator[Show]:
+    """A bar on stderr, told (share done, what is going on); nothing where stderr is not a terminal."""
+    console = terminal.errors()
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("Measuring", total=1.0)
+        yield lambda share, words: progress.update(task, completed=share, description=words)
+
+
+def _print(report: Report) -> None:
+    from foredraft.bench.tables import headline, tables
+
+    console = stdout()
+    for line in headline(report):
+        console.print(line, markup=False, soft_wrap=True)
+    for table in tables(report):
+        print_table(console, table)
+    if not report.results:
+        console.print("Nothing was measured.", style="yellow")
+
+
+def stdout() -> Console:
+    """The terminal, or wide lines into a file."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+
+
+def print_table(console: Console, table: TextTable) -> None:
+    shown = Table(title=table.title, title_justify="left", title_style="bold")
+    for i, name in enumerate(table.header):
+        shown.add_column(name, justify="right" if i else "left")
+    for row in table.rows:
+        shown.add_row(*row)
+    console.print()
+    console.print(shown)
