@@ -55,14 +55,14 @@ class Runtime:
         *,
         queue_limit: int = QUEUE_LIMIT,
         auto_evict: bool = True,
-        on_finished: Callable[[str, Generation | ForedraftError], None] | None = None,
     ) -> None:
         """`queue_limit` requests may wait for one model; `auto_evict` keeps at most one model that was loaded on
-        demand. `on_finished(model_id, generation or error)` is called on the model thread for every answer."""
+        demand."""
         self._loader = loader
         self._queue_limit = queue_limit
         self._auto_evict = auto_evict
-        self._on_finished = on_finished
+        self.listeners: list[Callable[[str, Generation | ForedraftError], None]] = []
+        """Called with (model id, generation or error) on the model thread, at the end of every answer."""
         self._hosted: dict[str, Hosted] = {}
         self._answers: dict[str, RunningAnswer] = {}
         self._loading: dict[str, Future[str]] = {}
@@ -198,13 +198,14 @@ class Runtime:
         return self._answers.get(answer_id)
 
     async def call(self, model_id: str, work: Callable[[LoadedModel], T]) -> T:
-        """Run something short on the model thread, between two passes."""
+        """Run something short on the model thread, between two passes, inside a `use` block. It must leave the
+        scheduler alone."""
         hosted = self._hosted.get(model_id)
         future: Future[T] = Future()
 
         def job() -> None:
             try:
-                if hosted is None or hosted.model is None or hosted.lent:
+                if hosted is None or hosted.model is None or hosted.status == "leaving":
                     raise ModelUnloadedError(model_id)
                 _resolve(future, work(hosted.model))
             except Exception as error:  # noqa: BLE001 - raised again where it is awaited
@@ -380,8 +381,8 @@ class Runtime:
             hosted.answer_s += 0.2 * (stats.time_to_first_token_s + stats.generation_s - hosted.answer_s)
         else:
             hosted.totals.failed += 1
-        if self._on_finished is not None:
-            self._on_finished(hosted.id, outcome)
+        for listener in self.listeners:
+            listener(hosted.id, outcome)
 
     def _expire(self) -> None:
         now = time.time()

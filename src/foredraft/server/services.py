@@ -8,18 +8,8 @@ from typing import Any, Protocol
 
 from foredraft.scheduling.hosted import LoadSpec
 from foredraft.scheduling.runtime import Runtime
+from foredraft.server.grammar import Vocabularies
 from foredraft.server.journal import Journal
-
-
-class ShelfEntry(Protocol):
-    """A model on disk, as far as the API shows it."""
-
-    @property
-    def key(self) -> str:
-        """The name by which it is asked for."""
-
-    @property
-    def path(self) -> str: ...
 
 
 class Shelf(Protocol):
@@ -78,3 +68,8 @@ class Services:
     """`foredraft.settings.Settings`, for the app."""
     journal: Journal = field(default_factory=Journal)
     """What happened: the server's log, for `foredraft log` and the app."""
+    vocabularies: Vocabularies = field(init=False)
+    """Each loaded model's vocabulary, for grammars."""
+
+    def __post_init__(self) -> None:
+        self.vocabularies = Vocabularies(self.runtime)

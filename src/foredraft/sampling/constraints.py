@@ -1,0 +1,234 @@
+"""What may come next, by a grammar: JSON, a JSON schema, a set of tool calls.
+
+A constraint looks ahead along a drafted prefix and moves on by emitted tokens only (law 8 of the house), so an answer
+that must be JSON is drafted and verified like any other. Where the grammar leaves one way to go on, `forced` names
+those tokens: guesses that cost nothing.
+
+The grammars are llguidance's (imported when one is first needed).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foredraft.core.errors import ForedraftError
+
+STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""How JSON is laid out: on one line, as `json.dumps` writes it. Fixed, so that a model cannot lose itself in white
+space, and so that whatever a schema prescribes is forced: free guesses."""
+
+
+class GrammarError(ForedraftError):
+    """A grammar or JSON schema cannot be used. `path` leads to the part at fault ("properties.age"), if it is known."""
+
+    code = "grammar"
+
+    def __init__(self, reason: str, path: str = "") -> None:
+        where = f" at {path}" if path else ""
+        super().__init__(f"The schema cannot be used{where}: {reason}")
+        self.reason = reason
+        self.path = path
+
+
+class Encoder(Protocol):
+    """What a grammar asks of a tokenizer."""
+
+    def encode(self, text: str, *, add_special: bool = True, parse_special: bool = True) -> list[int]: ...
+
+
+class GrammarVocabulary:
+    """A model's vocabulary as grammars read it. Made once a model: it takes about a second for 150,000 tokens."""
+
+    def __init__(self, pieces: Sequence[bytes], ends: Collection[int], encoder: Encoder) -> None:
+        """`pieces` are the tokens' bytes by id, empty for control tokens; `ends` end a generation."""
+        from llguidance import LLTokenizer, TokenizerWrapper
+
+        self.n_vocab = len(pieces)
+        self.ends = sorted(ends)
+        # Control tokens are no text: marked so that no grammar spells them. Two tokens with equal bytes are fine.
+        marked = [piece or b"\xff<control %d>" % token for token, piece in enumerate(pieces)]
+        wrapped = TokenizerWrapper(_Words(marked, self.ends, encoder))
+        self.tokenizer = LLTokenizer(wrapped, n_vocab=self.n_vocab, eos_token=self.ends or [0])
+
+
+class _Words:
+    """The shape in which llguidance wants a tokenizer."""
+
+    def __init__(self, tokens: list[bytes], ends: list[int], encoder: Encoder) -> None:
+        self.tokens = tokens
+        self.eos_token_id = ends[0] if ends else 0
+        self.bos_token_id = None
+        self.special_token_ids = [token for token, piece in enumerate(tokens) if piece.startswith(b"\xff<control")]
+        self._encoder = encoder
+
+    def __call__(self, text: bytes | str) -> list[int]:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8", "surrogateescape")
+        return self._encoder.encode(text, add_special=False, parse_special=False)
+
+
+class GrammarConstraint:
+    """The place of one answer in a grammar."""
+
+    def __init__(self, vocabulary: GrammarVocabulary, grammar: str) -> None:
+        """`grammar` as `json_grammar` and `lark_grammar` make it. Raises `GrammarError`."""
+        from llguidance import LLMatcher
+
+        self._vocabulary = vocabulary
+        self._matcher = LLMatcher(vocabulary.tokenizer, grammar, log_level=0)
+        if self._matcher.is_error():
+            raise GrammarError(_first_line(self._matcher.get_error()))
+        self._ahead: list[int] = []  # tokens the matcher has read beyond what was emitted
+        self._masks: dict[tuple[int, ...], NDArray[np.bool_]] = {}
+
+    def allowed(self, prefix: Sequence[int]) -> NDArray[np.bool_] | None:
+        """What may follow the emitted tokens and `prefix`, shape (n_vocab,)."""
+        key = tuple(prefix)
+        mask = self._masks.get(key)
+        if mask is None:
+            mask = self._masks[key] = self._mask() if self._go_to(key) else self._only_ends()
+        return mask
+
+    def commit(self, tokens: Sequence[int]) -> None:
+        """Move on by emitted tokens."""
+        self._masks.clear()
+        shared = _common(self._ahead, tokens)
+        self._take_back(len(self._ahead) - shared)
+        self._ahead = []
+        for token in tokens[shared:]:
+            if self._matcher.is_stopped() or not self._matcher.consume_token(token):
+                break  # the end token, or a token of an answer that ends for another reason
+
+    def forced(self, prefix: Sequence[int] = ()) -> list[int]:
+        """The tokens that the grammar leaves no choice about, as a tokenizer would cut their text. They are guesses:
+        the model may cut the same text otherwise."""
+        if not self._go_to(tuple(prefix)) or self._matcher.is_stopped():
+            return []
+        return [int(token) for token in self._matcher.compute_ff_tokens()]
+
+    @property
+    def finished(self) -> bool:
+        """True when what was emitted is a whole text of the grammar."""
+        self._take_back(len(self._ahead))
+        return bool(self._matcher.is_accepting() or self._matcher.is_stopped())
+
+    def _go_to(self, prefix: tuple[int, ...]) -> bool:
+        """Put the matcher behind `prefix`; False when the grammar does not allow it (it then stays legal inside)."""
+        shared = _common(self._ahead, prefix)
+        self._take_back(len(self._ahead) - shared)
+        for token in prefix[shared:]:
+            if self._matcher.is_stopped() or self._matcher.validate_tokens([token]) != 1:
+                return False
+            if not self._matcher.consume_token(token):
+                return False
+            self._ahead.append(token)
+        return True
+
+    def _take_back(self, count: int) -> None:
+        if count > 0:
+            self._matcher.rollback(count)
+            del self._ahead[len(self._ahead) - count :]
+
+    def _mask(self) -> NDArray[np.bool_]:
+        if self._matcher.is_stopped():
+            return self._only_ends()
+        bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        mask = np.unpackbits(bits, bitorder="little")[: self._vocabulary.n_vocab].astype(np.bool_)
+        return mask if mask.any() else self._only_ends()
+
+    def _only_ends(self) -> NDArray[np.bool_]:
+        mask = np.zeros(self._vocabulary.n_vocab, dtype=np.bool_)
+        mask[self._vocabulary.ends] = True
+        return mask
+
+
+def json_grammar(schema: Mapping[str, Any] | bool | None = None) -> str:
+    """The grammar of a JSON schema; of any object where there is none. Raises `GrammarError` with the path at fault."""
+    wanted: Any = {"type": "object"} if schema is None else schema
+    reason = _fault(wanted)
+    if reason is not None:
+        path, reason = _smallest_fault(wanted, reason, wanted)
+        raise GrammarError(reason, path)
+    return _compiled(wanted)
+
+
+def lark_grammar(text: str) -> str:
+    """A grammar in llguidance's dialect of Lark; `%json {…}` in it is a schema. Raises `GrammarError`."""
+    from llguidance import LLMatcher
+
+    grammar: str = LLMatcher.grammar_from_lark(text)
+    said = LLMatcher.validate_grammar(grammar)
+    if said and not said.startswith("WARNING"):
+        raise GrammarError(_first_line(said))
+    return grammar
+
+
+def json_rule(schema: Mapping[str, Any] | bool) -> str:
+    """A schema as a rule inside a Lark grammar."""
+    if isinstance(schema, Mapping):
+        return "%json " + json.dumps({**schema, "x-guidance": STYLE})
+    return "%json " + json.dumps({"x-guidance": STYLE})
+
+
+def _compiled(schema: Any) -> str:
+    from llguidance import LLMatcher
+
+    grammar: str = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=STYLE)
+    return grammar
+
+
+def _fault(schema: Any) -> str | None:
+    """Why a schema cannot be used, or None."""
+    from llguidance import LLMatcher
+
+    if not isinstance(schema, (Mapping, bool)):
+        return f"a schema is an object, not {json.dumps(schema)[:40]}"
+    try:
+        said = LLMatcher.validate_grammar(_compiled(schema))
+    except (ValueError, TypeError) as error:
+        return str(error)
+    return None if not said or said.startswith("WARNING") else _first_line(said)
+
+
+def _smallest_fault(schema: Any, reason: str, root: Any, path: str = "") -> tuple[str, str]:
+    """(path, reason) of the innermost part of a schema that is at fault by itself."""
+    if isinstance(schema, Mapping):
+        definitions = {key: root[key] for key in ("$defs", "definitions") if isinstance(root, Mapping) and key in root}
+        for name, part in _parts(schema):
+            shown = {**part, **definitions} if isinstance(part, Mapping) else part
+            inner = _fault(shown)
+            if inner is not None:
+                return _smallest_fault(part, inner, root, f"{path}.{name}" if path else name)
+    return path, reason
+
+
+def _parts(schema: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    parts: list[tuple[str, Any]] = []
+    for key in ("properties", "patternProperties"):
+        if isinstance(schema.get(key), Mapping):
+            parts += [(f"{key}.{name}", part) for name, part in schema[key].items()]
+    for key in ("items", "additionalProperties", "not", "if", "then", "else"):
+        if key in schema:
+            parts.append((key, schema[key]))
+    for key in ("anyOf", "oneOf", "allOf", "prefixItems"):
+        if isinstance(schema.get(key), list):
+            parts += [(f"{key}.{number}", part) for number, part in enumerate(schema[key])]
+    return parts
+
+
+def _common(a: Sequence[int], b: Sequence[int]) -> int:
+    n = 0
+    for ours, theirs in zip(a, b, strict=False):
+        if ours != theirs:
+            break
+        n += 1
+    return n
+
+
+def _first_line(message: str) -> str:
+    return message.strip().splitlines()[0][:300] if message.strip() else "not a grammar"

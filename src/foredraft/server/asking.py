@@ -1,0 +1,327 @@
+"""From a question in any dialect to running answers: find or load the model, write the prompt, submit.
+
+`Question` is what every dialect's `convert.py` makes; `ask` is the only way from the server to the runtime, and the
+app's too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from foredraft.core.errors import ContextOverflowError, EmptyPromptError, ModelError, ModelNotFoundError, ParameterError
+from foredraft.core.params import Request, SamplingParams, SpeculationParams
+from foredraft.llm import LLM
+from foredraft.sampling.constraints import GrammarConstraint, GrammarError, lark_grammar
+from foredraft.scheduling.answer import Generation, SpeculationStatus
+from foredraft.scheduling.errors import ModelUnloadedError
+from foredraft.scheduling.events import Event, Failed, Finished
+from foredraft.scheduling.hosted import LoadSpec
+from foredraft.scheduling.running import RunningAnswer
+from foredraft.server.errors import RequestError
+from foredraft.server.grammar import schema_grammar, tools_grammar
+from foredraft.server.reading import THINK, AnswerReader
+from foredraft.server.services import Services
+from foredraft.server.tools import BARE, ToolFormat, format_of, knows_tools, told_of_tools
+
+ANY_JSON: Mapping[str, Any] = {"type": "object"}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What was asked, in no dialect. Either `messages` (a conversation) or `prompt` (text or tokens to continue)."""
+
+    model: str = ""
+    messages: Sequence[Mapping[str, Any]] | None = None
+    prompt: str | Sequence[int] | None = None
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    speculation: SpeculationParams = field(default_factory=SpeculationParams)
+    draft: str = "auto"
+    """The draft that should guess: auto (whichever is loaded), off, or a name, which is loaded first."""
+    draft_required: bool = False
+    """Refuse the request rather than answer without the draft."""
+    stop: tuple[str, ...] = ()
+    max_tokens: int | None = None
+    n: int = 1
+    """Answers wanted; with a seed they get seed, seed + 1, …"""
+    prediction: str = ""
+    top_logprobs: int | None = None
+    schema: Mapping[str, Any] | bool | None = None
+    """The answer must be JSON of this schema."""
+    grammar: str = ""
+    """The answer must be of this grammar (llguidance's Lark)."""
+    tools: Sequence[Mapping[str, Any]] = ()
+    tool_choice: str = "auto"
+    """auto, none, required, or the name of one tool."""
+    several_calls: bool = True
+    truncate: bool = False
+    """Leave the oldest messages out when the conversation does not fit."""
+    template_variables: Mapping[str, Any] | None = None
+    ttl_s: float | None = -1.0
+    """Idle seconds after which a model loaded for this request may leave; -1 takes the server's default, None never."""
+    ignore_eos: bool = False
+    answer_id: str = ""
+    keep: bool = False
+    """Can be followed again by its id (`Runtime.answer`)."""
+
+
+@dataclass(slots=True)
+class Choice:
+    """One running answer, with what is needed to read its text."""
+
+    index: int
+    running: RunningAnswer
+    reader: AnswerReader
+    predicted: bool = False
+    draft_problem: str = ""
+    """Why the draft that was named does not guess; empty where it does."""
+
+    async def events(self) -> AsyncIterator[Event]:
+        """What happens to it, to the end. An error that ends it is raised."""
+        async for event in self.running.events():
+            if isinstance(event, Failed):
+                raise event.error
+            yield Finished(self._said(event.generation)) if isinstance(event, Finished) else event
+
+    async def result(self) -> Generation:
+        """Wait for the end. Raises the error that ended it."""
+        return self._said(await self.running.result())
+
+    def _said(self, generation: Generation) -> Generation:
+        if not self.draft_problem:
+            return generation
+        return dataclasses.replace(generation, speculation=SpeculationStatus("unavailable", self.draft_problem))
+
+
+@dataclass(slots=True)
+class Asked:
+    """A question that has been accepted."""
+
+    model_id: str
+    choices: list[Choice]
+    load_s: float | None
+    """Seconds that loading the model took, where it was loaded for this request."""
+    thinking: bool
+
+    def cancel(self) -> None:
+        for choice in self.choices:
+            choice.running.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A question as tokens."""
+
+    request: Request
+    thinking: bool
+    """The prompt ends inside the model's thinking."""
+    tool_format: ToolFormat | None
+
+
+async def ask(services: Services, question: Question) -> Asked:
+    """Submit a question; returns when every answer has been accepted. Raises what is wrong with it."""
+    if question.n < 1 or question.n > services.settings.max_answers:
+        raise ParameterError("n", question.n, f"a whole number from 1 to {services.settings.max_answers}")
+    for _ in range(3):
+        model_id, load_s = await find_model(services, question.model, question.draft, question.ttl_s)
+        try:
+            return await _submit(services, question, model_id, load_s)
+        except ModelUnloadedError:  # it left between the two steps; asked for again
+            continue
+    raise ModelUnloadedError(question.model)
+
+
+async def _submit(services: Services, question: Question, model_id: str, load_s: float | None) -> Asked:
+    runtime = services.runtime
+    with runtime.use(model_id) as loaded:
+        model = cast(LLM, loaded)
+        draft, problem = await asyncio.to_thread(_draft_name, services, question)
+        if problem:
+            question = dataclasses.replace(question, draft="off")
+        prepared = await asyncio.to_thread(prepare, model, question)
+        constraints = await _constraints(services, question, model_id, model, prepared)
+        choices = []
+        for i in range(question.n):
+            running = runtime.submit(
+                model_id,
+                _with_seed(prepared.request, i),
+                constraint=constraints[i],
+                top_logprobs=question.top_logprobs,
+                draft=draft,
+                draft_required=question.draft_required,
+                answer_id=question.answer_id if i == 0 else "",
+                keep=question.keep,
+            )
+            reader = AnswerReader(prepared.thinking, prepared.tool_format)
+            choices.append(Choice(i, running, reader, bool(question.prediction), problem))
+    asked = Asked(model_id, choices, load_s, prepared.thinking)
+    try:
+        for choice in choices:
+            await choice.running.accepted()
+    except BaseException:
+        asked.cancel()
+        raise
+    if question.draft_required:
+        _check_draft(services, asked)
+    return asked
+
+
+def _check_draft(services: Services, asked: Asked) -> None:
+    state = services.runtime.state(asked.model_id)
+    if state is not None and state.draft_info is None:
+        asked.cancel()
+        raise RequestError(
+            f"There is no draft to guess with: {state.speculation.reason}",
+            param="draft_model",
+            hint="Leave draft_required out to go on without one.",
+        )
+
+
+async def find_model(
+    services: Services, name: str, draft: str = "auto", ttl_s: float | None = -1.0
+) -> tuple[str, float | None]:
+    """(id of the loaded model, seconds it took to load it or None). Loads it where that is allowed. An empty name is
+    the default model, or whichever is loaded. Raises `ModelNotFoundError` with the nearest names."""
+    runtime, settings = services.runtime, services.settings
+    loaded = {state.id: state for state in runtime.models()}
+    if not name:
+        ready = [state.id for state in loaded.values() if state.status in ("ready", "changing")]
+        if services.default_model in ready or not ready:
+            name = services.default_model
+        else:
+            return ready[-1], None
+    if name in loaded and loaded[name].status in ("ready", "changing"):
+        return name, None
+    spec = await asyncio.to_thread(_spec, services, name, draft, tuple(loaded))
+    state = runtime.state(spec.id)
+    if state is not None and state.status in ("ready", "changing"):
+        return spec.id, None
+    if not settings.load_on_demand:
+        raise RequestError(
+            f"{spec.id} is not loaded.", param="model", status=404, hint="Load it, or allow loading on request."
+        )
+    ttl = settings.ttl_s if ttl_s == -1.0 else ttl_s
+    model_id = await runtime.load(dataclasses.replace(spec, ttl_s=ttl, on_demand=True))
+    state = runtime.state(model_id)
+    return model_id, state.load_s if state is not None else None
+
+
+def _spec(services: Services, name: str, draft: str, loaded: tuple[str, ...]) -> LoadSpec:
+    if services.shelf is None:
+        raise ModelNotFoundError(name, nearest=loaded)
+    return services.shelf.spec(name, None if draft == "off" else draft)
+
+
+def _draft_name(services: Services, question: Question) -> tuple[str, str]:
+    """(the draft as the runtime knows it, why it cannot be used or ""). "off" leaves the loaded one where it is: the
+    request switches it off."""
+    if question.draft in ("auto", "off"):
+        return "auto", ""
+    try:
+        return (services.shelf.spec(question.draft).model if services.shelf is not None else question.draft), ""
+    except ModelError as error:
+        if question.draft_required:
+            status = 404 if isinstance(error, ModelNotFoundError) else 400
+            raise RequestError(error.message, param="draft_model", hint=error.hint, status=status) from None
+        return "auto", str(error)
+
+
+async def _constraints(
+    services: Services, question: Question, model_id: str, model: LLM, prepared: Prepared
+) -> list[GrammarConstraint | None]:
+    """A constraint for each answer, or None for free text."""
+    param = "response_format.json_schema.schema"
+    try:
+        if question.tools and question.tool_choice not in ("auto", "none"):
+            param = "tools"
+            named = [t for t in question.tools if question.tool_choice in ("required", t["function"]["name"])]
+            if not named:
+                raise RequestError(f"There is no tool {question.tool_choice!r}.", param="tool_choice")
+            form = prepared.tool_format or BARE
+            several = question.several_calls and question.tool_choice == "required"
+            grammar = await asyncio.to_thread(tools_grammar, named, form, several=several, thinking=prepared.thinking)
+        elif question.schema is not None:
+            grammar = await asyncio.to_thread(schema_grammar, question.schema, thinking=prepared.thinking)
+        elif question.grammar:
+            param = "grammar"
+            grammar = await asyncio.to_thread(lark_grammar, question.grammar)
+        else:
+            return [None] * question.n
+        vocabulary = await services.vocabularies.of(model_id, model)
+        return [await asyncio.to_thread(GrammarConstraint, vocabulary, grammar) for _ in range(question.n)]
+    except GrammarError as error:
+        where = f"{param}.{error.path}" if error.path else param
+        raise RequestError(error.message, param=where) from None
+
+
+def prepare(model: LLM, question: Question) -> Prepared:
+    """Write the prompt: the chat template, then tokens. Takes milliseconds; not for the event loop."""
+    tool_format: ToolFormat | None = None
+    encode = model.engine.tokenizer.encode
+    thinking = False
+    if question.messages is not None:
+        template = model.template.source
+        if question.tools and question.tool_choice != "none":
+            tool_format = format_of(template)
+        text = _render(model, question, question.messages)
+        prompt = encode(text)
+        n_ctx = model.info.n_ctx
+        if len(prompt) >= n_ctx and question.truncate:
+            text, prompt = _shortened(model, question)
+        thinking = text.rstrip().endswith(THINK)
+    elif isinstance(question.prompt, str):
+        prompt = encode(question.prompt, parse_special=False)
+    else:
+        prompt = list(question.prompt or ())
+    if not prompt:
+        raise EmptyPromptError
+    if len(prompt) >= model.info.n_ctx:
+        raise ContextOverflowError(len(prompt), model.info.n_ctx)
+    prediction = encode(question.prediction, add_special=False, parse_special=False) if question.prediction else []
+    request = Request(
+        prompt=tuple(prompt),
+        sampling=question.sampling,
+        speculation=dataclasses.replace(question.speculation, enabled=False)
+        if question.draft == "off"
+        else question.speculation,
+        stop=question.stop,
+        max_tokens=question.max_tokens,
+        prediction=tuple(prediction),
+        ignore_eos=question.ignore_eos,
+    )
+    return Prepared(request, thinking, tool_format)
+
+
+def _render(model: LLM, question: Question, messages: Sequence[Mapping[str, Any]]) -> str:
+    tools = question.tools if question.tool_choice != "none" else ()
+    if tools and not knows_tools(model.template.source):
+        messages, tools = told_of_tools(messages, tools), ()
+    return model.render(messages, tools=tools or None, template_variables=question.template_variables)
+
+
+def _shortened(model: LLM, question: Question) -> tuple[str, list[int]]:
+    """The conversation without its oldest messages (a system message stays), as far as that makes it fit."""
+    assert question.messages is not None
+    first = 1 if question.messages[0].get("role") == "system" else 0
+    head, rest = list(question.messages[:first]), list(question.messages[first:])
+    room = model.info.n_ctx - min(question.max_tokens or 1, model.info.n_ctx // 4)
+    while True:
+        text = _render(model, question, [*head, *rest])
+        prompt = model.engine.tokenizer.encode(text)
+        if len(prompt) < room or len(rest) <= 1:
+            return text, prompt
+        excess = 1 - room / len(prompt)
+        drop = max(1, int(len(rest) * excess * 0.5))
+        rest = rest[drop:]
+        while len(rest) > 1 and rest[0].get("role") != "user":  # a conversation begins with a question
+            rest = rest[1:]
+
+
+def _with_seed(request: Request, i: int) -> Request:
+    seed = request.sampling.seed
+    if i == 0 or seed is None:
+        return request
+    return dataclasses.replace(request, sampling=dataclasses.replace(request.sampling, seed=(seed + i) % 2**64))

@@ -1,0 +1,147 @@
+"""Every error as an HTTP answer: OpenAI's form, with the parameter named and what to do next.
+
+{"error": {"message": "…", "type": "invalid_request_error", "param": "temperature", "code": "parameter", "hint": "…"}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from foredraft.core.errors import (
+    ContextOverflowError,
+    EmptyPromptError,
+    EngineError,
+    ForedraftError,
+    IncompatibleDraftError,
+    MemoryLimitError,
+    ModelError,
+    ModelNotFoundError,
+    ParameterError,
+)
+from foredraft.scheduling.errors import ModelUnloadedError, QueueFullError, RuntimeClosedError
+
+
+class RequestError(ForedraftError):
+    """What was asked cannot be done, for a reason of the API rather than of the models. `param` is a path such as
+    "messages.0.role"."""
+
+    code = "invalid_request"
+
+    def __init__(self, message: str, *, param: str | None = None, hint: str = "", status: int = 400) -> None:
+        super().__init__(message, hint=hint)
+        self.param = param
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """An error as the API says it."""
+
+    status: int
+    type: str
+    param: str | None
+    code: str
+    headers: Mapping[str, str]
+
+
+def word(error: ForedraftError) -> Wording:
+    """Status, type, parameter and code of an error."""
+    status, kind, param, code = 400, "invalid_request_error", None, error.code
+    headers: dict[str, str] = {}
+    if isinstance(error, RequestError):
+        status, param = error.status, error.param
+    elif isinstance(error, ParameterError):
+        param = error.name
+    elif isinstance(error, ContextOverflowError):
+        param, code = "messages", "context_length_exceeded"
+    elif isinstance(error, EmptyPromptError):
+        param = "messages"
+    elif isinstance(error, ModelNotFoundError):
+        status, param = 404, "model"
+    elif isinstance(error, IncompatibleDraftError):
+        param, code = "draft_model", error.reason_code
+    elif isinstance(error, (QueueFullError, RuntimeClosedError, ModelUnloadedError)):
+        status, kind = 503, "overloaded_error" if isinstance(error, QueueFullError) else "unavailable_error"
+        headers["Retry-After"] = str(error.retry_after if isinstance(error, QueueFullError) else 1)
+    elif isinstance(error, MemoryLimitError):
+        status, kind, param = 503, "unavailable_error", "model"
+    elif isinstance(error, ModelError):
+        param = "model"
+    elif isinstance(error, EngineError):
+        status, kind = 500, "server_error"
+    return Wording(status, kind, param, code, headers)
+
+
+def error_body(error: ForedraftError) -> dict[str, Any]:
+    """The error object of OpenAI's API, with our hint in it."""
+    said = word(error)
+    return {
+        "error": {
+            "message": error.message if not error.hint else f"{error.message} {error.hint}",
+            "type": said.type,
+            "param": said.param,
+            "code": said.code,
+            "hint": error.hint,
+        }
+    }
+
+
+LMSTUDIO_TYPES = {404: "model_not_found", 500: "internal_error", 501: "not_implemented"}
+
+
+def _answer(request: Request, error: ForedraftError) -> JSONResponse:
+    said, body = word(error), error_body(error)
+    if request.url.path.startswith("/api/v1/"):
+        body["error"]["type"] = LMSTUDIO_TYPES.get(said.status, "invalid_request" if said.status < 500 else "unknown")
+    return JSONResponse(body, status_code=said.status, headers=dict(said.headers))
+
+
+def install(app: FastAPI) -> None:
+    """Make every failure of a route an answer in this form; nothing of the program's inside is shown."""
+
+    @app.exception_handler(ForedraftError)
+    async def ours(request: Request, error: ForedraftError) -> JSONResponse:
+        return _answer(request, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        place = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+        if first["type"] == "json_invalid":
+            detail = first.get("ctx", {}).get("error", "not JSON")
+            return _answer(request, RequestError(f"The body is not JSON: {detail} (character {place[-1]})."))
+        param = ".".join(place) or None
+        return _answer(request, RequestError(f"{param or 'The body'}: {first['msg']}.", param=param))
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
+        message, hint = str(error.detail), ""
+        if error.status_code == 404:
+            message = f"There is nothing at {request.method} {request.url.path}."
+            hint = _nearest(app, request.url.path)
+        elif error.status_code == 405:
+            message = f"{request.url.path} does not take {request.method}."
+        answer = _answer(request, RequestError(message, hint=hint, status=error.status_code))
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        return _answer(request, EngineError("Something unexpected went wrong in the server; its log says what."))
+
+
+def _nearest(app: FastAPI, path: str) -> str:
+    import difflib
+
+    known = sorted(app.openapi().get("paths", {}))
+    near = difflib.get_close_matches(path, known, n=3, cutoff=0.5)
+    if near:
+        return f"Did you mean: {', '.join(near)}?"
+    return "The API is at /v1 (OpenAI), /api/v0 and /api/v1 (LM Studio); /docs lists everything."

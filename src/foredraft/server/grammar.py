@@ -1,0 +1,71 @@
+"""Grammars of requests: a JSON schema, a set of tools; and each loaded model's vocabulary as grammars read it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from foredraft.engines.base import Tokenizer
+from foredraft.llm import LLM
+from foredraft.sampling.constraints import GrammarVocabulary, json_grammar, json_rule, lark_grammar
+from foredraft.scheduling.runtime import Runtime
+from foredraft.server.tools import ToolFormat, tool_schema
+
+_SLICE = 4096
+"""Pieces read between two passes of the model thread, so that running answers do not wait for all of them."""
+
+
+class Vocabularies:
+    """Made when a model is first asked for a grammar, kept while it is loaded."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._made: WeakKeyDictionary[LLM, GrammarVocabulary] = WeakKeyDictionary()
+        self._lock = asyncio.Lock()
+
+    async def of(self, model_id: str, model: LLM) -> GrammarVocabulary:
+        async with self._lock:
+            made = self._made.get(model)
+            if made is None:
+                tokenizer = model.engine.tokenizer
+                pieces: list[bytes] = []
+                while len(pieces) < tokenizer.n_vocab:
+                    last = min(len(pieces) + _SLICE, tokenizer.n_vocab)
+                    wanted = range(len(pieces), last)
+                    pieces += await self._runtime.call(model_id, partial(_pieces, tokenizer, wanted))
+                made = await asyncio.to_thread(GrammarVocabulary, pieces, tokenizer.eog, tokenizer)
+                self._made[model] = made
+            return made
+
+
+def _pieces(tokenizer: Tokenizer, tokens: range, _: object) -> list[bytes]:
+    return [tokenizer.piece(token) for token in tokens]
+
+
+def schema_grammar(schema: Mapping[str, Any] | bool | None, *, thinking: bool) -> str:
+    """JSON by a schema (None: any object), after the end of the thinking where the prompt has begun one."""
+    if not thinking:
+        return json_grammar(schema)
+    json_grammar(schema)  # words the fault of a bad schema
+    return lark_grammar(
+        f"start: thought answer\n{_THOUGHT}answer: {json_rule({'type': 'object'} if schema is None else schema)}\n"
+    )
+
+
+def tools_grammar(tools: Sequence[Mapping[str, Any]], form: ToolFormat, *, several: bool, thinking: bool) -> str:
+    """One call (or several) of the given tools, as the model's template writes them."""
+    before, after = (json.dumps(part) if part else "" for part in (form.before, form.after))
+    rule = json_rule({"anyOf": [tool_schema(tool, form) for tool in tools]})
+    between = '"\\n" ' if form.before else '"; " '
+    calls = f"call ({between}call)*" if several and form.before else "call"
+    return lark_grammar(
+        f"start: {'thought ' if thinking else ''}{calls}\n{_THOUGHT if thinking else ''}"
+        f"call: {before} body {after}\nbody: {rule}\n"
+    )
+
+
+_THOUGHT = "thought[lazy]: /(.|\\n)*<\\/think>\\n{0,2}/\n"

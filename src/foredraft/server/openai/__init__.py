@@ -1,0 +1,1 @@
+"""OpenAI's dialect: /v1/models, chat/completions, completions, embeddings, responses."""

@@ -1,0 +1,349 @@
+"""OpenAI's endpoints."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from foredraft.core.errors import ForedraftError
+from foredraft.scheduling.answer import Generation
+from foredraft.scheduling.events import Finished, NewPieces
+from foredraft.scheduling.stream import Piece
+from foredraft.server import statistics
+from foredraft.server.asking import Asked, Choice, ask, find_model, prepare
+from foredraft.server.deps import ServicesOf
+from foredraft.server.errors import RequestError, error_body
+from foredraft.server.merging import merged
+from foredraft.server.openai.convert import (
+    chat_logprobs,
+    chat_question,
+    completion_question,
+    delta_of,
+    finish_reason,
+    message_of,
+    prompts,
+    text_logprobs,
+)
+from foredraft.server.openai.schemas import ChatRequest, CompletionRequest, EmbeddingRequest, TokenizeRequest
+from foredraft.server.services import Services
+from foredraft.server.sse import DONE, EventStream, event, while_connected
+
+router = APIRouter(prefix="/v1", tags=["OpenAI"])
+FINGERPRINT = "foredraft"
+
+
+# ---- models ----
+
+
+@router.get("/models")
+async def list_models(services: ServicesOf) -> dict[str, Any]:
+    """Every model that can be asked for: those that are loaded, and (with loading on request) those on the shelf."""
+    return {"object": "list", "data": await model_objects(services)}
+
+
+@router.get("/models/{model:path}")
+async def get_model(model: str, services: ServicesOf) -> dict[str, Any]:
+    """One model."""
+    for entry in await model_objects(services):
+        if entry["id"] == model:
+            return entry
+    if services.shelf is not None:
+        await asyncio.to_thread(services.shelf.spec, model)  # raises with the nearest names
+    raise RequestError(f"There is no model {model!r}.", param="model", status=404)
+
+
+async def model_objects(services: Services) -> list[dict[str, Any]]:
+    """OpenAI's model objects, with what clients ask of local servers beside them."""
+    loaded = {state.id: state for state in services.runtime.models()}
+    names = list(loaded)
+    if services.shelf is not None and services.settings.load_on_demand:
+        names += [name for name in await asyncio.to_thread(services.shelf.names) if name not in loaded]
+    entries = []
+    for name in names:
+        state = loaded.get(name)
+        entry: dict[str, Any] = {"id": name, "object": "model", "created": 0, "owned_by": "local"}
+        entry["state"] = "loaded" if state is not None and state.info is not None else "not-loaded"
+        if state is not None and state.info is not None:
+            entry["created"] = int(state.loaded_at)
+            entry["max_context_length"] = state.info.n_ctx
+            entry["draft_model"] = state.draft_info.name if state.draft_info is not None else None
+            entry["speculation"] = {"status": state.speculation.status, "reason": state.speculation.reason}
+        entries.append(entry)
+    return entries
+
+
+# ---- chat ----
+
+
+@router.post("/chat/completions", response_model=None)
+async def chat_completions(body: ChatRequest, request: Request, services: ServicesOf) -> Response:
+    """Answer a conversation, at once or as a stream of chunks."""
+    question = chat_question(body)
+    asked = await while_connected(request, ask(services, question))
+    explain = body.speculative.explain
+    if body.stream:
+        include_usage = body.stream_options is not None and body.stream_options.include_usage
+        chunks = _chat_chunks(asked, explain=explain, include_usage=include_usage, logprobs=bool(body.logprobs))
+        return EventStream(chunks, ping_s=services.settings.ping_s)
+    return JSONResponse(await _whole_chat(request, asked, explain=explain, logprobs=bool(body.logprobs)))
+
+
+async def _whole_chat(request: Request, asked: Asked, *, explain: bool, logprobs: bool) -> dict[str, Any]:
+    answers = await results(request, asked)
+    choices, reasoning = [], 0
+    for choice, answer in zip(asked.choices, answers, strict=True):
+        reasoning += read_whole(choice, answer)
+        entry: dict[str, Any] = {
+            "index": choice.index,
+            "message": message_of(choice.reader),
+            "finish_reason": finish_reason(answer, choice.reader),
+            "logprobs": chat_logprobs(answer.pieces) if logprobs else None,
+        }
+        if explain:
+            entry["explain"] = {**statistics.explanation(answer), "origins": statistics.origins(answer.pieces)}
+        choices.append(entry)
+    result = head(asked, "chat.completion")
+    result["choices"] = choices
+    result["usage"] = statistics.usage(answers, reasoning_tokens=reasoning, predicted=asked.choices[0].predicted)
+    return result | statistics_of(answers)
+
+
+async def _chat_chunks(
+    asked: Asked, *, explain: bool, include_usage: bool, logprobs: bool
+) -> AsyncGenerator[bytes, None]:
+    """The chunks of a chat completion: one for each round, the last of each choice with its statistics."""
+    base = head(asked, "chat.completion.chunk")
+    if include_usage:
+        base["usage"] = None
+
+    def chunk(choice: Choice, delta: dict[str, Any], finish: str | None = None, **more: Any) -> bytes:
+        entry: dict[str, Any] = {"index": choice.index, "delta": delta, "finish_reason": finish}
+        entry["logprobs"] = more.pop("logprobs", None)
+        return event({**base, "choices": [entry], **more})
+
+    answers: dict[int, Generation] = {}
+    reasoning = 0
+    try:
+        for choice in asked.choices:
+            yield chunk(choice, {"role": "assistant", "content": ""})
+        async for choice, happened in merged(asked.choices):
+            reader = choice.reader
+            if isinstance(happened, NewPieces):
+                was_thinking = reader.is_thinking
+                delta = delta_of(reader.feed(happened.text))
+                reasoning += len(happened.pieces) if was_thinking else 0
+                if delta or logprobs or explain:
+                    more: dict[str, Any] = (
+                        {"explain": {"origins": statistics.origins(happened.pieces)}} if explain else {}
+                    )
+                    if logprobs:
+                        more["logprobs"] = chat_logprobs(happened.pieces)
+                    yield chunk(choice, delta, **more)
+            elif isinstance(happened, Finished):
+                answer = answers[choice.index] = happened.generation
+                rest = delta_of(reader.end())
+                if rest:
+                    yield chunk(choice, rest)
+                last = statistics_of([answer])
+                if explain:
+                    last["explain"] = statistics.explanation(answer)
+                yield chunk(choice, {}, finish_reason(answer, reader), **last)
+        if include_usage:
+            done = [answers[choice.index] for choice in asked.choices]
+            spent = statistics.usage(done, reasoning_tokens=reasoning, predicted=asked.choices[0].predicted)
+            yield event({**base, "choices": [], "usage": spent})
+    except ForedraftError as error:
+        yield event(error_body(error))
+    finally:
+        asked.cancel()
+    yield DONE
+
+
+# ---- text ----
+
+
+@router.post("/completions", response_model=None)
+async def completions(body: CompletionRequest, request: Request, services: ServicesOf) -> Response:
+    """Continue a text (no chat template), at once or as a stream."""
+    given = prompts(body)
+    if len(given) * (body.n or 1) > services.settings.max_answers:
+        raise RequestError(f"At most {services.settings.max_answers} answers at once.", param="prompt")
+    parts: list[Asked] = []
+    try:
+        for prompt in given:
+            part = await while_connected(request, ask(services, completion_question(body, prompt)))
+            parts += [part]
+    except BaseException:
+        for part in parts:
+            part.cancel()
+        raise
+    asked = _joined(parts)
+    echo = [_echo(text, body) for text in given for _ in range(body.n or 1)]
+    if body.stream:
+        include_usage = body.stream_options is not None and body.stream_options.include_usage
+        return EventStream(_text_chunks(asked, body, echo, include_usage), ping_s=services.settings.ping_s)
+    answers = await results(request, asked)
+    result = head(asked, "text_completion")
+    result["choices"] = [
+        {
+            "index": choice.index,
+            "text": echo[choice.index] + answer.text,
+            "finish_reason": finish_reason(answer, choice.reader),
+            "logprobs": text_logprobs(answer.pieces, len(echo[choice.index])) if body.logprobs is not None else None,
+            **({"explain": _explained(answer)} if body.speculative.explain else {}),
+        }
+        for choice, answer in zip(asked.choices, answers, strict=True)
+    ]
+    result["usage"] = _usage_of_parts(parts, answers)
+    return JSONResponse(result | statistics_of(answers))
+
+
+async def _text_chunks(
+    asked: Asked, body: CompletionRequest, echo: Sequence[str], include_usage: bool
+) -> AsyncGenerator[bytes, None]:
+    base = head(asked, "text_completion")
+    if include_usage:
+        base["usage"] = None
+    explain = body.speculative.explain
+    offsets = [len(text) for text in echo]
+    answers: dict[int, Generation] = {}
+
+    def chunk(choice: Choice, text: str, finish: str | None = None, **more: Any) -> bytes:
+        entry = {"index": choice.index, "text": text, "finish_reason": finish, "logprobs": more.pop("logprobs", None)}
+        return event({**base, "choices": [entry], **more})
+
+    try:
+        for choice in asked.choices:
+            if echo[choice.index]:
+                yield chunk(choice, echo[choice.index])
+        async for choice, happened in merged(asked.choices):
+            if isinstance(happened, NewPieces):
+                more: dict[str, Any] = {"explain": {"origins": statistics.origins(happened.pieces)}} if explain else {}
+                if body.logprobs is not None:
+                    more["logprobs"] = text_logprobs(happened.pieces, offsets[choice.index])
+                offsets[choice.index] += len(happened.text)
+                yield chunk(choice, happened.text, **more)
+            elif isinstance(happened, Finished):
+                answer = answers[choice.index] = happened.generation
+                last = statistics_of([answer])
+                if explain:
+                    last["explain"] = statistics.explanation(answer)
+                yield chunk(choice, "", finish_reason(answer, choice.reader), **last)
+        if include_usage:
+            done = [answers[choice.index] for choice in asked.choices]
+            yield event({**base, "choices": [], "usage": statistics.usage(done)})
+    except ForedraftError as error:
+        yield event(error_body(error))
+    finally:
+        asked.cancel()
+    yield DONE
+
+
+def _joined(parts: Sequence[Asked]) -> Asked:
+    choices = [choice for part in parts for choice in part.choices]
+    for index, choice in enumerate(choices):
+        choice.index = index
+    return Asked(parts[0].model_id, choices, parts[0].load_s, False)
+
+
+def _echo(prompt: str | list[int], body: CompletionRequest) -> str:
+    return prompt if body.echo and isinstance(prompt, str) else ""
+
+
+def _usage_of_parts(parts: Sequence[Asked], answers: Sequence[Generation]) -> dict[str, Any]:
+    spent = statistics.usage(answers, predicted=parts[0].choices[0].predicted)
+    firsts = [part.choices[0].index for part in parts]
+    spent["prompt_tokens"] = sum(answers[i].stats.prompt_tokens for i in firsts)
+    spent["prompt_tokens_details"]["cached_tokens"] = sum(answers[i].stats.cached_tokens for i in firsts)
+    spent["total_tokens"] = spent["prompt_tokens"] + spent["completion_tokens"]
+    return spent
+
+
+def _explained(answer: Generation) -> dict[str, Any]:
+    return {**statistics.explanation(answer), "origins": statistics.origins(answer.pieces)}
+
+
+# ---- the rest ----
+
+
+@router.post("/embeddings", response_model=None)
+async def embeddings(body: EmbeddingRequest, services: ServicesOf) -> Response:
+    """Embeddings, where the model can: the text models that Foredraft loads cannot."""
+    raise RequestError(
+        "Foredraft loads models that write text; it makes no embeddings yet.",
+        param="model",
+        hint="Send embedding requests to a server with an embedding model.",
+    )
+
+
+@router.post("/chat/completions/input_tokens")
+async def input_tokens(body: ChatRequest, services: ServicesOf) -> dict[str, Any]:
+    """How many tokens a conversation has, without answering it."""
+    question = chat_question(body)
+    model_id, _ = await find_model(services, body.model)
+    with services.runtime.use(model_id) as model:
+        prepared = await asyncio.to_thread(prepare, model, question)  # type: ignore[arg-type]
+    return {"object": "response.input_tokens", "input_tokens": len(prepared.request.prompt)}
+
+
+@router.post("/tokenize")
+async def tokenize(body: TokenizeRequest, services: ServicesOf) -> dict[str, Any]:
+    """The tokens of a text."""
+    model_id, _ = await find_model(services, body.model)
+    with services.runtime.use(model_id) as model:
+        encode = model.scheduler.engine.tokenizer.encode
+        tokens = await asyncio.to_thread(encode, body.content, add_special=body.add_special)
+    return {"tokens": tokens}
+
+
+# ---- shared ----
+
+
+def head(asked: Asked, kind: str) -> dict[str, Any]:
+    """What every object of an answer begins with."""
+    prefix = "cmpl" if kind == "text_completion" else "chatcmpl"
+    return {
+        "id": f"{prefix}-{secrets.token_hex(12)}",
+        "object": kind,
+        "created": int(time.time()),
+        "model": asked.model_id,
+        "system_fingerprint": FINGERPRINT,
+    }
+
+
+def statistics_of(answers: Sequence[Generation]) -> dict[str, Any]:
+    """`stats` and `timings`: of the answer, or of the first of several."""
+    return {"stats": statistics.stats(answers[0]), "timings": statistics.timings(answers[0])}
+
+
+async def results(request: Request, asked: Asked) -> list[Generation]:
+    """Wait for every answer, unless the client leaves: then they are cancelled."""
+    try:
+        return await while_connected(request, _all(asked))
+    finally:
+        asked.cancel()
+
+
+async def _all(asked: Asked) -> list[Generation]:
+    return [await choice.result() for choice in asked.choices]
+
+
+def read_whole(choice: Choice, answer: Generation) -> int:
+    """Read a finished answer; returns the tokens of its thinking."""
+    reasoning = 0
+    for piece in answer.pieces:
+        reasoning += _read_piece(choice, piece)
+    choice.reader.end()
+    return reasoning
+
+
+def _read_piece(choice: Choice, piece: Piece) -> int:
+    was_thinking = choice.reader.is_thinking
+    choice.reader.feed(piece.text)
+    return 1 if was_thinking else 0

@@ -1,0 +1,127 @@
+"""Requests of OpenAI's dialect, with LM Studio's and our own additions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from foredraft.server.schemas import MAX_TOP_LOGPROBS, DraftControl, Sampling, Schema
+
+
+class FunctionCall(Schema):
+    name: str
+    arguments: str | dict[str, Any] = "{}"
+
+
+class ToolCall(Schema):
+    id: str = ""
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+
+class ContentPart(Schema):
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+
+
+class ChatMessage(Schema):
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[ContentPart] | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+    reasoning_content: str | None = None
+
+
+class Function(Schema):
+    name: Annotated[str, Field(min_length=1, max_length=128)]
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(Schema):
+    type: Literal["function"] = "function"
+    function: Function
+
+
+class NamedFunction(Schema):
+    name: str
+
+
+class NamedTool(Schema):
+    type: Literal["function"] = "function"
+    function: NamedFunction
+
+
+class JsonSchema(Schema):
+    name: str = "answer"
+    schema_: dict[str, Any] | bool | None = Field(default=None, alias="schema")
+    strict: bool | None = None
+
+
+class ResponseFormat(Schema):
+    type: Literal["text", "json_object", "json_schema", "grammar"] = "text"
+    json_schema: JsonSchema | None = None
+    grammar: str | None = Field(default=None, description="llguidance's dialect of Lark, with type grammar.")
+
+
+class StreamOptions(Schema):
+    include_usage: bool = False
+
+
+class Prediction(Schema):
+    type: Literal["content"] = "content"
+    content: str | list[ContentPart] = ""
+
+
+class Answering(Sampling, DraftControl):
+    """What chat and text completions share."""
+
+    model: str = Field(default="", description="Empty: the default model.")
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    n: Annotated[int, Field(ge=1)] | None = 1
+    max_tokens: Annotated[int, Field(ge=0)] | None = None
+    prediction: Prediction | None = Field(default=None, description="The answer as expected: a free source of guesses.")
+    ttl: float | None = Field(default=None, description="Idle seconds before a model loaded for this may leave.")
+    keep_alive: float | str | None = Field(default=None, description='The same as Ollama has it: 600, "10m", -1, 0.')
+    ignore_eos: bool = False
+
+
+class ChatRequest(Answering):
+    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    max_completion_tokens: Annotated[int, Field(ge=0)] | None = None
+    logprobs: bool | None = False
+    top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
+    response_format: ResponseFormat | None = None
+    tools: list[Tool] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    parallel_tool_calls: bool | None = True
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    chat_template_kwargs: dict[str, Any] | None = Field(default=None, description="Variables of the chat template.")
+    truncation: Literal["auto", "disabled"] = Field(
+        default="disabled", description="auto leaves the oldest messages out when the conversation does not fit."
+    )
+
+
+class CompletionRequest(Answering):
+    prompt: str | list[int] | list[str] | list[list[int]] = ""
+    max_tokens: Annotated[int, Field(ge=0)] | None = 16
+    echo: bool | None = False
+    logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
+
+
+class EmbeddingRequest(Schema):
+    input: str | list[str] | list[int] | list[list[int]]
+    model: str = ""
+    encoding_format: Literal["float", "base64"] = "float"
+
+
+class TokenizeRequest(Schema):
+    model: str = ""
+    content: str = ""
+    add_special: bool = False

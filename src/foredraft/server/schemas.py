@@ -1,0 +1,137 @@
+"""What every dialect's requests share: how tokens are chosen, and how the draft is used."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from foredraft.core.params import ACCEPTANCE, MAX_DRAFT, METHODS, SamplingParams, SpeculationParams
+from foredraft.server.errors import RequestError
+
+MAX_TOP_LOGPROBS = 20
+
+
+class Schema(BaseModel):
+    """Strict: "0.5" is not a number. Fields that are not known are left alone, as OpenAI's clients expect."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", protected_namespaces=())
+
+
+class Speculative(Schema):
+    """How the draft is used for this request. The text does not depend on any of it."""
+
+    enabled: bool = True
+    method: Literal["auto", "model", "suffix", "ngram", "prediction", "off"] = Field(
+        default="auto", description="Which source guesses."
+    )
+    max_draft: Annotated[int, Field(ge=0, le=MAX_DRAFT)] | None = Field(
+        default=None,
+        description="Most tokens guessed in one round; null leaves it to the controller, 0 is plain decoding.",
+    )
+    min_draft: int = Field(
+        default=0, ge=0, le=MAX_DRAFT, description="Fewest tokens guessed once a round guesses at all."
+    )
+    p_min: float = Field(default=0.0, ge=0, le=1, description="Stop guessing when the draft is less sure than this.")
+    acceptance: Literal["match", "rejection", "block"] = Field(
+        default="match", description="match: same seed, same text. rejection and block: same law, more tokens."
+    )
+    explain: bool = Field(default=False, description="Add rounds, depth, sources, time saved, and each token's origin.")
+
+    def params(self) -> SpeculationParams:
+        return SpeculationParams(
+            enabled=self.enabled,
+            method=self.method,
+            max_draft=self.max_draft,
+            min_draft=self.min_draft,
+            p_min=self.p_min,
+            acceptance=self.acceptance,
+        )
+
+
+assert set(ACCEPTANCE) == {"match", "rejection", "block"}, "the schema names every rule"
+assert set(METHODS) == {"auto", "model", "suffix", "ngram", "prediction", "off"}, "the schema names every method"
+
+
+class Sampling(Schema):
+    """How the next token is chosen. What is left out takes llama.cpp's defaults."""
+
+    temperature: Annotated[float, Field(ge=0, le=100)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=0)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    repeat_penalty: Annotated[float, Field(ge=0.001, le=1000)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-100, le=100)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-100, le=100)] | None = None
+    seed: int | None = Field(
+        default=None, description="The same seed gives the same text. Left out: a fresh one, reported."
+    )
+    logit_bias: dict[str, float] | None = Field(default=None, description="Token id to a number added to its logit.")
+
+    def sampling(self) -> SamplingParams:
+        given: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in (
+                "temperature",
+                "top_p",
+                "top_k",
+                "min_p",
+                "repeat_penalty",
+                "presence_penalty",
+                "frequency_penalty",
+            )
+            if getattr(self, name) is not None
+        }
+        if self.seed is not None:
+            given["seed"] = self.seed % 2**64  # clients send negative seeds
+        if self.logit_bias:
+            given["logit_bias"] = dict(_bias(token, value) for token, value in self.logit_bias.items())
+        return SamplingParams(**given)
+
+
+class DraftControl(Schema):
+    """What LM Studio has for the draft, and more."""
+
+    draft_model: str = Field(default="auto", description="auto: the loaded draft; off: none; or a model's name.")
+    draft_required: bool = Field(default=False, description="Refuse the request rather than answer without the draft.")
+    speculative: Speculative = Speculative()
+
+
+def _bias(token: str, value: float) -> tuple[int, float]:
+    if not token.isdecimal() or len(token) > 9:
+        raise RequestError(f"logit_bias: {token!r} is not a token id.", param=f"logit_bias.{token}")
+    if not math.isfinite(value):
+        raise RequestError("logit_bias: the value must be a finite number.", param=f"logit_bias.{token}")
+    return int(token), value
+
+
+def idle_seconds(ttl: float | None, keep_alive: float | str | None) -> float | None:
+    """Idle time before a model loaded for a request may leave: LM Studio's `ttl` (seconds) or Ollama's `keep_alive`
+    (3600, "10m", "1h30m"; -1 is for ever, 0 at once). -1.0 means nothing was said, None for ever."""
+    if ttl is not None:
+        return _seconds(ttl, "ttl")
+    if keep_alive is None:
+        return -1.0
+    if isinstance(keep_alive, str):
+        return _spoken(keep_alive)
+    return _seconds(keep_alive, "keep_alive")
+
+
+def _seconds(value: float, name: str) -> float | None:
+    if not math.isfinite(value):
+        raise RequestError(f"{name} must be a number of seconds.", param=name)
+    return None if value < 0 else float(value)
+
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def _spoken(text: str) -> float | None:
+    import re
+
+    sign = -1.0 if text.startswith("-") else 1.0
+    parts = re.findall(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)?", text.lstrip("-"))
+    if not parts or "".join(number + unit for number, unit in parts) != text.lstrip("-"):
+        raise RequestError('keep_alive must be seconds or a time such as "10m".', param="keep_alive")
+    return _seconds(sign * sum(float(number) * _UNITS[unit or "s"] for number, unit in parts), "keep_alive")

@@ -1,0 +1,128 @@
+"""A server with toy models: exact, fast, and able to say anything."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import uvicorn
+
+from foredraft.core.errors import IncompatibleDraftError, ModelFormatError, ModelNotFoundError
+from foredraft.engines.toy import ToyEngine, ToyTokenizer
+from foredraft.llm import LLM
+from foredraft.scheduling.hosted import LoadSpec, Progress
+from foredraft.scheduling.runtime import Runtime
+from foredraft.server.app import create_app
+from foredraft.server.services import ServerSettings, Services
+from foredraft.speculative.drafters import ModelDrafter, NoDrafter
+
+N_VOCAB = 330
+CHATML = (
+    "{%- if tools %}<tools>{{ tools | tojson }}</tools> <tool_call>\n{% endif -%}"
+    "{%- for m in messages %}[{{ m.role }}]{{ m.content or '' }}\n{% endfor -%}"
+    "{%- if add_generation_prompt %}[assistant]{% if enable_thinking %}<think>\n{% endif %}{% endif -%}"
+)
+
+
+class ToyLLM(LLM):
+    """A toy pair whose draft can be changed by name."""
+
+    def set_draft(self, draft: Any, *, required: bool = False, force: bool = False, progress: Any = None) -> None:
+        if self.scheduler.busy:
+            raise AssertionError("the runtime must wait until the model is idle")
+        self.scheduler.drafter.close()
+        self.scheduler.drafter, self.draft_info, self._unavailable = NoDrafter(), None, ""
+        if draft in (None, "off"):
+            return
+        if draft == "other-words":
+            error = IncompatibleDraftError("vocab_differs", "its vocabulary is another one")
+            if required:
+                raise error
+            self._unavailable = str(error)
+            return
+        blur = {"auto": 0.2, "good-draft": 0.05, "bad-draft": 0.9}[draft]
+        engine = self.engine.blurred(blur, name=draft if draft != "auto" else "toy-draft")
+        self.scheduler.drafter = ModelDrafter(engine, self.engine.info.n_vocab)
+        self.draft_info = engine.info
+
+
+class ToyShelf:
+    """The names that can be loaded."""
+
+    NAMES = ("toy", "toy-small", "broken")
+    DRAFTS = ("good-draft", "bad-draft", "other-words")
+
+    def names(self) -> Sequence[str]:
+        return self.NAMES
+
+    def describe(self, name: str) -> dict[str, Any]:
+        if name not in self.NAMES:
+            raise ModelNotFoundError(name, nearest=("toy",))
+        return {"architecture": "toy", "quantisation": "F64", "size_bytes": 1000, "n_ctx_train": 4096}
+
+    def spec(self, name: str, draft: str | None = "auto") -> LoadSpec:
+        if name not in (*self.NAMES, *self.DRAFTS):
+            raise ModelNotFoundError(name, nearest=("toy",))
+        return LoadSpec(name, draft=draft, id=name)
+
+
+def engine(name: str = "toy", *, n_slots: int = 4, n_ctx: int = 4096, sharpness: float = 3.0) -> ToyEngine:
+    return ToyEngine.random(
+        11,
+        n_vocab=N_VOCAB,
+        order=2,
+        sharpness=sharpness,
+        n_slots=n_slots,
+        n_ctx=n_ctx,
+        n_batch=256,
+        name=name,
+        chat_template=CHATML,
+        tokenizer=ToyTokenizer.of_size(N_VOCAB),
+    )
+
+
+def load(spec: LoadSpec, progress: Progress) -> ToyLLM:
+    """The loader of the tests."""
+    if spec.model == "broken":
+        raise ModelFormatError("broken is not a GGUF file.", path="broken")
+    progress("main", 0.5)
+    settings = dict(spec.settings)
+    model = ToyLLM(engine(spec.id or "toy", n_ctx=128 if spec.model == "toy-small" else 4096, **settings))
+    model.set_draft(spec.draft, required=spec.draft_required)
+    return model
+
+
+def services(settings: ServerSettings | None = None, **runtime: Any) -> Services:
+    return Services(Runtime(load, **runtime), ToyShelf(), settings or ServerSettings(), default_model="toy")
+
+
+@contextlib.contextmanager
+def serving(of: Services) -> Iterator[str]:
+    """The address of a real server on the loopback."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    of.settings = replace(of.settings, port=port)
+    server = uvicorn.Server(uvicorn.Config(create_app(of), log_level="warning", lifespan="on", timeout_keep_alive=1))
+    started = threading.Event()
+    startup = server.startup
+
+    async def announce(*args: Any, **more: Any) -> None:
+        await startup(*args, **more)
+        started.set()
+
+    server.startup = announce  # type: ignore[method-assign]
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    assert started.wait(20)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        of.runtime.close_now()
+        listener.close()
