@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from foredraft.bench.random_model import SHAPES
-from foredraft.core.errors import Cancelled, EngineError, NonFiniteLogitsError
+from foredraft.core.errors import CacheFullError, Cancelled, EngineError, NonFiniteLogitsError
 from foredraft.engines.base import Chunk
 from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions
 from tests import tiny_gguf
@@ -77,6 +77,17 @@ def test_a_context_beyond_training_is_given_and_said_aloud(tiny_llama: Path) -> 
     engine = LlamaCppEngine(tiny_llama, replace(QUIET, n_ctx=1000))
     assert engine.info.n_ctx == 1000
     assert "256" in engine.notes[0]
+    engine.close()
+
+
+def test_the_context_is_what_was_asked_for(tiny_llama: Path) -> None:
+    """The library rounds its cells up to 256; a slot still holds no more than it was promised."""
+    engine = LlamaCppEngine(tiny_llama, replace(QUIET, n_ctx=100, n_slots=2))
+    assert (engine.info.n_ctx, engine.info.n_batch) == (100, 100)
+    engine.forward([Chunk(0, 0, [1] * 100)])
+    with pytest.raises(CacheFullError, match="101 tokens, but the context is 100"):
+        engine.forward([Chunk(0, 100, [1])])
+    assert engine.length(0) == 100
     engine.close()
 
 
