@@ -138,10 +138,13 @@ class World:
         self.rounds += 1
         return T1 * self.v(n) * self.wobble() * spike
 
-    def draft_s(self, steps: int, behind: int = 1) -> float:
-        """Draft steps of which the first reads `behind` tokens, at most the window a draft of this cost would have."""
+    def catch_up(self, behind: int) -> float:
+        """What a draft step costs more for reading `behind` tokens, at most the window of a draft of this cost."""
         window = min(max(int(0.5 / (self.c * CATCH_UP)), 16), 512)
-        return T1 * self.c * (steps + CATCH_UP * min(behind - 1, window)) * self.wobble()
+        return self.c * CATCH_UP * min(behind - 1, window)
+
+    def draft_s(self, steps: int, behind: int = 1) -> float:
+        return T1 * (self.c * steps + self.catch_up(behind)) * self.wobble()
 
     def measured(self) -> CostModel:
         """The costs as a load would have measured them: a few noisy points."""
@@ -254,7 +257,7 @@ def oracle(text: Stream, world: World, depth: int = MAX_DRAFT) -> float:
     """Tokens per plain step of the best look-ahead at every position, all chances of the text known in advance.
 
     T(i) = min over k of k·c + v(k+1) + E[T(i + 1 + accepted)], by dynamic programming from the end; then that policy is
-    run on what really stands, so that luck is the same on both sides.
+    run on what really stands, and pays for the draft's catching up, so that luck and costs are the same on both sides.
     """
     n = len(text)
     chance = np.array(text.chance)
@@ -270,13 +273,16 @@ def oracle(text: Stream, world: World, depth: int = MAX_DRAFT) -> float:
         times = cost[: len(a) + 1] + exactly + s * t
         best[i] = int(times.argmin())
         ahead[i] = times[best[i]]
-    i, time = 0, 0.0
+    i, read, time = 0, -1, 0.0
     while i < n:
         k = best[i]
         time += cost[k]
         j = 0
         while j < k and text.stands[i + j]:
             j += 1
+        if k:
+            time += world.catch_up(i - read)
+            read = i + min(j, k - 1)
         i += j + 1
     return i / time
 

@@ -161,7 +161,7 @@ class Trust:
     __slots__ = ("_weights", "level")
 
     def __init__(self) -> None:
-        self._weights = _LEVEL_PRIOR
+        self._weights: tuple[float, ...] = _LEVEL_PRIOR
         self.level = sum(w * g for w, g in zip(_LEVEL_PRIOR, _LEVELS, strict=True))
         """Expected factor."""
 

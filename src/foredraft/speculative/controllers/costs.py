@@ -332,14 +332,14 @@ def measure(
 ) -> CostModel:
     """Time passes of n in {1, 2, 4, 8} and a draft step, warmed up, in at most `MEASURE_STEPS` plain steps.
 
-    Uses slot 0 of both engines, which must be empty, and leaves it empty. For a draft that offers a choice of threads
-    the fastest of one, half and all of them is kept: a tiny draft is fastest with one.
+    Reads arbitrary tokens behind whatever the emptiest slot of each engine holds, and takes them back. For a draft that
+    offers a choice of threads the fastest of one, half and all of them is kept: a tiny draft is fastest with one.
     """
     notes: list[str] = []
-    passes = _measure_passes(target, clock, notes)
+    passes = _measure_passes(_Watch(target, clock), notes)
     draft_s = share = None
     if draft is not None:
-        draft_s, share = _measure_draft(draft, passes[1] * 5.0, clock)
+        draft_s, share = _measure_draft(_Watch(draft, clock), passes[1] * 5.0)
     costs = CostModel({n: s + _ROUND_S + _ROW_S * n for n, s in passes.items()}, draft_s)
     if share is not None:
         costs.catch_up_share = share
@@ -347,71 +347,77 @@ def measure(
     return costs
 
 
-def _measure_passes(engine: Engine, clock: Callable[[], float], notes: list[str]) -> dict[int, float]:
-    tokens = _some_tokens(engine, 64)
-    at = 0
+class _Watch:
+    """Times passes of an engine at its emptiest slot."""
 
-    def timed(n: int) -> float:
-        nonlocal at
-        if at + n > min(len(tokens), engine.info.n_ctx):
-            engine.rewind(0, 0)
-            at = 0
-        began = clock()
-        engine.forward([Chunk(0, at, tokens[at : at + n], want=n)])
-        at += n
-        return max(clock() - began, 1e-7)
+    def __init__(self, engine: Engine, clock: Callable[[], float]) -> None:
+        self.engine = engine
+        self._clock = clock
+        self._began = clock()
+        self._slot = min(range(engine.info.n_slots), key=engine.length)
+        self._start = self._at = engine.length(self._slot)
+        self.most = max(1, min(engine.info.n_batch, engine.info.n_ctx - self._start))
+        """Most tokens of one timed pass."""
+        self._end = self._start + max(self.most, 64)
+        self._tokens = _some_tokens(engine, 64)
 
-    began = clock()
-    timed(1)
-    passes = {1: min(timed(1), timed(1))}
+    @property
+    def spent(self) -> float:
+        return self._clock() - self._began
+
+    def time(self, n: int, want: int | None = None) -> float:
+        """Seconds of one pass of n tokens."""
+        if self._at + n > min(self._end, self.engine.info.n_ctx):
+            self.rewind()
+        began = self._clock()
+        self.engine.forward([Chunk(self._slot, self._at, self._tokens[:n], want=n if want is None else want)])
+        self._at += n
+        return max(self._clock() - began, 1e-7)
+
+    def rewind(self) -> None:
+        self.engine.rewind(self._slot, self._start)
+        self._at = self._start
+
+
+def _measure_passes(watch: _Watch, notes: list[str]) -> dict[int, float]:
+    watch.time(1)  # the first pass builds graphs and chooses kernels
+    passes = {1: min(watch.time(1), watch.time(1))}
     for n in (2, 4, 8):
-        if n > min(engine.info.n_batch, engine.info.n_ctx):
+        if n > watch.most:
             break
-        first = timed(n)
-        if clock() - began + first > MEASURE_STEPS * passes[1]:
-            notes.append(f"Passes of {n} and more tokens are slow here; their cost is learned in use.")
+        first = watch.time(n)
+        if watch.spent + first > MEASURE_STEPS * passes[1]:
+            notes.append(f"Passes of {n} and more tokens are slow here; what they cost is learned in use.")
             break
-        passes[n] = min(first, timed(n))
-    if clock() - began + 2 * passes[1] < MEASURE_STEPS * passes[1]:
-        passes[1] = min(passes[1], timed(1), timed(1))  # disturbances only ever add time
-    engine.rewind(0, 0)
+        passes[n] = min(first, watch.time(n))
+    if watch.spent + 2 * passes[1] < MEASURE_STEPS * passes[1]:
+        passes[1] = min(passes[1], watch.time(1), watch.time(1))  # disturbances only ever add time
+    watch.rewind()
     return passes
 
 
-def _measure_draft(engine: Engine, budget_s: float, clock: Callable[[], float]) -> tuple[float, float]:
+def _measure_draft(watch: _Watch, budget_s: float) -> tuple[float, float]:
     """(seconds of a step, what each token more in it costs as a share of a step)."""
-    tokens = _some_tokens(engine, 64)
-    at = 0
-
-    def timed(n: int = 1) -> float:
-        nonlocal at
-        if at + n > min(len(tokens), engine.info.n_ctx):
-            engine.rewind(0, 0)
-            at = 0
-        began = clock()
-        engine.forward([Chunk(0, at, tokens[at : at + n], want=1)])
-        at += n
-        return max(clock() - began, 1e-7)
 
     def step() -> float:
-        timed()
-        return min(timed(), timed(), timed())
+        watch.time(1)
+        return min(watch.time(1), watch.time(1), watch.time(1))
 
-    began = clock()
     best_s = step()
+    engine = watch.engine
     if isinstance(engine, ThreadChoice):
         best = most = engine.n_threads
         for n in sorted({1, max(1, most // 2)} - {most}):
-            if clock() - began > budget_s:
+            if watch.spent > budget_s:
                 break
             engine.set_threads(n)
             seconds = step()
             if seconds < 0.97 * best_s:
                 best, best_s = n, seconds
         engine.set_threads(best)
-    n = min(_CATCH_UP, engine.info.n_batch, engine.info.n_ctx)
-    share = (min(timed(n), timed(n)) / best_s - 1.0) / max(1, n - 1)
-    engine.rewind(0, 0)
+    n = min(_CATCH_UP, watch.most)
+    share = (min(watch.time(n, want=1), watch.time(n, want=1)) / best_s - 1.0) / max(1, n - 1)
+    watch.rewind()
     return best_s, min(max(share, 0.002), 1.0)
 
 

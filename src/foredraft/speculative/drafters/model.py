@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from foredraft.core.errors import EngineError
+from foredraft.core.errors import CacheFullError, EngineError
 from foredraft.engines.base import Chunk, Engine
 from foredraft.sampling import noise
 from foredraft.sampling.search import Row
@@ -32,9 +32,14 @@ class ModelDrafter:
         """Why the draft stopped guessing for good (NaN logits, an engine error), in words; None while it works."""
         self.draft_temperature: float | None = None
         """Temperature of the draft's law under rejection and block; None is the request's."""
+        self.window: int | None = None
+        """Most tokens of an answer the draft reads to catch up after a rest; older ones it never read are left out of
+        its context for good. None reads everything."""
         self._n_vocab = n_vocab
-        self._clock = clock
+        self.clock = clock
+        """Seconds; a bench on a busy machine counts processor time instead."""
         self._read: dict[int, list[int]] = {}  # slot -> the tokens its cache holds
+        self._hole: dict[int, tuple[int, int]] = {}  # slot -> (place in the cache, tokens of the text left out there)
         self._owner: dict[int, RunningSequence] = {}
 
     def propose(self, sequences: Sequence[RunningSequence], plans: Sequence[LookAhead]) -> list[Proposal]:
@@ -44,7 +49,7 @@ class ModelDrafter:
         guessing = [i for i, plan in enumerate(plans) if plan.limit > 0 and self._fits(sequences[i], plan.limit)]
         if not guessing:
             return proposals
-        began = self._clock()
+        began = self.clock()
         try:
             chunks = [self._catch_up(sequences[i]) for i in guessing]
             while guessing:
@@ -63,9 +68,11 @@ class ModelDrafter:
                         more.append(i)
                         chunks.append(Chunk(sequence.slot, len(self._read[sequence.slot]), (x.tokens[-1],), want=1))
                 guessing = more
+        except CacheFullError:
+            self._make_room()
         except EngineError as error:
             self._give_up(error)
-        share = (self._clock() - began) / max(1, sum(1 for x in proposals if x.tokens))
+        share = (self.clock() - began) / max(1, sum(1 for x in proposals if x.tokens))
         for x in proposals:
             x.draft_s = share if x.tokens else 0.0
         return proposals
@@ -77,11 +84,14 @@ class ModelDrafter:
         try:
             for chunk in chunks:
                 read = self._read.setdefault(chunk.slot, [])
+                self._mend(chunk.slot)
                 if chunk.start <= len(read):
                     self._keep(chunk.slot, _common(read, chunk.tokens, chunk.start))
                     new = chunk.tokens[len(read) - chunk.start :]
                     if new and len(read) + len(new) <= self.engine.info.n_ctx:
                         self._forward(chunk.slot, new)
+        except CacheFullError:
+            self._make_room()
         except EngineError as error:
             self._give_up(error)
 
@@ -90,9 +100,10 @@ class ModelDrafter:
         try:
             for sequence, grown in zip(record.sequences, record.emitted, strict=True):
                 if self._owner.get(sequence.slot) is sequence:
+                    skipped = self._skipped(sequence.slot)
                     before = len(sequence.tokens) - grown
-                    same = _common(self._read[sequence.slot], sequence.tokens[before:], before)
-                    self._keep(sequence.slot, min(same, len(sequence.tokens) - 1))
+                    same = _common(self._read[sequence.slot], sequence.tokens[before:], before - skipped)
+                    self._keep(sequence.slot, min(same, len(sequence.tokens) - 1 - skipped))
         except EngineError as error:  # a draft that cannot rewind
             self._give_up(error)
 
@@ -129,12 +140,32 @@ class ModelDrafter:
         read = self._read.setdefault(slot, [])
         if self._owner.get(slot) is not sequence:
             self._owner[slot] = sequence
+            self._mend(slot)
             self._keep(slot, _common(read, tokens, 0))
-        self._keep(slot, min(len(read), len(tokens) - 1))
+        skipped = self._skipped(slot)
+        self._keep(slot, min(len(read), len(tokens) - 1 - skipped))
         batch = max(1, self.engine.info.n_batch // self.engine.info.n_slots)
-        while len(tokens) - len(read) > batch:
-            self._forward(slot, tokens[len(read) : len(read) + batch])
-        return Chunk(slot, len(read), tokens[len(read) :], want=1)
+        if self.window is not None and len(tokens) - max(len(read) + skipped, sequence.n_prompt) > self.window + 1:
+            if len(read) < sequence.n_prompt:
+                self._forward(slot, tokens[len(read) : sequence.n_prompt])
+            place, _ = self._hole.get(slot, (len(read), 0))
+            self._keep(slot, place)
+            skipped = len(tokens) - self.window - 1 - place
+            self._hole[slot] = place, skipped
+        while len(tokens) - skipped - len(read) > batch:
+            self._forward(slot, tokens[len(read) + skipped : len(read) + skipped + batch])
+        return Chunk(slot, len(read), tokens[len(read) + skipped :], want=1)
+
+    def _skipped(self, slot: int) -> int:
+        """Tokens of the text that the slot's cache leaves out."""
+        hole = self._hole.get(slot)
+        return hole[1] if hole is not None else 0
+
+    def _mend(self, slot: int) -> None:
+        """Forget what was read behind a hole: from here on the cache is the text again."""
+        hole = self._hole.pop(slot, None)
+        if hole is not None:
+            self._keep(slot, hole[0])
 
     def _forward(self, slot: int, tokens: Sequence[int]) -> None:
         read = self._read[slot]
@@ -150,8 +181,15 @@ class ModelDrafter:
             self.engine.rewind(slot, length)
             del read[length:]
 
+    def _make_room(self) -> None:
+        """The slots share the cache: what ended answers left in it goes, and this round is not guessed further."""
+        for slot in self._read:
+            if slot not in self._owner:
+                self._keep(slot, 0)
+
     def _give_up(self, error: EngineError) -> None:
         self.failure = f"The draft model failed: {error.message}"
+        self._hole.clear()
         for slot in list(self._read):
             self._read[slot] = []
 
