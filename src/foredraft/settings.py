@@ -205,6 +205,33 @@ def resolve(flags: Mapping[str, Any] | None = None) -> Resolved:
     return Resolved(settings, shown, file)
 
 
+def template() -> str:
+    """A `config.toml` with every setting commented out, its default and what it is for."""
+    lines = [
+        "# Settings of Foredraft. Take away the '#' of what you change; `foredraft config show` tells what is in force."
+    ]
+    for name, field in Settings.model_fields.items():
+        section = ModelSection if name == "model" else field.annotation
+        assert isinstance(section, type)
+        assert issubclass(section, BaseModel)
+        heading = '# [model."its name"]' if name == "model" else f"[{name}]"
+        lines += ["", f"# {(section.__doc__ or '').strip().splitlines()[0]}", heading]
+        for key, entry in section.model_fields.items():
+            default = entry.get_default(call_default_factory=True, validated_data={})
+            lines.append(f"# {key} = {_toml(default)}  # {entry.description}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if value is None:
+        return "…"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return str(value) if isinstance(value, (int, float)) else f"'{value}'"
+
+
 def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")

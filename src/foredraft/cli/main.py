@@ -24,12 +24,20 @@ COMMANDS: dict[str, str] = {
     "run": "foredraft.cli.run:run",
     "chat": "foredraft.cli.chat:chat",
     "verify": "foredraft.cli.verify:verify",
+    "ls": "foredraft.cli.ls:ls",
+    "show": "foredraft.cli.show:show",
+    "pair": "foredraft.cli.pair:pair",
+    "get": "foredraft.cli.get:get",
+    "rm": "foredraft.cli.rm:rm",
+    "import": "foredraft.cli.import_model:import_model",
+    "load": "foredraft.cli.load:load",
+    "config": "foredraft.cli.config:config",
     "bench": "foredraft.cli.bench:bench",
 }
 """Command name to "module:attribute". The attribute is a function with Typer's annotations, or a `typer.Typer` with
 commands of its own. The order is the order of `--help`."""
 
-ALIASES: dict[str, str] = {}
+ALIASES: dict[str, str] = {"pull": "get"}
 """Other names of commands; they work but are not listed."""
 
 PLAIN_ERROR, PARAMETER_ERROR = 1, 2
@@ -122,3 +130,8 @@ def foredraft(
     del version, debug
     if ctx.invoked_subcommand is None:
         print(ctx.get_help())
+        from foredraft.cli.ls import print_first_steps
+        from foredraft.cli.models import shelf
+
+        if not any(model.usable and model.source != "embedded" for model in shelf().models()):
+            print_first_steps()

@@ -16,6 +16,7 @@ from foredraft.core.errors import MemoryLimitError
 from foredraft.engines.llamacpp.memory import KV_BITS, free_memory
 from foredraft.engines.llamacpp.options import DEFAULT_CONTEXT, LoadOptions
 from foredraft.models.facts import ModelFacts
+from foredraft.models.pairing import MemoryCheck
 
 GUARDRAILS = ("off", "relaxed", "strict")
 _LEFT_FREE = {"relaxed": 0.0, "strict": 0.2}
@@ -132,11 +133,16 @@ class Estimate:
         }
 
 
-def this_machine(*, gpu: bool | None = None) -> Machine:
-    """Free memory now. `gpu` False leaves video memory out (an engine built without GPU support cannot use it)."""
+def this_machine() -> Machine:
+    """Free memory now. Video memory counts only where the engine was built to use it."""
     import psutil
 
-    free, total = _video() if gpu is not False else (0, 0)
+    free, total = _video()
+    if total:
+        from foredraft.engines.llamacpp.library import library
+
+        if not library().api.llama_supports_gpu_offload():
+            free = total = 0
     return Machine(free_memory(), psutil.virtual_memory().total, free, total)
 
 
@@ -162,6 +168,20 @@ def estimate(
         machine,
         guardrail,
     )
+
+
+def memory_check(plan: LoadPlan, *, machine: Machine | None = None, guardrail: str = "relaxed") -> MemoryCheck:
+    """For pairing: bytes that main and draft need together, and bytes free, of the memory that is short."""
+    machine = machine or this_machine()
+
+    def check(main: ModelFacts, draft: ModelFacts) -> tuple[int, int]:
+        made = estimate(main, draft, plan, machine=machine, guardrail=guardrail)
+        share = 1 - _LEFT_FREE.get(guardrail, 0.0)
+        if made.on_gpu > machine.video * share:
+            return made.on_gpu, round(machine.video * share)
+        return made.in_ram, round(machine.ram * share)
+
+    return check
 
 
 def need(model: ModelFacts, plan: LoadPlan, context: int, gpu_layers: int = 0) -> Need:

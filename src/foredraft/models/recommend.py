@@ -148,12 +148,11 @@ def choose_draft(
                 return Choice(draft, _because(draft, pairing, None), pairing)
     best: tuple[float, ModelFile, Pairing, Gain] | None = None
     slower, unfit = 0, 0
-    measured = store.cache.measured()
     for draft, pairing in store.drafts(main, memory=memory):
         if not pairing.usable:
             unfit += draft.usable
             continue
-        expected = gain(main, draft, measured.get((main.identity, draft.identity)), costs=costs)
+        expected = gain(main, draft, store.measured(main, draft), costs=costs)
         if expected is None or expected.speedup < WORTH_IT:
             slower += 1
         elif best is None or expected.speedup > best[0]:

@@ -14,12 +14,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from foredraft.core.errors import AmbiguousModelError, ForedraftError, ModelError, ModelNotFoundError
+from foredraft.core.errors import (
+    AmbiguousModelError,
+    ForedraftError,
+    ModelError,
+    ModelNotFoundError,
+    UnsupportedModelError,
+)
 from foredraft.models import places
 from foredraft.models.cache import Measured, ShelfCache
 from foredraft.models.facts import PART_NAME, ModelFacts, facts_from_json, facts_to_json, read_facts
 from foredraft.models.names import find_name, model_name, nearest, unique_names
 from foredraft.models.pairing import (
+    NOT_TEXT,
     Difference,
     MemoryCheck,
     Pairing,
@@ -66,6 +73,8 @@ class ModelStore:
         self.problems: list[str] = []
         """Folders and files that could not be looked at in the last scan, with the reason."""
         self._models: list[ModelFile] | None = None
+        self._measured: dict[tuple[str, str], Measured] | None = None
+        self._differences: dict[tuple[str, str], Difference | None] = {}
 
     @property
     def own(self) -> Path:
@@ -174,6 +183,12 @@ class ModelStore:
             )
         if model.facts is None:
             raise ModelError(f"{model.name} cannot be read: {model.problem}", path=str(model.path))
+        if model.facts.kind != "text":
+            raise UnsupportedModelError(
+                f"{model.name} cannot be loaded: {NOT_TEXT[model.facts.kind][0]}.",
+                path=str(model.path),
+                hint="Choose a text generation model.",
+            )
         return model
 
     # ---- matching ----
@@ -195,21 +210,27 @@ class ModelStore:
         return sorted(found, key=lambda item: (order[item[1].level], -item[0].size_bytes, item[0].name))
 
     def _differ(self, main: ModelFacts, draft: ModelFacts) -> Difference | None:
-        first, second = main.vocabulary.tokens_hash, draft.vocabulary.tokens_hash
-        if first == second:
+        """`token_difference`, which reads two files, once for each pair of vocabularies."""
+        pair_of = main.vocabulary.tokens_hash, draft.vocabulary.tokens_hash
+        if pair_of[0] == pair_of[1]:
             return None
-        known, difference = self.cache.difference(first, second)
-        if not known:
-            difference = token_difference(main, draft)
-            self.cache.remember_difference(first, second, difference)
-        return difference
+        if pair_of not in self._differences:
+            known, difference = self.cache.difference(*pair_of)
+            if not known:
+                difference = token_difference(main, draft)
+                self.cache.remember_difference(*pair_of, difference)
+            self._differences[pair_of] = difference
+        return self._differences[pair_of]
 
     def measured(self, main: ModelFile, draft: ModelFile) -> Measured | None:
         """What was measured for this pair on this machine, if anything."""
-        return self.cache.measured().get((main.identity, draft.identity))
+        if self._measured is None:
+            self._measured = self.cache.measured()
+        return self._measured.get((main.identity, draft.identity))
 
     def remember_measured(self, main: ModelFile, draft: ModelFile, measured: Measured) -> None:
         self.cache.remember_measured(main.identity, draft.identity, measured)
+        self._measured = None
 
     # ---- changing: the own folder only ----
 

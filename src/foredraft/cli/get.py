@@ -1,0 +1,141 @@
+"""`foredraft get REPO[@quant]` (alias `pull`): download a model, and the draft that suits it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from foredraft.cli.models import Json, shelf
+from foredraft.cli.tables import print_table, size_words
+
+if TYPE_CHECKING:
+    from foredraft.models.hub import HubChoice, HubRepository
+    from foredraft.models.store import ModelStore
+
+
+def _complete(incomplete: str) -> list[str]:
+    from foredraft.models.recommend import catalogue
+
+    return [entry.name for entry in catalogue() if entry.name.startswith(incomplete.lower())]
+
+
+def get(
+    wish: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[REPO[@QUANT]]",
+            help="OWNER/NAME on the hub, with @q4_k_m or :Q4_K_M, or a catalogue name. Alone: the catalogue.",
+            autocompletion=_complete,
+        ),
+    ] = None,
+    with_draft: Annotated[bool, typer.Option("--with-draft", help="Get the recommended draft too.")] = False,
+    only_list: Annotated[
+        bool, typer.Option("--list", help="List the choices and what fits, download nothing.")
+    ] = False,
+    json_output: Json = False,
+) -> None:
+    """Download a model from the Hugging Face hub."""
+    from foredraft.models.hub import choose, look, parse_wish, recommended_repositories
+
+    if wish is None:
+        _print_catalogue(json_output)
+        return
+    repository, quantisation = parse_wish(wish)
+    found = look(repository)
+    room = _room()
+    if only_list:
+        _print_choices(found, room, json_output)
+        return
+    wanted = [(found, choose(found, quantisation, room=room))]
+    if with_draft:
+        drafts = recommended_repositories(repository)
+        if drafts:
+            draft = look(drafts[0])
+            wanted.append((draft, choose(draft)))
+        else:
+            print(f"No draft is known for {repository}; drafting from the text still works.", file=sys.stderr)
+    store = shelf()
+    paths = []
+    for source, choice in wanted:
+        if not json_output:
+            fits = "" if choice.size <= room else f"; more than the {size_words(room)} of memory that are free"
+            print(f"{source.name} {choice.quantisation}: {size_words(choice.size)}{fits}", file=sys.stderr)
+        paths.append(_download(store, source, choice, quiet=json_output))
+    models = [store.find(path) for path in paths]
+    if json_output:
+        print(json.dumps([{"name": model.name, "path": str(model.path)} for model in models], ensure_ascii=False))
+        return
+    for model in models:
+        print(f"{model.name}  {model.path}")
+
+
+def _room() -> int:
+    """Bytes of memory that a model may take."""
+    from foredraft.models.memory import this_machine
+
+    machine = this_machine()
+    return max(machine.ram, machine.video)
+
+
+def _download(store: ModelStore, repository: HubRepository, choice: HubChoice, *, quiet: bool) -> Path:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    from foredraft.models.hub import download
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=quiet or not sys.stderr.isatty()) as bar:
+        tasks: dict[str, Any] = {}
+
+        def tell(name: str, there: int, size: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=size, completed=there)
+            bar.update(tasks[name], completed=there)
+
+        return download(repository, choice, store.own, tell)
+
+
+def _print_choices(repository: HubRepository, room: int, json_output: bool) -> None:
+    if json_output:
+        choices = [
+            {
+                "quantisation": choice.quantisation,
+                "size_bytes": choice.size,
+                "fits": choice.size <= room,
+                "files": [file.path for file in choice.files],
+            }
+            for choice in repository.choices
+        ]
+        print(json.dumps({"repository": repository.name, "choices": choices}, ensure_ascii=False, indent=2))
+        return
+    rows = [
+        (choice.quantisation, size_words(choice.size), "yes" if choice.size <= room else "no")
+        for choice in repository.choices
+    ]
+    print_table(("QUANT", "SIZE", "FITS"), rows, right=frozenset({1}))
+
+
+def _print_catalogue(json_output: bool) -> None:
+    from foredraft.models.recommend import catalogue
+
+    if json_output:
+        entries = [
+            {"name": entry.name, "repository": entry.repository, "params": entry.params, "drafts": list(entry.drafts)}
+            for entry in catalogue()
+        ]
+        print(json.dumps(entries, ensure_ascii=False, indent=2))
+        return
+    rows = [
+        (entry.name, f"{entry.params:g} B", ", ".join(entry.drafts) or "–", entry.repository) for entry in catalogue()
+    ]
+    print_table(("NAME", "PARAMS", "DRAFTS", "REPOSITORY"), rows, right=frozenset({1}))

@@ -1,0 +1,92 @@
+"""`foredraft load MODEL --estimate-only`: what a load will need, draft and both KV caches counted."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from foredraft.cli.models import Json, ModelName, complete_model, language, shelf
+from foredraft.cli.tables import print_table, size_words
+
+if TYPE_CHECKING:
+    from foredraft.models.memory import Estimate
+
+
+def load(
+    model: ModelName,
+    estimate_only: Annotated[bool, typer.Option("--estimate-only", help="Say what it needs, load nothing.")] = False,
+    draft: Annotated[
+        str | None, typer.Option("--draft", "-d", help="A name, auto or off.", autocompletion=complete_model)
+    ] = None,
+    context: Annotated[int | None, typer.Option("--context", "-c", help="Context in tokens.", min=0)] = None,
+    kv_type: Annotated[str | None, typer.Option("--kv-type", help="Number type of the KV cache.")] = None,
+    slots: Annotated[int | None, typer.Option("--slots", help="Answers at once.", min=1)] = None,
+    gpu_layers: Annotated[
+        int | None, typer.Option("--gpu-layers", help="Layers on the GPU; -1 is all.", min=-1)
+    ] = None,
+    guardrail: Annotated[str | None, typer.Option("--guardrail", help="off, relaxed or strict.")] = None,
+    json_output: Json = False,
+) -> None:
+    """Say how much memory a model and its draft will take, and whether they fit."""
+    from foredraft.core.errors import ForedraftError
+    from foredraft.models.memory import LoadPlan, estimate, memory_check, require_fit, this_machine
+    from foredraft.models.recommend import choose_draft
+    from foredraft.settings import load_settings
+
+    if not estimate_only:
+        raise ForedraftError(
+            "Models are loaded by the commands that use them (run, chat, serve).",
+            hint=f"`foredraft load {model} --estimate-only` says what that will need.",
+        )
+    store = shelf()
+    main = store.require(model)
+    flags = {"load.kv_type": kv_type, "load.slots": slots, "memory.guardrail": guardrail}
+    settings = load_settings({**flags, "load.context": context, "load.gpu_layers": gpu_layers})
+    own = settings.for_model(main.name)
+    plan = LoadPlan(
+        context=context or own.context,
+        kv_type=kv_type or own.kv_type or settings.load.kv_type,
+        slots=settings.load.slots,
+        gpu_layers=gpu_layers if gpu_layers is not None else own.gpu_layers if own.gpu_layers is not None else -1,
+        draft_gpu_layers=settings.load.gpu_layers,
+    )
+    machine, rail = this_machine(), settings.memory.guardrail
+    wish = draft or own.draft or "auto"
+    chosen, why = None, ""
+    if wish == "auto":
+        choice = choose_draft(main, store, memory=memory_check(plan, machine=machine, guardrail=rail))
+        chosen, why = choice.draft, choice.reasons[language()]
+    elif wish != "off":
+        chosen = store.require(wish)
+        store.pair(main, chosen).require()
+    assert main.facts is not None
+    draft_facts = chosen.facts if chosen is not None else None
+    made = estimate(main.facts, draft_facts, plan, machine=machine, guardrail=rail)
+    if json_output:
+        named = {"model": main.name, "draft_name": chosen.name if chosen is not None else None}
+        print(json.dumps({**named, **made.as_json()}, ensure_ascii=False, indent=2))
+    else:
+        _print(made)
+        print(why or (f"Draft {chosen.name}." if chosen is not None else "No draft."))
+    require_fit(main.facts, draft_facts, plan, machine=machine, guardrail=rail)
+
+
+def _print(made: Estimate) -> None:
+    parts = [("main model", made.main)] + ([("draft", made.draft)] if made.draft is not None else [])
+    rows = [
+        (name, *(size_words(size) for size in (need.weights, need.kv, need.compute, need.overhead, need.total)))
+        for name, need in parts
+    ]
+    total = [
+        sum(getattr(need, field) for _, need in parts) for field in ("weights", "kv", "compute", "overhead", "total")
+    ]
+    rows.append(("together", *(size_words(size) for size in total)))
+    print_table(("", "WEIGHTS", "KV CACHE", "SCRATCH", "REST", "TOTAL"), rows, right=frozenset({1, 2, 3, 4, 5}))
+    free = f"{size_words(made.machine.ram)} of memory free"
+    if made.machine.video_total:
+        free += f", {size_words(made.machine.video)} of video memory free ({size_words(made.on_gpu)} of it needed)"
+    print(
+        f"An estimate for {made.context:,} tokens of context; {free}: {'it fits' if made.fits else 'it does not fit'}."
+    )

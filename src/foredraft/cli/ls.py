@@ -1,0 +1,72 @@
+"""`foredraft ls`: every model on this machine, with its draft."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from foredraft.cli.models import Json, as_json, language, shelf
+from foredraft.cli.tables import count_words, print_table, size_words
+
+if TYPE_CHECKING:
+    from foredraft.models.recommend import Choice
+    from foredraft.models.store import ModelFile
+
+
+def ls(json_output: Json = False) -> None:
+    """List the models on this machine, and the draft that each would take."""
+    from foredraft.models.recommend import choose_draft
+
+    store = shelf()
+    models = store.models()
+    choices = {model.name: choose_draft(model, store) for model in models if model.usable}
+    if json_output:
+        print(json.dumps([_json(model, choices.get(model.name)) for model in models], ensure_ascii=False, indent=2))
+        return
+    columns = ("NAME", "SIZE", "PARAMS", "CONTEXT", "DRAFT", "WHERE")
+    rows = [_row(model, choices.get(model.name)) for model in models]
+    print_table(columns, rows, right=frozenset({1, 2, 3}))
+    for problem in store.problems:
+        print(f"Not looked at: {problem}", file=sys.stderr)
+    if not any(model.usable and model.source != "embedded" for model in models):
+        print_first_steps()
+
+
+def print_first_steps() -> None:
+    """What would suit this machine, for someone without models."""
+    import psutil
+
+    from foredraft.models.recommend import first_run_hint
+
+    for line in first_run_hint(psutil.virtual_memory().available, language()):
+        print(line, file=sys.stderr)
+
+
+def _row(model: ModelFile, choice: Choice | None) -> tuple[str, ...]:
+    facts = model.facts
+    if facts is None:
+        return model.name, size_words(model.size_bytes), "–", "–", f"cannot be read: {model.problem}", model.source
+    draft = "–"
+    if facts.missing is not None:
+        draft = f"file {facts.missing[0]} of {facts.missing[1]} is missing"
+    elif facts.kind != "text":
+        draft = {"vocabulary": "no weights"}.get(facts.kind, facts.kind)
+    elif choice is not None and choice.draft is not None:
+        draft = choice.draft.name
+        if choice.gain is not None:
+            draft += f" ({'' if choice.gain.measured else '≈'}{choice.gain.speedup:.1f}×)"
+    context = f"{facts.n_ctx_train:,}" if facts.n_ctx_train else "–"
+    return model.name, size_words(model.size_bytes), count_words(facts.n_params), context, draft, model.source
+
+
+def _json(model: ModelFile, choice: Choice | None) -> dict[str, object]:
+    draft = None
+    if choice is not None and choice.draft is not None:
+        gain = choice.gain
+        draft = {
+            "draft": choice.draft.name,
+            "expected_speedup": round(gain.speedup, 3) if gain is not None and not gain.measured else None,
+            "measured_speedup": round(gain.speedup, 3) if gain is not None and gain.measured else None,
+        }
+    return {**as_json(model), "draft": draft}

@@ -1,0 +1,77 @@
+"""What the commands about models share: the shelf, names and their completion, the language of reasons."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from foredraft.models.store import ModelFile, ModelStore
+
+LEVELS = {
+    "recommended": ("Recommended", "おすすめ"),
+    "works": ("Works", "使用可能"),
+    "not_usable": ("Not usable", "使用不可"),
+}
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Names on the shelf that begin with what was typed; nothing at all where the shelf cannot be read."""
+    from foredraft.shelf import open_shelf
+
+    try:
+        names = [model.name for model in open_shelf().models()]
+    except Exception:  # noqa: BLE001 - a completion must never print an error into the user's prompt
+        return []
+    return [name for name in names if name.startswith(incomplete.lower())]
+
+
+ModelName = Annotated[
+    str, typer.Argument(help="A name on the shelf, a short form of one, or a file.", autocompletion=complete_model)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def shelf() -> ModelStore:
+    """The shelf, with what could not be looked at said on stderr."""
+    from foredraft.shelf import open_shelf
+
+    return open_shelf()
+
+
+def language() -> str:
+    """ "en" or "ja", as the settings or the system's locale say."""
+    from foredraft.shelf_settings import shelf_settings
+
+    chosen = shelf_settings().language
+    if chosen != "auto":
+        return chosen
+    locale = os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or ""
+    return "ja" if locale.lower().startswith("ja") else "en"
+
+
+def level_words(level: str, words: str) -> str:
+    english, japanese = LEVELS[level]
+    return japanese if words == "ja" else english
+
+
+def as_json(model: ModelFile) -> dict[str, object]:
+    """A model as plain values: sizes in bytes, lengths in tokens."""
+    facts = model.facts
+    return {
+        "name": model.name,
+        "path": str(model.path),
+        "source": model.source,
+        "size_bytes": model.size_bytes,
+        "usable": model.usable,
+        "problem": model.problem or None,
+        "kind": facts.kind if facts else None,
+        "architecture": facts.architecture if facts else None,
+        "params": facts.n_params if facts else None,
+        "quantisation": facts.quantisation if facts else None,
+        "context": facts.n_ctx_train if facts else None,
+        "vocabulary": facts.vocabulary.n_tokens if facts else None,
+        "fingerprint": facts.vocabulary.fingerprint if facts else None,
+    }

@@ -1,0 +1,155 @@
+"""`foredraft pair MAIN [DRAFT…]`: which drafts fit a model, why or why not, and what they bring."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from foredraft.cli.models import Json, ModelName, complete_model, language, level_words, shelf
+from foredraft.cli.tables import print_table, size_words
+
+if TYPE_CHECKING:
+    from foredraft.models.cache import Measured
+    from foredraft.models.pairing import Pairing
+    from foredraft.models.store import ModelFile, ModelStore
+
+
+def pair(
+    main: ModelName,
+    drafts: Annotated[
+        list[str] | None,
+        typer.Argument(help="Drafts to look at; without any, every other model.", autocompletion=complete_model),
+    ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Load the pair and measure it (about 20 s a draft).")
+    ] = False,
+    seconds: Annotated[float, typer.Option("--seconds", help="How long to measure.", min=1.0)] = 20.0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overrule what costs only speed; never an id out of range.")
+    ] = False,
+    json_output: Json = False,
+) -> None:
+    """Say which drafts fit a main model, with reasons and numbers."""
+    from foredraft.models.memory import LoadPlan, memory_check
+    from foredraft.models.recommend import gain
+
+    store = shelf()
+    found = store.require(main)
+    check = memory_check(LoadPlan())
+    if drafts:
+        named = [store.find(name) for name in drafts]
+        verdicts = [(draft, store.pair(found, draft, force=force, memory=check)) for draft in named]
+    else:
+        verdicts = [
+            (draft, store.pair(found, draft, force=True, memory=check) if force else pairing)
+            for draft, pairing in store.drafts(found, memory=check)
+        ]
+    if measure:
+        for draft, pairing in verdicts:
+            if pairing.usable:
+                _measure(store, found, draft, seconds, force=force, quiet=json_output)
+    rows = []
+    for draft, pairing in verdicts:
+        measured = store.measured(found, draft) if pairing.usable else None
+        expected = gain(found, draft) if pairing.usable else None
+        rows.append((draft, pairing, expected.speedup if expected is not None else None, measured))
+    if json_output:
+        print(json.dumps({"main": found.name, "drafts": [_json(*row) for row in rows]}, ensure_ascii=False, indent=2))
+        return
+    _print(found, rows)
+
+
+def _print(main: ModelFile, rows: list[tuple[ModelFile, Pairing, float | None, Measured | None]]) -> None:
+    from foredraft.models.recommend import missing_draft
+
+    words = language()
+    place = 1 if words == "ja" else 0
+    columns = (("DRAFT", "VERDICT", "WHY", "SPEED-UP"), ("ドラフト", "判定", "理由", "速度"))[place]
+    print_table(
+        columns,
+        [
+            (draft.name, level_words(pairing.level, words), pairing.reasons[words], _speedup(expected, measured, place))
+            for draft, pairing, expected, measured in rows
+        ],
+        right=frozenset({3}),
+    )
+    for draft, pairing, _, _ in rows:
+        if pairing.forced:
+            print(f"Warning: {draft.name} is used although: {pairing.reasons['en']}.", file=sys.stderr)
+    if not any(pairing.usable for _, pairing, _, _ in rows):
+        wanted = missing_draft(main)
+        if wanted is not None:
+            text = (
+                f"A draft that fits: foredraft get {wanted.name}",
+                f"使えるドラフトの入手: foredraft get {wanted.name}",
+            )
+            print(text[place], file=sys.stderr)
+
+
+def _speedup(expected: float | None, measured: Measured | None, place: int) -> str:
+    if measured is not None:
+        word = ("measured", "計測値")[place]
+        return f"{measured.speedup:.2f}× {word} ({measured.low:.2f}–{measured.high:.2f})"
+    if expected is not None:
+        return f"{('estimated', '推定')[place]} {expected:.1f}×"
+    return "–"
+
+
+def _json(draft: ModelFile, pairing: Pairing, expected: float | None, measured: Measured | None) -> dict[str, Any]:
+    return {
+        "draft": draft.name,
+        "level": pairing.level,
+        "usable": pairing.usable,
+        "forced": pairing.forced,
+        "code": pairing.code,
+        "reasons": dict(pairing.reasons),
+        "numbers": dict(pairing.numbers),
+        "size_bytes": draft.size_bytes,
+        "expected_speedup": round(expected, 3) if expected is not None else None,
+        "measured_speedup": None
+        if measured is None
+        else {
+            "speedup": measured.speedup,
+            "low": measured.low,
+            "high": measured.high,
+            "plain_speed": measured.plain_speed,
+            "draft_speed": measured.draft_speed,
+            "when": measured.when,
+        },
+    }
+
+
+def _measure(store: ModelStore, main: ModelFile, draft: ModelFile, seconds: float, *, force: bool, quiet: bool) -> None:
+    """Load the pair, measure it and keep the result. Raises `ForedraftError` when it cannot be loaded."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from foredraft.bench.pair import measure_pair
+    from foredraft.llm import LLM
+
+    with Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty(), transient=True) as bar:
+        task = bar.add_task(f"Measuring {draft.name} ({size_words(draft.size_bytes)})", total=1.0)
+        with LLM.load(main.path, draft.path, draft_required=True, force=force) as llm:
+            last = None
+            for last in measure_pair(llm, seconds):
+                bar.update(task, completed=last.share)
+    if last is not None and last.speedup is not None:
+        store.remember_measured(main, draft, _kept(last))
+
+
+def _kept(last: Any) -> Measured:
+    from datetime import UTC, datetime
+
+    from foredraft.models.cache import Measured
+
+    return Measured(
+        speedup=last.speedup,
+        low=last.low,
+        high=last.high,
+        plain_speed=last.plain_speed,
+        draft_speed=last.draft_speed,
+        when=datetime.now(UTC).date().isoformat(),
+    )

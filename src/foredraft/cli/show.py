@@ -1,0 +1,87 @@
+"""`foredraft show MODEL`: all that is known of one model."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from foredraft.cli.models import Json, ModelName, as_json, language, shelf
+from foredraft.cli.tables import count_words, printable, size_words
+
+if TYPE_CHECKING:
+    from foredraft.models.store import ModelFile, ModelStore
+
+
+def show(model: ModelName, json_output: Json = False) -> None:
+    """Show what a model file says of itself, the draft it would take, and what loading it needs."""
+    store = shelf()
+    found = store.find(model)
+    if json_output:
+        print(json.dumps({**as_json(found), **_details(found)}, ensure_ascii=False, indent=2))
+        return
+    rows = list(_rows(found, store))
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f"{name:<{width}}  {printable(value)}")
+
+
+def _details(model: ModelFile) -> dict[str, object]:
+    if model.facts is None:
+        return {}
+    facts, vocabulary, shape = model.facts, model.facts.vocabulary, model.facts.shape
+    return {
+        "paths": [str(path) for path in facts.paths],
+        "missing_part": list(facts.missing) if facts.missing else None,
+        "params_active": facts.n_active,
+        "rewind": facts.rewind or None,
+        "chat_template": facts.has_template,
+        "layers": shape.n_layers,
+        "width": shape.n_embd,
+        "experts": shape.n_experts,
+        "experts_used": shape.n_experts_used,
+        "tokenizer": {
+            "model": vocabulary.model,
+            "pre": vocabulary.pre,
+            "kind": vocabulary.kind,
+            "tokens": vocabulary.n_tokens,
+            "bos": vocabulary.bos if vocabulary.add_bos else None,
+            "eos": vocabulary.eos,
+            "add_bos": vocabulary.add_bos,
+            "add_eos": vocabulary.add_eos,
+            "special": dict(facts.special),
+        },
+    }
+
+
+def _rows(model: ModelFile, store: ModelStore) -> list[tuple[str, str]]:
+    rows = [("name", model.name), ("file", str(model.path)), ("where", model.source)]
+    rows.append(("size", size_words(model.size_bytes)))
+    facts = model.facts
+    if facts is None:
+        return [*rows, ("problem", model.problem)]
+    vocabulary = facts.vocabulary
+    rows += [
+        ("called", facts.name or "–"),
+        ("architecture", facts.architecture + (f" ({facts.rewind}: no drafts)" if facts.rewind else "")),
+        ("kind", facts.kind),
+        ("parameters", count_words(facts.n_params)),
+        ("quantisation", facts.quantisation or "–"),
+        ("context", f"{facts.n_ctx_train:,} tokens"),
+        ("tokenizer", f"{vocabulary.model} / {vocabulary.pre or 'not said'}, {vocabulary.n_tokens:,} tokens"),
+        ("fingerprint", vocabulary.fingerprint or "–"),
+        ("chat template", "yes" if facts.has_template else "no"),
+    ]
+    if facts.shape.n_experts:
+        experts = f"{facts.shape.n_experts_used} of {facts.shape.n_experts}"
+        rows.append(("experts", f"{experts} a token: {count_words(facts.n_active)} active"))
+    if facts.missing is not None:
+        rows.append(("problem", f"file {facts.missing[0]} of {facts.missing[1]} is missing"))
+    if model.usable:
+        from foredraft.models.memory import estimate
+        from foredraft.models.recommend import choose_draft
+
+        choice = choose_draft(model, store)
+        made = estimate(facts, choice.draft.facts if choice.draft is not None else None)
+        rows.append(("draft", choice.reasons[language()]))
+        rows.append(("memory", f"{size_words(made.total)} with {made.context:,} tokens of context"))
+    return rows
