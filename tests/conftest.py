@@ -46,6 +46,21 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_gguf.llama(tmp_path_factory.mktemp("tiny") / "tiny-f32.gguf")
 
 
+@pytest.fixture(autouse=True)
+def user_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test sees or changes the user's own settings, models, caches or tokens: all of them lie in a fresh folder."""
+    home = tmp_path_factory.mktemp("home")
+    for name in [name for name in os.environ if name.startswith(("FOREDRAFT_", "HF_")) and name != "FOREDRAFT_SHARED"]:
+        monkeypatch.delenv(name)
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(home))
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FOREDRAFT_HOME", str(home / "foredraft"))
+    monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
+    return home
+
+
 def pytest_sessionfinish() -> None:
     """llama-cpp-python opens the null device twice and leaves it open, which is an error where warnings are."""
     if module := sys.modules.get("llama_cpp._utils"):

@@ -22,6 +22,7 @@ from foredraft.models.template import ChatTemplate, fallback_template
 from foredraft.scheduling.answer import Answer, Generation, SpeculationStatus
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.scheduling.stream import Piece
+from foredraft.shelf import auto_draft, locate
 from foredraft.speculative.controllers import CONTROLLERS, DraftController, Fixed
 from foredraft.speculative.drafters import Arbiter, Drafter, ModelDrafter, NoDrafter
 from foredraft.tuning import Tuning, adaptive, fixed
@@ -160,7 +161,7 @@ class LLM:
         vocabulary only looks different; ids the main model lacks are never proposed.
         """
         settings = settings or LoadSettings()
-        main_path, draft_wish = _embedded(draft) if main is None else (_locate(main), draft)
+        main_path, draft_wish = _embedded(draft) if main is None else (locate(main), draft)
         engine = _open(main_path, settings, "main", progress)
         try:
             llm = cls(engine)
@@ -201,10 +202,14 @@ class LLM:
         self._tune(drafter)
 
     def _open_draft(self, draft: str | Path, force: bool, progress: Progress | None) -> ModelDrafter | None:
+        main, wish = self.engine.info, self._settings
         if str(draft) == "auto":
-            return None
-        path = _locate(draft)
-        main = self.engine.info
+            chosen, why = auto_draft(Path(main.path), context=main.n_ctx, kv_type=wish.kv_type, slots=wish.slots)
+            self.notes.append(why)
+            if chosen is None:
+                return None
+            draft = chosen
+        path = locate(draft)
         advice = _check_pair(Path(main.path), path, force=force)
         if advice:
             self.notes.append(f"{advice}. The text is the same; a gain is unlikely.")
@@ -390,11 +395,6 @@ def _embedded(draft: str | Path | None) -> tuple[Path, str | Path | None]:
     from foredraft import demo
 
     return demo.main_path(), demo.draft_path() if str(draft) == "auto" else draft
-
-
-def _locate(name: str | Path) -> Path:
-    """A model file from a path. (Names on the shelf come from `models/store.py`.)"""
-    return Path(name)
 
 
 _ADVICE = frozenset({"too_large", "same_model"})

@@ -1,6 +1,8 @@
-"""The shelf as the settings describe it: where the store, its cache and the user's folders meet."""
+"""The shelf as the settings describe it: where the store, its cache and the folders of the user meet."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from foredraft.folders import data_folder
 from foredraft.models.cache import ShelfCache
@@ -17,3 +19,27 @@ def open_shelf(settings: ShelfSettings | None = None) -> ModelStore:
     )
     # Beside the data, not in a cache folder: measured pairs and imported files are kept in it too.
     return ModelStore(where, ShelfCache(data_folder() / "shelf.sqlite"))
+
+
+def locate(name: str | Path) -> Path:
+    """The file of a model: a path as it is, else a name on the shelf. Raises a `ModelError` as `ModelStore.require`."""
+    path = Path(name).expanduser()
+    if isinstance(name, Path) or path.suffix.lower() == ".gguf" or path.is_file():
+        return path
+    return open_shelf().require(name).path
+
+
+def auto_draft(main: Path, *, context: int, kv_type: str = "f16", slots: int = 1) -> tuple[Path | None, str]:
+    """What `--draft auto` takes for a main model that is loaded already: the draft's file, or None, and why.
+
+    Only memory that is still free counts: the main model has its own by now.
+    """
+    from foredraft.models.memory import LoadPlan, need, this_machine
+    from foredraft.models.recommend import choose_draft
+
+    store = open_shelf()
+    machine = this_machine()
+    plan = LoadPlan(context=context, kv_type=kv_type, slots=slots)
+    free = machine.video or machine.ram
+    choice = choose_draft(store.find(main), store, memory=lambda _, draft: (need(draft, plan, context).total, free))
+    return (choice.draft.path if choice.draft is not None else None), choice.reasons["en"]
