@@ -17,7 +17,7 @@ from foredraft.engines.base import Chunk
 from foredraft.engines.toy import ToyEngine
 from foredraft.sampling import noise
 from foredraft.speculative.controllers import Fixed, LookAhead
-from foredraft.speculative.drafters import Drafter, ModelDrafter, NoDrafter
+from foredraft.speculative.drafters import DRAFTERS, Arbiter, Drafter, ModelDrafter, NoDrafter
 from foredraft.speculative.proposal import Proposal, Round
 from foredraft.speculative.round import run_round
 from foredraft.speculative.sequence import Sequence as Running
@@ -61,6 +61,11 @@ def drafter(kind: str, target: ToyEngine, seed: int) -> Drafter:
         return Monkey(seed)
     if kind == "none":
         return NoDrafter()
+    if kind == "auto":
+        found = [DRAFTERS[name]() for name in ("prediction", "suffix", "ngram")]
+        return Arbiter([*found, ModelDrafter(target.blurred(0.3), N)])
+    if kind in ("suffix", "ngram", "prediction"):
+        return DRAFTERS[kind]()
     if kind == "other":
         engine = ToyEngine.random(99, n_vocab=N + 3, order=1, n_slots=3, n_ctx=150)  # and a few ids too many
     else:
@@ -87,9 +92,10 @@ requests = st.builds(
     prompt=st.lists(st.integers(0, N - 1), min_size=1, max_size=6).map(tuple),
     sampling=samplings,
     max_tokens=st.sampled_from([1, 2, 7, 25]),
+    prediction=st.lists(st.integers(0, N - 1), max_size=20).map(tuple),
     ignore_eos=st.booleans(),
 )
-kinds = st.sampled_from(["same", "good", "bad", "other", "monkey", "none"])
+kinds = st.sampled_from(["same", "good", "bad", "other", "monkey", "none", "suffix", "ngram", "prediction", "auto"])
 
 
 def plain(target: ToyEngine, request: Request) -> Text:
