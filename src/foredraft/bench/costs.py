@@ -21,7 +21,7 @@ from foredraft.speculative.drafters import ModelDrafter
 SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16)
 _CONTEXT = 64
 """Tokens before each measured pass."""
-_MOST_TURNS, _FEWEST_TURNS = 40, 3
+_MOST_TURNS, _FEWEST_TURNS, _IN_A_ROW = 40, 3, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def measure_costs(
 ) -> Costs:
     """Time every n in turns until about `seconds` have passed: medians, so that a disturbance costs one turn. No
     answer may be running; what the cache held of earlier ones is forgotten."""
-    ended = clock() + seconds
+    ended = time.perf_counter() + seconds
     target = llm.engine
     llm.scheduler.slots.clear()
     room = target.info.n_ctx - _context(target)
@@ -75,14 +75,15 @@ def measure_costs(
         _read(draft.engine)
     for turn in range(_MOST_TURNS + 1):
         for n in times:
-            took = _timed(target, n, clock)
+            # as in use: passes of one size come in a row, so the first of them, in cold caches, does not count
+            took = [_timed(target, n, clock) for _ in range(_IN_A_ROW)][1:]
             if turn:  # the first turn builds graphs and chooses kernels
-                times[n].append(took)
+                times[n] += took
         if draft is not None:
-            took = [_timed(draft.engine, 1, clock) for _ in range(3)][-1]  # guesses come in a row
+            took = [_timed(draft.engine, 1, clock) for _ in range(_IN_A_ROW)][1:]
             if turn:
-                steps.append(took)
-        if turn >= _FEWEST_TURNS and clock() > ended:
+                steps += took
+        if turn >= _FEWEST_TURNS and time.perf_counter() > ended:
             break
     target.rewind(0, 0)
     if draft is not None:

@@ -10,16 +10,22 @@ Everything is compared with `plain`: no draft and no controller at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from foredraft.core.errors import ForedraftError, ParameterError
 from foredraft.core.params import MAX_DRAFT, SpeculationParams
 from foredraft.llm import LLM
-from foredraft.speculative.controllers import Fixed
+from foredraft.scheduling.scheduler import Scheduler
+from foredraft.speculative.controllers import Adaptive, Fixed
+from foredraft.speculative.controllers.costs import measure
 from foredraft.speculative.drafters import Drafter, ModelDrafter, NoDrafter
 
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.thread_time}
+"""`cpu` is the processor time of the thread that runs the models: what wall time would be if nothing else ran here. It
+means that only where each model runs on one thread."""
 METHODS = ("off", "model", "suffix", "ngram", "auto")
 PLAIN = "plain"
 SWEEP = (1, 2, 3, 4, 6, 8)
@@ -48,15 +54,19 @@ def parse(name: str) -> Mode:
 
 
 class Stage:
-    """A loaded pair that can be set to one mode after another, between two answers; `restore` gives it back as it was.
+    """A loaded pair that can be set to one mode after another, between two answers; `leave` gives it back as it was.
 
     Plain decoding is measured without drafter and controller, so that what they cost is not hidden in the reference.
     """
 
-    def __init__(self, llm: LLM) -> None:
+    def __init__(self, llm: LLM, clock: Callable[[], float] = time.perf_counter) -> None:
+        """`clock` counts the seconds of everything that is measured. No answer may be running."""
         self.llm = llm
-        self._drafter = llm.scheduler.drafter
-        self._controller = llm.scheduler.controller
+        self.clock = clock
+        self._scheduler = scheduler = llm.scheduler
+        self._drafter, self._controller = scheduler.drafter, scheduler.controller
+        if clock is not time.perf_counter:
+            self._count_with(clock)
 
     @property
     def draft_model(self) -> ModelDrafter | None:
@@ -89,9 +99,31 @@ class Stage:
         else:
             self.restore()
 
+    def leave(self) -> None:
+        """Give the pair back as it was."""
+        self.restore()
+        if self.llm.scheduler is not self._scheduler:
+            self._scheduler.slots.clear()
+            self.llm.scheduler = self._scheduler
+            if self.draft_model is not None:
+                self.draft_model.clock = time.perf_counter
+
     def restore(self) -> None:
+        """Drafter and controller as they were loaded."""
         scheduler = self.llm.scheduler
         scheduler.drafter, scheduler.controller = self._drafter, self._controller
+
+    def _count_with(self, clock: Callable[[], float]) -> None:
+        """Everything that looks at a clock looks at this one, the controller's costs included."""
+        draft = self.draft_model
+        if draft is not None:
+            draft.clock = clock
+        if isinstance(self._controller, Adaptive):
+            costs = measure(self.llm.engine, None if draft is None else draft.engine, clock=clock)
+            old = self._controller
+            self._controller = Adaptive(costs, old.calibration, promise=old.promise, max_draft=old.max_draft)
+        on_round = self._scheduler.on_round
+        self.llm.scheduler = Scheduler(self.llm.engine, self._drafter, self._controller, clock=clock, on_round=on_round)
 
     def _sources(self) -> dict[str, Drafter]:
         sources: dict[str, Drafter] | None = getattr(self._drafter, "sources", None)
@@ -101,10 +133,10 @@ class Stage:
 
 
 @contextmanager
-def stage(llm: LLM) -> Iterator[Stage]:
+def stage(llm: LLM, clock: Callable[[], float] = time.perf_counter) -> Iterator[Stage]:
     """A stage for the time of a measurement."""
-    made = Stage(llm)
+    made = Stage(llm, clock)
     try:
         yield made
     finally:
-        made.restore()
+        made.leave()

@@ -113,6 +113,9 @@ def bench(
     gpu_layers: Annotated[int, Option("--gpu-layers", help="Layers on the GPU; -1 is all.")] = -1,
     kv_type: Annotated[str, Option("--kv-type", help="Number type of the KV cache.")] = "f16",
     flash_attention: Annotated[str, Option("--flash-attention", help="auto, on or off.")] = "auto",
+    clock: Annotated[
+        str, Option("--clock", help="wall, or cpu: processor time, for busy machines; the models get one thread each.")
+    ] = "wall",
     force: Annotated[bool, Option("--force", help="Take a draft whose vocabulary only looks different.")] = False,
 ) -> None:
     """Measure speculation against plain decoding, in turns, with intervals; the texts are compared on the way.
@@ -123,6 +126,7 @@ def bench(
     terminal.use_utf8()
     if what not in WHAT:
         raise ParameterError("what", what, f"one of {', '.join(WHAT)}")
+    threads, draft_threads = _threads(clock, threads, draft_threads)
     from foredraft.llm import LLM, LoadSettings
 
     settings = LoadSettings(
@@ -133,6 +137,7 @@ def bench(
         kv_type=kv_type,
         flash_attention=flash_attention,
         controller="adaptive",
+        remember=False,  # every run begins alike, and leaves nothing that it learned under these conditions
     )
 
     def load() -> LLM:
@@ -163,6 +168,7 @@ def bench(
             repeats,
             max_tokens,
             limit_s=QUICK_S - _QUICK_END_S - (time.perf_counter() - began) if quick else 60.0 * minutes,
+            clock=clock,
             quick=quick,
         )
     _print(report)
@@ -182,18 +188,21 @@ def _measure(
     max_tokens: int,
     *,
     limit_s: float,
+    clock: str,
     quick: bool,
 ) -> tuple[Report, bool]:
     """The report of a run, and whether Ctrl-C ended it."""
     from foredraft.bench.costs import measure_costs
-    from foredraft.bench.modes import stage
+    from foredraft.bench.modes import CLOCKS, stage
     from foredraft.bench.report import Report
     from foredraft.bench.runner import Plan, Run
 
     began = time.perf_counter()
     notes = [*getattr(llm.engine, "notes", []), *llm.notes]
-    with stage(llm) as of:
-        costs = measure_costs(llm, of.draft_model, seconds=3.0 if quick else 8.0)
+    if clock == "cpu":
+        notes.append("Times are processor time, one thread a model: the machine was busy with other things.")
+    with stage(llm, CLOCKS[clock]) as of:
+        costs = measure_costs(llm, of.draft_model, seconds=3.0 if quick else 8.0, clock=of.clock)
         plan = Plan(chosen, modes, temperatures, repeats, max_tokens, limit_s - (time.perf_counter() - began))
         run = Run(of, plan, costs.plain_s)
         interrupted = False
@@ -234,6 +243,20 @@ def _modes(names: list[str] | None, *, quick: bool, sweep: bool) -> tuple[Mode, 
     if sweep:
         names = [*(f"fixed:{gamma}" for gamma in SWEEP), *(name for name in names if not name.startswith("fixed:"))]
     return tuple(parse(name) for name in dict.fromkeys(names))
+
+
+def _threads(clock: str, threads: int | None, draft_threads: int | None) -> tuple[int | None, int | None]:
+    """Threads of both models. Processor time of one thread says nothing about the work of several."""
+    from foredraft.bench.modes import CLOCKS
+
+    if clock not in CLOCKS:
+        raise ParameterError("clock", clock, f"one of {', '.join(CLOCKS)}")
+    if clock == "wall":
+        return threads, draft_threads
+    for name, value in (("threads", threads), ("draft_threads", draft_threads)):
+        if value not in (None, 1):
+            raise ParameterError(name, value, "1 with --clock cpu")
+    return 1, 1
 
 
 def _check_numbers(temperatures: tuple[float, ...], repeats: int | None, max_tokens: int, minutes: float) -> None:
