@@ -259,9 +259,9 @@ class Adaptive:
         if plan.gain <= 0.0 and limit > 0:
             risk = prices.draft + catch_up + (0.0 if plan.may_hold else prices.price[1])
             wait = min(answer.wait, _WON_WAIT) if answer.probe_fund > 2.0 * _PROBE_FUND else answer.wait
-            if answer.plain_run >= wait and (answer.probe_fund >= risk or not self.costs.draft_known):
+            if answer.plain_run >= wait and (answer.probe_fund >= min(risk, _PROBE_FUND) or not self.costs.draft_known):
                 answer.probing = True
-                answer.probe_fund = max(0.0, answer.probe_fund - risk)
+                answer.probe_fund -= risk
                 self.probes += 1
                 plan.limit, plan.gain = min(limit, _PROBE_DEPTH), 1e-6
             else:

@@ -25,7 +25,7 @@ _RHO = 0.998
 
 _LEVELS = (0.2, 0.5, 0.8, 1.0, 1.15)
 _LEVEL_PRIOR = (0.1, 0.1, 0.2, 0.45, 0.15)
-_HAZARD = 1.0 / 250.0
+_HAZARD = 1.0 / 120.0
 """Chance per token that the level changes."""
 
 CONTEXTS = ("all", "some", "none", "held right", "held wrong", "stale")

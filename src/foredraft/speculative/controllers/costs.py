@@ -2,9 +2,9 @@
 
 Nothing about t(n) is assumed: the curves jump at kernel borders and are not even monotone (engine.md §3). Each n has
 its own figure, measured at load or at its first use; between measured points the prior never interpolates across
-4k|4k+1 or 8|9 (a new block is taken to cost what its far end costs). Every round corrects the figures: its own n, and
-once that is well known the `pace` of the whole machine (heat, other programs), which moves all n together. A single
-time far off the figure is a disturbance and teaches nothing; two in a row on the same side are the new truth.
+4k|4k+1 or 8|9 (a new block is taken to cost what its far end costs). Every round corrects two things: the figure of
+its own n, and the `pace` of the whole machine (heat, other programs), which all n and the draft share. Single times far
+off their figure are disturbances and teach nothing; when most of the last few are off the same way, that is the truth.
 
 Passes at different context lengths are kept apart in bins of powers of two; a new bin begins as a copy of its nearest.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -24,18 +25,24 @@ from foredraft.speculative.controllers import disk
 ROWS = 17
 """Largest n with a figure of its own: the last token and `MAX_DRAFT` guesses. Beyond it t(n) goes on in a line."""
 SPIKE = 2.0
-"""A time beyond this factor of its figure (or below its inverse) is a disturbance until it happens twice."""
-MEASURE_STEPS = 25.0
-"""Most time that measuring at load may take, in plain steps."""
+"""A time beyond this factor of its figure (or below its inverse) is a disturbance, until most times are."""
+MEASURE_STEPS, MEASURE_S = 25.0, 0.25
+"""Most time that measuring at load may take: so many plain steps, or so many seconds if that is more."""
 _ROUND_S, _ROW_S = 60e-6, 30e-6
 """Prior for the work around a pass, before rounds have been seen: a part per round and a part per row."""
 _CATCH_UP = 16
 """Tokens by which the cost of catching up is measured."""
-_KNOWN = 8
-"""Observations after which a figure counts as known, so that a deviation is laid to the machine's pace."""
 _SLOWEST_RATE = 0.05
+_LAST = 5
+"""Times of one n by which disturbances are told from change."""
+_PACE_LAST = 9
+"""Passes by which disturbances are told from a change of pace."""
+_PLAIN_RATE, _OTHER_RATE = 0.1, 0.03
+"""How fast the pace follows plain passes, and others of a well-known n."""
 _MOVED = 0.03
 """Relative change of a figure from which on decisions are made anew."""
+_AGEING, _AGEING_EVERY = 0.03, 32
+"""Share of the way home that figures drift, and after how many passes."""
 _WINDOWS = (16, 512)
 """Least and most tokens a draft reads to catch up."""
 _FIRST_BIN = 9
@@ -48,38 +55,59 @@ def bin_of(context: int) -> int:
 
 
 class Figure:
-    """One running estimate in seconds: an average that takes no notice of a single disturbance."""
+    """One running estimate in seconds at pace 1: an average that takes no notice of single disturbances."""
 
-    __slots__ = ("count", "marked", "odd", "seconds")
+    __slots__ = ("count", "home", "last", "marked", "seconds")
 
     def __init__(self, seconds: float, count: int = 0) -> None:
-        self.seconds = self.marked = seconds
+        self.seconds = self.marked = self.home = seconds
         self.count = count
-        self.odd = 0.0
-        """The last disturbance as a ratio to the figure; 0 when the last time was ordinary."""
+        """Times it stands on."""
+        self.last = (1.0,) * min(count, _LAST)
+        """The last few times, as ratios to the figure."""
 
     def note(self, seconds: float) -> float:
-        """Take in one time; returns what of it may be laid to the guess: at most SPIKE times the figure."""
+        """Take in one time; returns what of it may be laid to a guess: at most SPIKE times the figure."""
         ratio = seconds / self.seconds
-        if 1.0 / SPIKE <= ratio <= SPIKE:
-            self.odd = 0.0
-            self.seconds *= 1.0 + max(_SLOWEST_RATE, 1.0 / (self.count + 1)) * (ratio - 1.0)
-        elif self.odd and (self.odd > 1.0) == (ratio > 1.0):
-            nearer = min(self.odd, ratio) if ratio > 1.0 else max(self.odd, ratio)
-            self.seconds *= nearer
-            self.odd, self.count = 0.0, 1
-        else:
-            self.odd = ratio
-            return min(seconds, SPIKE * self.seconds)
+        self.last = (*self.last[1 - _LAST :], ratio)
         self.count += 1
-        return seconds
+        charged = min(seconds, SPIKE * self.seconds)
+        if ordinary(ratio):
+            self.seconds *= 1.0 + max(_SLOWEST_RATE, 1.0 / self.count) * (ratio - 1.0)
+        else:
+            middle = median(self.last, low=ratio > 1.0)
+            if self.count > 1 and not ordinary(middle):
+                self.seconds *= min(middle, SPIKE)
+                self.last, self.count = (1.0,), 2
+        return charged
+
+    def age(self) -> None:
+        """Drift back to where it came from: a figure that bad moments drove up is not used, and so never corrected."""
+        self.seconds += _AGEING * (self.home - self.seconds)
+
+
+def ordinary(ratio: float) -> bool:
+    """Whether a time is near enough its figure to teach something."""
+    return 1.0 / SPIKE <= ratio <= SPIKE
+
+
+def median(values: Sequence[float], *, low: bool = True) -> float:
+    """The middle value; of an even number the lower or the higher middle."""
+    return sorted(values)[(len(values) - 1) // 2 if low else len(values) // 2]
 
 
 class Curve:
-    """t(n) for one range of context lengths: figures for the n that were measured, a prior for the others."""
+    """t(n) for one range of context lengths: figures for the n that were measured, a prior for the others.
 
-    def __init__(self, figures: Mapping[int, Figure]) -> None:
+    The figure of n = 1 never moves: what plain steps take now is that figure times `pace`, and all others with it.
+    """
+
+    def __init__(self, figures: Mapping[int, Figure], pace: float = 1.0) -> None:
         self.figures = dict(figures)
+        self.pace = pace
+        """How slow the machine is just now, as a factor on every figure."""
+        self.last: deque[float] = deque(maxlen=_PACE_LAST)
+        """The last passes, as ratios to their figures."""
         self.seconds: list[float] = []
         """By n; index 0 is unused. Without the machine's pace."""
         self.refresh()
@@ -98,7 +126,15 @@ class Curve:
         return self.seconds[ROWS] + (n - ROWS) * (self.seconds[ROWS] - self.seconds[1]) / (ROWS - 1)
 
     def copy(self) -> Curve:
-        return Curve({n: Figure(f.seconds, min(f.count, 2)) for n, f in self.figures.items()})
+        return Curve({n: Figure(f.seconds, min(f.count, 2)) for n, f in self.figures.items()}, self.pace)
+
+    def follow(self, ratio: float, rate: float) -> None:
+        """Let the pace follow a pass that took `ratio` times its figure; disturbed ones move it once they are most."""
+        self.last.append(ratio)
+        if ordinary(ratio / self.pace):
+            self.pace += rate * (ratio - self.pace)
+        elif len(self.last) > _PACE_LAST // 2 and not ordinary(median(self.last) / self.pace):
+            self.pace = median(self.last)
 
     def _prior(self, n: int, known: Sequence[int]) -> float:
         below = max((k for k in known if k < n), default=0)
@@ -134,7 +170,6 @@ class CostModel:
         if 1 not in figures:
             raise ValueError("the time of a plain step is needed")
         self.notes: list[str] = []
-        self.pace = 1.0
         self.version = 0
         self.passes = 0
         """Passes seen since the load."""
@@ -143,16 +178,23 @@ class CostModel:
         self.catch_up_share = 0.25
         """Cost of reading one token more in a draft step, as a share of the step."""
         self._bins = {_FIRST_BIN: Curve(figures)}
+        self._now = self._bins[_FIRST_BIN]
         self._draft = {1: Figure(draft_s, 2)} if draft_s is not None else {}
 
     # ---- asking ----
 
+    @property
+    def pace(self) -> float:
+        """How slow the machine is just now, as a factor on every figure."""
+        return self._now.pace
+
     def pass_s(self, n: int, context: int = 0) -> float:
         """Seconds of a round with n rows, drafting apart."""
-        return self.curve(context).at(n) * self.pace
+        curve = self.curve(context)
+        return curve.at(n) * curve.pace
 
     def curve(self, context: int = 0) -> Curve:
-        """The curve of a context length; without `pace`, which all n share."""
+        """The curve of a context length; its seconds are those of pace 1."""
         index = bin_of(context)
         curve = self._bins.get(index)
         if curve is None:
@@ -164,12 +206,12 @@ class CostModel:
         """Seconds of one draft step for so many sequences at once; infinite without a draft."""
         figure = self._draft.get(sequences)
         if figure is not None:
-            return figure.seconds
+            return figure.seconds * self.pace
         if not self._draft:
             return math.inf
         nearest = min(self._draft, key=lambda known: (abs(known - sequences), known))
         growth = 1.0 + self.catch_up_share * max(0, sequences - nearest)
-        return self._draft[nearest].seconds * growth
+        return self._draft[nearest].seconds * growth * self.pace
 
     @property
     def draft_known(self) -> bool:
@@ -189,7 +231,7 @@ class CostModel:
         a hole in its context, which costs acceptance at worst (algorithms.md §7.3)."""
         if not self._draft:
             return _WINDOWS[1]
-        tokens = 0.5 * self.curve().at(1) * self.pace / (self.catch_up_share * self.draft_s())
+        tokens = 0.5 * self._now.at(1) * self.pace / (self.catch_up_share * self.draft_s())
         return int(min(max(tokens, _WINDOWS[0]), _WINDOWS[1]))
 
     def ratios(self, context: int = 0) -> dict[int, float]:
@@ -207,31 +249,28 @@ class CostModel:
     def note_pass(self, n: int, context: int, seconds: float) -> float:
         """A round with n rows took so long, drafting apart. Returns the seconds that may be laid to it (see `Figure`);
         a clock that went backwards counts as the expected time."""
-        curve = self.curve(context)
-        expected = curve.at(n) * self.pace
+        curve = self._now = self.curve(context)
+        expected = curve.at(n) * curve.pace
         if not 0.0 < seconds < math.inf:
             return expected
         self.passes += 1
+        charged = min(seconds, SPIKE * expected)
+        if self.passes % _AGEING_EVERY == 0:
+            self._age(curve)
         if n > ROWS:
-            return min(seconds, SPIKE * expected)
+            return charged
+        if n == 1:
+            ratio = seconds / curve.seconds[1]
+            if ordinary(ratio / curve.pace):
+                self.spread += 0.02 * (abs(math.log(ratio / curve.pace)) - self.spread)
+            curve.follow(ratio, _PLAIN_RATE)
+            return charged
         figure = curve.figures.get(n)
         if figure is None:
             figure = curve.figures[n] = Figure(curve.seconds[n])
-            if seconds > SPIKE * expected:  # the first pass of a shape may build graphs and choose kernels
-                curve.refresh()
-                figure.odd = seconds / expected
-                return SPIKE * expected
-        ratio = seconds / expected
-        if n == 1 and 1.0 / SPIKE < ratio < SPIKE:
-            self.spread += 0.02 * (abs(math.log(ratio)) - self.spread)
-        if figure.count >= _KNOWN and 1.0 / SPIKE < ratio < SPIKE:
-            step = math.exp(0.03 * math.log(ratio))
-            self.pace *= step
-            figure.odd = 0.0
-            figure.seconds *= step
-            charged = seconds
-        else:
-            charged = figure.note(seconds / self.pace) * self.pace
+        figure.note(seconds / curve.pace)
+        if figure.count > _LAST:
+            curve.follow(seconds / figure.seconds, _OTHER_RATE)
         curve.seconds[n] = figure.seconds
         if self._moved(figure):
             curve.refresh()
@@ -247,21 +286,27 @@ class CostModel:
             return expected
         figure = self._draft.get(sequences)
         if figure is None:
-            figure = self._draft[sequences] = Figure(step if step < math.inf else seconds / steps)
+            figure = self._draft[sequences] = Figure((step if step < math.inf else seconds / steps) / self.pace)
         if behind > 16:
             # a long catch-up says what reading costs, and little of a step
-            share = (seconds / figure.seconds - steps) / min(behind - 1, self.window)
+            share = (seconds / self.pace / figure.seconds - steps) / min(behind - 1, self.window)
             self.catch_up_share += 0.2 * (min(max(share, 0.002), 1.0) - self.catch_up_share)
             return min(seconds, SPIKE * expected)
-        charged = figure.note(seconds / effort) * effort
+        charged = figure.note(seconds / self.pace / effort) * effort * self.pace
         self._moved(figure)
         return charged
 
     @property
     def plain_error(self) -> float:
         """Relative standard error of the plain step's time: its spread over the passes that inform it."""
-        count = min(self.curve().figures[1].count, 20)
-        return 0.003 + 1.25 * self.spread / math.sqrt(max(count, 1))
+        return 0.003 + 1.25 * self.spread / math.sqrt(min(max(self.passes, 1), 20))
+
+    def _age(self, curve: Curve) -> None:
+        figures = [*curve.figures.values(), *self._draft.values()]
+        for figure in figures:
+            figure.age()
+        if any([self._moved(figure) for figure in figures]):
+            curve.refresh()
 
     def _moved(self, figure: Figure) -> bool:
         """Whether a figure has moved enough for decisions to be made anew."""
@@ -276,10 +321,10 @@ class CostModel:
     def save(self, folder: Path | None, key: disk.Key) -> bool:
         content = {
             "bins": {
-                str(index): {str(n): f.seconds * self.pace for n, f in curve.figures.items()}
+                str(index): {str(n): f.seconds * curve.pace for n, f in curve.figures.items()}
                 for index, curve in self._bins.items()
             },
-            "draft": {str(n): f.seconds for n, f in self._draft.items()},
+            "draft": {str(n): f.seconds * self.pace for n, f in self._draft.items()},
             "catch_up_share": self.catch_up_share,
         }
         return disk.write(folder, "costs", key, content, self.notes)
@@ -298,7 +343,7 @@ class CostModel:
             costs._bins = {i: Curve({n: Figure(s, 2) for n, s in curve.items()}) for i, curve in bins.items()}
             if any(1 not in curve.figures for curve in costs._bins.values()):
                 raise ValueError("no plain step")
-            costs._bins.setdefault(_FIRST_BIN, costs._bins[min(costs._bins)].copy())
+            costs._now = costs._bins.setdefault(_FIRST_BIN, costs._bins[min(costs._bins)].copy())
         except (KeyError, TypeError, ValueError, AttributeError, IndexError):
             notes.append("The stored costs are damaged and are measured anew.")
             return None
@@ -340,7 +385,9 @@ def measure(
     draft_s = share = None
     if draft is not None:
         draft_s, share = _measure_draft(_Watch(draft, clock), passes[1] * 5.0)
-    costs = CostModel({n: s + _ROUND_S + _ROW_S * n for n, s in passes.items()}, draft_s)
+    # n tokens cost no more than n plain steps, whatever disturbed the watch
+    sound = {n: min(s, n * passes[1]) for n, s in passes.items()}
+    costs = CostModel({n: s + _ROUND_S + _ROW_S * n for n, s in sound.items()}, draft_s)
     if share is not None:
         costs.catch_up_share = share
     costs.notes = notes
@@ -380,18 +427,18 @@ class _Watch:
 
 
 def _measure_passes(watch: _Watch, notes: list[str]) -> dict[int, float]:
+    """Seconds by n, each the least of a few times: disturbances only ever add to them."""
     watch.time(1)  # the first pass builds graphs and chooses kernels
     passes = {1: min(watch.time(1), watch.time(1))}
-    for n in (2, 4, 8):
-        if n > watch.most:
-            break
-        first = watch.time(n)
-        if watch.spent + first > MEASURE_STEPS * passes[1]:
-            notes.append(f"Passes of {n} and more tokens are slow here; what they cost is learned in use.")
-            break
-        passes[n] = min(first, watch.time(n))
-    if watch.spent + 2 * passes[1] < MEASURE_STEPS * passes[1]:
-        passes[1] = min(passes[1], watch.time(1), watch.time(1))  # disturbances only ever add time
+    sizes = [n for n in (2, 4, 8) if n <= watch.most]
+    for turn in range(4):
+        for n in (*sizes, 1):
+            known = passes.get(n, passes[1] * (1.0 + 0.4 * n))
+            if watch.spent + known > max(MEASURE_STEPS * passes[1], MEASURE_S if turn else 0.0):
+                continue
+            passes[n] = min(passes.get(n, math.inf), watch.time(n))
+    if len(passes) <= len(sizes):
+        notes.append("Passes of several tokens are slow here; what they cost is learned in use.")
     watch.rewind()
     return passes
 
