@@ -135,6 +135,22 @@ def test_special_drafts_keep_the_law(rule: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("finder", ["suffix", "ngram", "prediction"])
+def test_choosing_among_sources_keeps_the_law(rule: str, finder: str) -> None:
+    """What is found in the text goes before the target in some rounds, what the draft draws in others."""
+    target, draft = engine(11, n_vocab=2), engine(12, n_vocab=2)
+    target.tokenizer.eog = draft.tokenizer.eog = frozenset()
+    params = SamplingParams(**PLAIN, temperature=1.0)
+    judge = RULES[rule]()
+    judge.needs_laws = True
+    law = outcomes(
+        lambda: rounds_of_a_pair(target, draft, rule, params, rounds=3, rule=judge, finders=[finder], gamma=1)[:5]
+    )
+    got, wanted = (completed(start, target, params, 5) for start in (law, {(): 1.0}))
+    assert largest_error(got, wanted) <= EXACT
+
+
+@pytest.mark.parametrize("rule", RULES)
 def test_a_grammar_keeps_its_law_along_the_draft(rule: str) -> None:
     target, draft = engine(8), engine(9)
     target.tokenizer.eog = draft.tokenizer.eog = frozenset()

@@ -10,7 +10,7 @@ from foredraft.engines.toy import ToyEngine
 from foredraft.sampling.sampler import Constraint, Sampler
 from foredraft.speculative.acceptance import RULES, AcceptanceRule
 from foredraft.speculative.controllers import DraftController, Fixed
-from foredraft.speculative.drafters import Drafter, ModelDrafter
+from foredraft.speculative.drafters import DRAFTERS, Arbiter, Drafter, ModelDrafter
 from foredraft.speculative.round import run_round
 from foredraft.speculative.sequence import Sequence as Running
 from tests.sampling import reference
@@ -68,11 +68,14 @@ def rounds_of_a_pair(
     controller: DraftController | None = None,
     rule: AcceptanceRule | None = None,
     constraint: Constraint | None = None,
+    finders: Sequence[str] = (),
 ) -> Text:
-    """What a round or more with a draft model emit."""
-    request = Request(PROMPT, params, SpeculationParams(acceptance=acceptance))
+    """What a round or more with a draft model emit, beside it the named sources that find their guesses."""
+    request = Request(PROMPT, params, SpeculationParams(acceptance=acceptance), prediction=(1, 0, 0, 1))
     draft.rewind(0, 0)
-    drafter = ModelDrafter(draft, target.info.n_vocab)
+    drafter: Drafter = ModelDrafter(draft, target.info.n_vocab)
+    if finders:
+        drafter = Arbiter([*(DRAFTERS[name]() for name in finders), drafter])
     sequence = start(target, request, rule=rule, constraint=constraint)
     return write(target, drafter, controller or Fixed(gamma), sequence, rounds)
 
