@@ -78,7 +78,9 @@ class Figure:
             middle = median(self.last, low=ratio > 1.0)
             if self.count > 1 and not ordinary(middle):
                 self.seconds *= min(middle, SPIKE)
-                self.last, self.count = (1.0,), 2
+                self.last, self.count = (1.0,), _LAST
+        if self.count == _LAST and ordinary(ratio):
+            self.home = self.seconds
         return charged
 
     def age(self) -> None:
@@ -305,7 +307,8 @@ class CostModel:
         figures = [*curve.figures.values(), *self._draft.values()]
         for figure in figures:
             figure.age()
-        if any([self._moved(figure) for figure in figures]):
+        moved = [self._moved(figure) for figure in figures]
+        if any(moved):
             curve.refresh()
 
     def _moved(self, figure: Figure) -> bool:
