@@ -216,9 +216,21 @@ class Runtime:
 
     # ---- the end ----
 
-    async def close(self, grace_s: float = 10.0) -> None:
-        """Take nothing new, let running answers end for `grace_s` seconds, cancel the rest, free every model."""
+    @property
+    def closing(self) -> bool:
+        """True from the moment on when nothing new is taken."""
+        return self._closing
+
+    def refuse(self) -> None:
+        """Take nothing new; what runs goes on."""
         self._closing = True
+
+    async def close(self, grace_s: float = 10.0) -> None:
+        """Take nothing new, let running answers end for `grace_s` seconds, cancel the rest, free every model. A second
+        call does nothing."""
+        self._closing = True
+        if not self._thread.is_alive():
+            return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._bell.until(lambda: not self._busy()), grace_s)
         for hosted in list(self._hosted.values()):

@@ -216,6 +216,7 @@ class Scheduler:
     def _pack(self) -> tuple[list[Answer], list[Chunk], list[Answer]]:
         """Who is in the coming pass: rounds of running answers, then prompt pieces in the room that is left."""
         active = [answer for answer in self.running if not answer.parked]
+        self._suspects = [answer for answer in self._suspects if not answer.parked]
         if self._suspects:
             active = [answer for answer in active if answer is self._suspects[0]]
         rounds = [answer for answer in active if not _unread(_sequence(answer))]

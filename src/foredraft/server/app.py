@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
 from fastapi import FastAPI
 from fastapi.responses import Response
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 
-from foredraft.server import errors
+from foredraft.core.errors import ForedraftError
+from foredraft.scheduling.answer import Generation
+from foredraft.server import control, errors
+from foredraft.server.accesslog import AccessLog
 from foredraft.server.guard import Guard
+from foredraft.server.metrics import Metrics
 from foredraft.server.openai import routes as openai
 from foredraft.server.services import Services
 from foredraft.server.sse import ClientGoneError
@@ -20,9 +28,22 @@ OpenAI's API is at `/v1`, LM Studio's at `/api/v0` and `/api/v1`. Every answer c
 
 def create_app(services: Services) -> FastAPI:
     """The HTTP API. `app.state.services` holds the services; the chat app is mounted on it by whoever has one."""
-    app = FastAPI(title="Foredraft", description=DESCRIPTION, docs_url="/docs", redoc_url=None)
+
+    def write_down(model: str, outcome: Generation | ForedraftError) -> None:
+        message, fields = _in_words(outcome)
+        services.journal.write("answer", message, model=model, **fields)
+
+    @contextlib.asynccontextmanager
+    async def living(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        services.stopping()
+        await services.runtime.close(services.settings.grace_s)
+
+    app = FastAPI(title="Foredraft", description=DESCRIPTION, docs_url="/docs", redoc_url=None, lifespan=living)
     app.state.services = services
-    for router in (openai.router,):
+    app.state.metrics = Metrics(services.runtime)
+    services.runtime.listeners.append(write_down)
+    for router in (openai.router, control.router):
         app.include_router(router)
     errors.install(app)
 
@@ -31,6 +52,7 @@ def create_app(services: Services) -> FastAPI:
         return Response(status_code=499)  # nobody reads it
 
     app.add_middleware(Guard, settings=services.settings)
+    app.add_middleware(AccessLog, journal=services.journal)
     if services.settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -39,3 +61,27 @@ def create_app(services: Services) -> FastAPI:
             allow_headers=["*"],
         )
     return app
+
+
+def _in_words(outcome: Generation | ForedraftError) -> tuple[str, dict[str, Any]]:
+    """An answer's end for the log: figures, never text."""
+    if isinstance(outcome, ForedraftError):
+        return outcome.message, {"error": outcome.code}
+    stats = outcome.stats
+    said = f"{stats.tokens} tokens, {stats.tokens_per_second:.1f} tok/s, ended by {outcome.stop_reason}"
+    if stats.drafted:
+        said += f", {stats.accepted}/{stats.drafted} guesses accepted"
+    return said, {
+        "stop_reason": outcome.stop_reason,
+        "draft": outcome.draft,
+        "prompt_tokens": stats.prompt_tokens,
+        "cached_tokens": stats.cached_tokens,
+        "tokens": stats.tokens,
+        "tokens_per_second": round(stats.tokens_per_second, 2),
+        "time_to_first_token_s": round(stats.time_to_first_token_s, 4),
+        "drafted": stats.drafted,
+        "accepted": stats.accepted,
+        "rounds": stats.rounds,
+        "saved_s": stats.saved_s,
+        "speculation": outcome.speculation.status,
+    }

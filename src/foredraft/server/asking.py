@@ -136,6 +136,8 @@ async def ask(services: Services, question: Question) -> Asked:
 
 async def _submit(services: Services, question: Question, model_id: str, load_s: float | None) -> Asked:
     runtime = services.runtime
+    if services.settings.log_prompts:
+        services.journal.write("prompt", str(question.messages or question.prompt), model=model_id)
     with runtime.use(model_id) as loaded:
         model = cast(LLM, loaded)
         draft, problem = await asyncio.to_thread(_draft_name, services, question)

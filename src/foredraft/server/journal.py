@@ -35,6 +35,7 @@ class Journal:
     def __init__(self, kept: int = KEPT) -> None:
         self._entries: deque[Entry] = deque(maxlen=kept)
         self._count = 0
+        self._closed = False
         self._bell = Bell()
 
     def write(self, kind: str, message: str, **fields: Any) -> None:
@@ -45,9 +46,19 @@ class Journal:
     def recent(self, count: int = 100) -> list[Entry]:
         return list(self._entries)[-count:]
 
+    @property
+    def last(self) -> int:
+        """The number of the last entry."""
+        return self._count
+
+    def close(self) -> None:
+        """Nothing more will come: whoever follows is let go."""
+        self._closed = True
+        self._bell.ring()
+
     async def follow(self, after: int = 0) -> AsyncIterator[Entry]:
-        """Entries later than number `after`, for ever. Entries that left memory before they were read are skipped."""
-        while True:
+        """Entries later than number `after`, until the end; those that left memory unread are skipped."""
+        while not self._closed:
             for entry in list(self._entries):
                 if entry.number > after:
                     after = entry.number
@@ -55,4 +66,4 @@ class Journal:
             await self._bell.until(partial(self._has_more, after))
 
     def _has_more(self, after: int) -> bool:
-        return self._count > after
+        return self._count > after or self._closed

@@ -73,3 +73,8 @@ class Services:
 
     def __post_init__(self) -> None:
         self.vocabularies = Vocabularies(self.runtime)
+
+    def stopping(self) -> None:
+        """The server is about to end: nothing new is taken, and followers of the log are let go."""
+        self.runtime.refuse()
+        self.journal.close()

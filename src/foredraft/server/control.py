@@ -1,0 +1,167 @@
+"""Our own endpoints: health, metrics, and what the commands ps, load, unload and log ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncGenerator
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import Field
+
+from foredraft.core.errors import ModelNotFoundError
+from foredraft.scheduling.errors import ModelUnloadedError
+from foredraft.scheduling.hosted import LoadSpec
+from foredraft.server.deps import ServicesOf
+from foredraft.server.errors import RequestError
+from foredraft.server.loading import load_settings
+from foredraft.server.schemas import Schema, idle_seconds
+from foredraft.server.services import Services
+from foredraft.server.sse import EventStream, event
+from foredraft.server.states import state_object
+
+router = APIRouter(tags=["Foredraft"])
+
+
+class LoadRequest(Schema):
+    model: str = ""
+    draft: str = "auto"
+    draft_required: bool = False
+    force: bool = Field(default=False, description="Take a draft whose vocabulary only looks different.")
+    ttl: float | None = None
+    keep_alive: float | str | None = None
+    settings: dict[str, Any] = Field(default={}, description="context, slots, gpu_layers, kv_type, threads …")
+
+
+class UnloadRequest(Schema):
+    model: str
+
+
+class DraftRequest(Schema):
+    model: str
+    draft: str = Field(default="auto", description="A name, auto, or off.")
+    required: bool = False
+
+
+@router.get("/health")
+async def health(services: ServicesOf) -> Response:
+    """200 when requests can be answered; 503 with progress while the first model is loading, or at the end."""
+    states = services.runtime.models()
+    loading = [state for state in states if state.status == "loading"]
+    ready = [state for state in states if state.status in ("ready", "changing")]
+    body: dict[str, Any] = {"status": "ok", "name": "foredraft", "version": foredraft_version()}
+    if services.runtime.closing:
+        return JSONResponse({**body, "status": "shutting down"}, 503, {"Retry-After": "10"})
+    if loading and not ready:
+        body |= {"status": "loading", "progress": round(loading[0].progress, 4)}
+        return JSONResponse(body, 503, {"Retry-After": "1"})
+    return JSONResponse(body)
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """For Prometheus."""
+    page = await asyncio.to_thread(request.app.state.metrics.text)
+    return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@router.get("/api/foredraft/models")
+async def loaded_models(services: ServicesOf) -> dict[str, Any]:
+    """What `foredraft ps` shows."""
+    return {"models": [state_object(state) for state in services.runtime.models()]}
+
+
+@router.post("/api/foredraft/load")
+async def load(body: LoadRequest, services: ServicesOf) -> dict[str, Any]:
+    """Load a model and its draft."""
+    model_id = await load_model(services, body)
+    state = services.runtime.state(model_id)
+    if state is None:
+        raise ModelUnloadedError(model_id)
+    return state_object(state)
+
+
+async def load_model(services: Services, body: LoadRequest) -> str:
+    """Load by name, with settings; returns the id."""
+    load_settings(body.settings)  # words a wrong name before anything is opened
+    name = body.model or services.default_model
+    if services.shelf is None:
+        spec = LoadSpec(name, draft=None if body.draft == "off" else body.draft)
+    else:
+        spec = await asyncio.to_thread(services.shelf.spec, name, None if body.draft == "off" else body.draft)
+    ttl = idle_seconds(body.ttl, body.keep_alive)
+    spec = dataclasses.replace(
+        spec,
+        settings={**spec.settings, **body.settings},
+        draft_required=body.draft_required,
+        force=body.force,
+        ttl_s=None if ttl == -1.0 else ttl,
+    )
+    services.journal.write("model", f"Loading {spec.id or spec.model}", model=spec.id or spec.model)
+    return await services.runtime.load(spec)
+
+
+@router.post("/api/foredraft/unload")
+async def unload(body: UnloadRequest, services: ServicesOf) -> dict[str, Any]:
+    """Take a model and its draft out of memory."""
+    model_id = await unload_model(services, body.model)
+    return {"model": model_id}
+
+
+async def unload_model(services: Services, name: str) -> str:
+    """Unload by name or id; returns the id. Raises `ModelNotFoundError` with the names that are loaded."""
+    loaded = [state.id for state in services.runtime.models()]
+    if name not in loaded:
+        short = [model_id for model_id in loaded if name and model_id.lower().startswith(name.lower())]
+        if len(short) != 1:
+            raise ModelNotFoundError(name, nearest=tuple(loaded), hint="" if loaded else "No model is loaded.")
+        name = short[0]
+    await services.runtime.unload(name)
+    services.journal.write("model", f"Unloaded {name}", model=name)
+    return name
+
+
+@router.post("/api/foredraft/draft")
+async def change_draft(body: DraftRequest, services: ServicesOf) -> dict[str, Any]:
+    """Change a loaded model's draft, or take it out; the main model stays in memory."""
+    draft: str | None = None if body.draft == "off" else body.draft
+    if draft not in (None, "auto") and services.shelf is not None:
+        draft = (await asyncio.to_thread(services.shelf.spec, draft)).model
+    state = await services.runtime.set_draft(body.model, draft, required=body.required)
+    return state_object(state)
+
+
+@router.get("/api/foredraft/log")
+async def log(
+    services: ServicesOf,
+    count: Annotated[int, Query(ge=0, le=2000)] = 100,
+    follow: bool = False,
+) -> Response:
+    """The last entries of the server's log; with `follow` also what comes, as events."""
+    recent = services.journal.recent(count) if count else []
+    if not follow:
+        return JSONResponse({"entries": [entry.as_dict() for entry in recent]})
+
+    async def entries() -> AsyncGenerator[bytes, None]:
+        last = services.journal.last
+        for entry in recent:
+            yield event(entry.as_dict())
+        async for entry in services.journal.follow(last):
+            yield event(entry.as_dict())
+
+    return EventStream(entries(), ping_s=services.settings.ping_s)
+
+
+@router.api_route("/api/foredraft/{rest:path}", methods=["GET", "POST"], include_in_schema=False)
+async def unknown(rest: str) -> Response:
+    raise RequestError(f"There is nothing at /api/foredraft/{rest}.", status=404, hint="/docs lists everything.")
+
+
+def foredraft_version() -> str:
+    try:
+        return version("foredraft")
+    except PackageNotFoundError:
+        return "0"

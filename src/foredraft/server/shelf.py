@@ -1,0 +1,87 @@
+"""The shelf of GGUF files as the server asks it: names to what is to be loaded, with the settings of each model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from foredraft.core.errors import ModelNotFoundError
+from foredraft.models.places import EMBEDDED
+from foredraft.models.recommend import choose_draft
+from foredraft.models.store import ModelFile, ModelStore
+from foredraft.scheduling.hosted import LoadSpec
+from foredraft.settings import Settings
+
+DEFAULT_SLOTS = 4
+"""Answers at once, where neither the settings nor the command say otherwise."""
+
+
+class StoreShelf:
+    """`ModelStore` and the user's settings."""
+
+    def __init__(self, store: ModelStore, settings: Settings, *, slots: int | None = None) -> None:
+        self.store = store
+        self._settings = settings
+        self._slots = slots
+
+    def names(self) -> Sequence[str]:
+        """Every model that can write text."""
+        return [model.name for model in self.store.models() if model.usable]
+
+    def embedded(self) -> str:
+        """The name of the embedded main model; empty where it is missing."""
+        own = [model for model in self.store.models() if model.source == EMBEDDED and model.usable]
+        return max(own, key=lambda model: model.size_bytes).name if own else ""
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """Facts of one model. Raises `ModelNotFoundError`."""
+        model = self.store.find(name)
+        facts = model.facts
+        described: dict[str, Any] = {
+            "name": model.name,
+            "path": str(model.path),
+            "source": model.source,
+            "publisher": model.publisher,
+            "size_bytes": model.size_bytes,
+        }
+        if facts is not None:
+            described |= {
+                "architecture": facts.architecture,
+                "kind": facts.kind,
+                "quantisation": facts.quantisation,
+                "n_params": facts.n_params,
+                "n_ctx_train": facts.n_ctx_train,
+            }
+        return described
+
+    def spec(self, name: str, draft: str | None = "auto") -> LoadSpec:
+        """How to load a model: its own settings, and the draft by name, or the best one for "auto"."""
+        if not name:
+            raise ModelNotFoundError("", hint="Name a model, or start the server with --model.")
+        model = self.store.require(name)
+        own = self._settings.for_model(model.name)
+        load = self._settings.load
+        slots = self._slots or (load.slots if load.slots != 1 else DEFAULT_SLOTS)
+        settings = {
+            "context": own.context,
+            "kv_type": own.kv_type or "f16",
+            "gpu_layers": own.gpu_layers if own.gpu_layers is not None else -1,
+            "slots": slots,
+            "threads": load.threads,
+            "flash_attention": load.flash_attention,
+            "mmap": load.mmap,
+        }
+        wish = own.draft or "auto" if draft == "auto" else draft
+        return LoadSpec(str(model.path), draft=self._draft(model, wish), id=model.name, settings=settings)
+
+    def draft_path(self, main: str, draft: str) -> str:
+        """The file of a draft, "auto" being the best for that main model. Empty where there is none."""
+        return self._draft(self.store.find(main), draft) or ""
+
+    def _draft(self, model: ModelFile, wish: str | None) -> str | None:
+        if wish in (None, "", "off"):
+            return None
+        if wish != "auto":
+            return str(self.store.require(wish).path)
+        chosen = choose_draft(model, self.store).draft
+        return str(chosen.path) if chosen is not None else "auto"

@@ -1,0 +1,51 @@
+"""A loaded model's state as JSON, for `ps` and for whoever asks."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+from foredraft.engines.base import ModelInfo
+from foredraft.scheduling.hosted import ModelState
+
+
+def state_object(state: ModelState) -> dict[str, Any]:
+    """Everything known about a loaded (or loading) model. Times in Unix seconds, sizes in bytes."""
+    totals = asdict(state.totals)
+    totals["acceptance"] = state.totals.acceptance
+    return {
+        "id": state.id,
+        "status": state.status,
+        "loading": {"part": state.part, "progress": round(state.progress, 4)} if state.status == "loading" else None,
+        "model": _info(state.info),
+        "draft": _info(state.draft_info),
+        "speculation": {"status": state.speculation.status, "reason": state.speculation.reason},
+        "notes": list(state.notes),
+        "running": state.running,
+        "waiting": state.waiting,
+        "slots": state.slots,
+        "loaded_at": state.loaded_at,
+        "load_s": round(state.load_s, 3),
+        "idle_s": 0.0 if state.running else round(max(0.0, time.time() - state.last_used), 3),
+        "expires_at": state.expires_at,
+        "numerics": None
+        if state.numerics is None
+        else {"batches_exact": state.numerics.batches_exact, "max_abs_diff": state.numerics.max_abs_diff},
+        "totals": totals,
+    }
+
+
+def _info(info: ModelInfo | None) -> dict[str, Any] | None:
+    if info is None:
+        return None
+    return {
+        "name": info.name,
+        "path": info.path,
+        "architecture": info.architecture,
+        "quantisation": info.quantisation,
+        "size_bytes": info.size_bytes,
+        "n_params": info.n_params,
+        "n_ctx": info.n_ctx,
+        "n_vocab": info.n_vocab,
+    }
