@@ -107,7 +107,10 @@ def test_rows_beyond_those_loaded_for_are_refused(tiny_llama: Path) -> None:
     with pytest.raises(EngineError, match="5 rows of logits are wanted, but the engine was loaded for 4"):
         engine.forward([Chunk(0, 0, [1] * 8, 5)])
     assert engine.forward([Chunk(0, 0, [1] * 8, 4)])[0].shape == (4, 320)
+    every = LlamaCppEngine(tiny_llama, replace(QUIET, max_rows=256))
+    assert engine.memory.compute < every.memory.compute  # which is what fewer rows are for
     engine.close()
+    every.close()
 
 
 def test_rows_are_views_of_one_buffer(engine: LlamaCppEngine) -> None:
