@@ -318,7 +318,7 @@ class ChatStore:
                     json.loads(meta),
                     versions.index(i) + 1,
                     versions,
-                )  # fmt: skip
+                )
             )
         return messages
 

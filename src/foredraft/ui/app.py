@@ -1,0 +1,139 @@
+"""The chat app on the server's application: `mount(app, services)`, and `serve` to run both."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI
+from nicegui import core, ui
+
+from foredraft.chats import open_or_set_aside
+from foredraft.folders import data_folder
+from foredraft.server.services import Services
+from foredraft.ui import pages
+from foredraft.ui.downloads import Downloads
+from foredraft.ui.generation import Generations
+from foredraft.ui.hub import Hub
+from foredraft.ui.laboratory import Laboratory
+from foredraft.ui.measuring import Measuring
+from foredraft.ui.policy import ContentPolicy
+from foredraft.ui.routes import add_routes
+from foredraft.ui.shelf import ShelfView
+from foredraft.ui.state import AppState
+
+RECONNECT_S = 60.0
+"""How long a page's server side waits for its browser: a phone that slept for a minute goes on where it was."""
+LARGEST_MESSAGE = 16 << 20
+"""Bytes a page may send at once over its connection."""
+
+
+def app_state(services: Services) -> AppState:
+    """The app's own living parts, around the server's."""
+    chats = services.chats or open_or_set_aside(data_folder() / "chats.db")
+    services.chats = chats
+    hub = Hub()
+    shelf = ShelfView(services.store, hub)
+    measuring = Measuring(services.runtime, shelf, hub)
+    return AppState(
+        services=services,
+        chats=chats,
+        hub=hub,
+        generations=Generations(services.runtime, chats, hub),
+        shelf=shelf,
+        measuring=measuring,
+        laboratory=Laboratory(measuring, chats, hub),
+        downloads=Downloads(shelf, hub),
+    )
+
+
+def mount(app: FastAPI, services: Services) -> AppState:
+    """Put the app's pages on the server's application, at `/`. Its API keeps its paths."""
+    state = app_state(services)
+    add_routes(app, state)
+    pages.register(state)
+    app.add_middleware(ContentPolicy)
+    _run_with(app)
+    _around(app, state)
+    return state
+
+
+def _run_with(app: FastAPI) -> None:
+    ui.run_with(
+        app,
+        title="Foredraft",
+        favicon="⚡",
+        dark=None,
+        language="en-US",
+        reconnect_timeout=RECONNECT_S,
+        tailwind=False,
+        show_welcome_message=False,
+    )
+    core.sio.eio.max_http_buffer_size = LARGEST_MESSAGE
+    core.sio.eio.cors_allowed_origins = None  # pages of this server only
+
+
+def _around(app: FastAPI, state: AppState) -> None:
+    """Follow the runtime for as long as the application runs, and end what is running with it."""
+    inner = app.router.lifespan_context
+
+    @contextlib.asynccontextmanager
+    async def lifespan(application: FastAPI) -> AsyncIterator[None]:
+        async with inner(application):
+            watching = asyncio.get_running_loop().create_task(watch_models(state))
+            try:
+                yield
+            finally:
+                watching.cancel()
+                await state.generations.close()
+
+    app.router.lifespan_context = lifespan
+
+
+async def watch_models(state: AppState) -> None:
+    """Tell pages when models come, go, or change their status; and, more rarely, how far loading is."""
+    known: object = None
+    async for models in state.services.runtime.watch():
+        now = [
+            (
+                m.id,
+                m.status,
+                m.part,
+                m.speculation.status,
+                m.draft_info.path if m.draft_info else "",
+                m.info is not None,
+            )
+            for m in models
+        ]
+        if now != known:
+            known = now
+            state.hub.publish("ready")
+        elif any(m.status == "loading" for m in models):
+            state.hub.publish("progress")
+        await asyncio.sleep(0.1)  # ten times a second is often enough to look at
+
+
+def serve(services: Services, *, open_browser: bool = True) -> None:
+    """Run server and app until interrupted, and open the browser where there is one."""
+    import uvicorn
+
+    from foredraft.server.app import create_app
+
+    app = create_app(services)
+    mount(app, services)
+    settings = services.settings
+    address = (
+        f"http://{'localhost' if settings.host in ('127.0.0.1', '0.0.0.0', '::') else settings.host}:{settings.port}"  # noqa: S104
+    )
+    print(f"Foredraft: {address}  (API: {address}/v1 · Ctrl+C ends it)", flush=True)
+    config = uvicorn.Config(
+        app, host=settings.host, port=settings.port, log_level="warning", ws_max_size=LARGEST_MESSAGE,
+        timeout_graceful_shutdown=int(settings.grace_s),
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    if open_browser:
+        from foredraft.ui.browser import open_when_ready
+
+        open_when_ready(server, address)
+    server.run()

@@ -1,0 +1,307 @@
+"""Answers being written: owned by the server, followed by any number of pages, written down as they grow.
+
+A page can be reloaded or closed at any moment; the answer goes on. It is saved every `SAVE_EVERY_S`, so that a crash
+loses no more than that of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from foredraft.chats import ChatStore, ChatStoreError
+from foredraft.chats.records import DONE, FAILED, INTERRUPTED, RUNNING, Message, Token
+from foredraft.core.errors import ForedraftError
+from foredraft.core.params import Request
+from foredraft.scheduling.answer import Generation
+from foredraft.scheduling.events import Failed, Finished, NewPieces, PromptProgress
+from foredraft.scheduling.running import Bell, RunningAnswer
+from foredraft.scheduling.runtime import Runtime
+from foredraft.scheduling.stream import Piece
+from foredraft.ui.choices import Choices
+from foredraft.ui.hub import Hub
+
+SAVE_EVERY_S = 0.5
+SEND_EVERY_S = 0.04
+"""25 messages a second at most: more would cost the page without being seen."""
+SAMPLE_EVERY_S = 0.25
+LONGEST_TITLE = 60
+KEPT_FINISHED_S = 30.0
+"""A finished answer can be followed for this long, by a page that was loading when it ended."""
+
+ORIGINS = {"accepted": "a", "corrected": "c", "bonus": "b", "main": "m"}
+
+
+@dataclass(eq=False, slots=True)
+class Writing:
+    """One answer on its way: its tokens so far, and who writes it."""
+
+    message_id: int
+    chat_id: str
+    running: RunningAnswer | None = None
+    tokens: list[Token] = field(default_factory=list)
+    kept: int = 0
+    """Tokens that were there before (the answer is being continued)."""
+    prompt: tuple[int, int] = (0, 0)
+    done: bool = False
+    bell: Bell = field(default_factory=Bell)
+    timeline: list[tuple[float, int]] = field(default_factory=list)
+    """(seconds since the first token, tokens), for the speed chart."""
+    events: list[tuple[float, str, str]] = field(default_factory=list)
+    """(seconds, status, reason) whenever the draft's status changed."""
+    task: asyncio.Task[None] | None = None
+    stopped: bool = False
+
+
+class Generations:
+    """All answers that are being written for the app."""
+
+    def __init__(self, runtime: Runtime, chats: ChatStore, hub: Hub) -> None:
+        self._runtime = runtime
+        self._chats = chats
+        self._hub = hub
+        self._writing: dict[int, Writing] = {}
+        self.problem = ""
+        """Why chats cannot be written down (a code of `ChatStoreError`); empty if they can."""
+
+    def of(self, message_id: int) -> Writing | None:
+        return self._writing.get(message_id)
+
+    def in_chat(self, chat_id: str) -> Writing | None:
+        """The answer that is being written in a chat, if any."""
+        return next((w for w in self._writing.values() if w.chat_id == chat_id and not w.done), None)
+
+    def model_id(self, wanted: str = "") -> str | None:
+        """The loaded model that answers: the wanted one, or the first that is ready."""
+        states = [state for state in self._runtime.models() if state.status in ("ready", "changing")]
+        ids = [state.id for state in states]
+        return wanted if wanted in ids else ids[0] if ids else None
+
+    # ---- starting ----
+
+    def answer(self, chat_id: str, below: int, *, model: str = "", inspect: bool = False) -> int | None:
+        """Answer the user's message `below`. Returns the new message, or None without a loaded model."""
+        model_id = self.model_id(model)
+        if model_id is None:
+            return None
+        message_id = self._chats.add(chat_id, "assistant", "", parent=below, status=RUNNING, model=model_id)
+        writing = Writing(message_id, chat_id)
+        self._begin(writing, model_id, inspect)
+        return message_id
+
+    def go_on(self, message: Message, *, inspect: bool = False) -> bool:
+        """Continue an answer where it ended."""
+        model_id = self.model_id(message.model)
+        if model_id is None or message.id in self._writing:
+            return False
+        tokens = message.tokens or [[message.text, "m", 0]]
+        writing = Writing(message.id, message.chat_id, tokens=list(tokens), kept=len(tokens))
+        self._chats.save_answer(message.id, message.text, tokens, status=RUNNING, meta=message.meta)
+        self._begin(writing, model_id, inspect)
+        return True
+
+    def stop(self, chat_id: str) -> None:
+        writing = self.in_chat(chat_id)
+        if writing is not None:
+            writing.stopped = True
+            if writing.running is not None:
+                writing.running.cancel()
+
+    def _begin(self, writing: Writing, model_id: str, inspect: bool) -> None:
+        self._writing[writing.message_id] = writing
+        writing.task = asyncio.get_running_loop().create_task(self._write(writing, model_id, inspect))
+        self._hub.publish("messages", writing.chat_id)
+
+    # ---- writing ----
+
+    async def _write(self, writing: Writing, model_id: str, inspect: bool) -> None:
+        status = FAILED
+        meta: dict[str, Any] = {}
+        try:
+            request = await asyncio.to_thread(self._request, writing, model_id)
+            writing.running = self._runtime.submit(model_id, request, top_logprobs=0 if inspect else None)
+            if writing.stopped:
+                writing.running.cancel()
+            status, meta = await self._follow(writing, writing.running, model_id)
+        except ForedraftError as error:
+            meta = {"error": {"code": error.code, "message": str(error)}}
+        except asyncio.CancelledError:
+            status, meta = INTERRUPTED, {}
+            raise
+        except Exception as error:  # a fault of ours ends this answer, not the app  # noqa: BLE001
+            meta = {"error": {"code": "unexpected", "message": f"{type(error).__name__}: {error}"}}
+        finally:
+            self._save(writing, status, meta)
+            writing.done = True
+            writing.bell.ring()
+            self._hub.publish("answer", writing.chat_id)
+            loop = asyncio.get_running_loop()
+            loop.call_later(KEPT_FINISHED_S, self._writing.pop, writing.message_id, None)
+
+    def _request(self, writing: Writing, model_id: str) -> Request:
+        chat = self._chats.get(writing.chat_id)
+        assert chat is not None
+        choices = Choices.of(chat.settings)
+        messages: list[dict[str, str]] = []
+        if chat.system_prompt:
+            messages.append({"role": "system", "content": chat.system_prompt})
+        for message in self._chats.messages(writing.chat_id):
+            if message.id == writing.message_id:
+                break
+            messages.append({"role": message.role, "content": message.text})
+        beginning = "".join(token[0] for token in writing.tokens)
+        with self._runtime.use(model_id) as model:
+            return model_request(model, messages, beginning, choices)
+
+    async def _follow(self, writing: Writing, running: RunningAnswer, model_id: str) -> tuple[str, dict[str, Any]]:
+        began = saved = sampled = time.monotonic()
+        state = self._runtime.state(model_id)
+        speculation = state.speculation if state else None
+        async for event in running.events():
+            now = time.monotonic()
+            if isinstance(event, PromptProgress):
+                writing.prompt = (event.read, event.total)
+            elif isinstance(event, NewPieces):
+                if len(writing.tokens) == writing.kept:
+                    began = sampled = now
+                    writing.timeline.append((0.0, 0))
+                writing.tokens.extend(_token(piece) for piece in event.pieces)
+                if now - sampled >= SAMPLE_EVERY_S:
+                    writing.timeline.append((round(now - began, 3), len(writing.tokens) - writing.kept))
+                    sampled = now
+                    state = self._runtime.state(model_id)
+                    if state and speculation and state.speculation != speculation:
+                        speculation = state.speculation
+                        writing.events.append((round(now - began, 2), speculation.status, speculation.reason))
+                if now - saved >= SAVE_EVERY_S:
+                    self._save(writing, RUNNING, {})
+                    saved = now
+            elif isinstance(event, Finished):
+                writing.timeline.append((round(now - began, 3), len(writing.tokens) - writing.kept))
+                return DONE, self._meta(writing, event.generation)
+            elif isinstance(event, Failed):
+                return FAILED, {"error": {"code": event.error.code, "message": str(event.error)}}
+            writing.bell.ring()
+        return FAILED, {}
+
+    def _meta(self, writing: Writing, generation: Generation) -> dict[str, Any]:
+        meta = {
+            "stop_reason": generation.stop_reason,
+            "draft": generation.draft,
+            "seed": generation.seed,
+            "speculation": {"status": generation.speculation.status, "reason": generation.speculation.reason},
+            "exact": generation.numerics.batches_exact if generation.numerics else None,
+            "stats": generation.stats.as_dict(),
+            "timeline": writing.timeline,
+            "events": writing.events,
+        }
+        state = self._runtime.state(self.model_id(generation.model) or "")
+        if state is not None and state.info is not None:
+            meta["quantisation"] = state.info.quantisation
+            meta["context"] = state.info.n_ctx
+        return meta
+
+    def _save(self, writing: Writing, status: str, meta: dict[str, Any]) -> None:
+        text = "".join(token[0] for token in writing.tokens)
+        try:
+            self._chats.save_answer(
+                writing.message_id,
+                text,
+                writing.tokens,
+                status=status,
+                meta=meta,
+                draft=str(meta.get("draft") or ""),
+            )
+            problem = ""
+        except ChatStoreError as error:
+            # The disk is full, say: the answer goes on in memory, and the page says that it is not kept.
+            problem = error.code
+        if problem != self.problem:
+            self.problem = problem
+            self._hub.publish("problem", problem)
+
+    # ---- following ----
+
+    async def stream(self, message_id: int, start: int = 0) -> AsyncIterator[tuple[str, str, int]]:
+        """(event, JSON, tokens so far) for the page, from token `start` on; ends when the answer does."""
+        writing = self._writing.get(message_id)
+        if writing is None:
+            yield "end", "{}", start
+            return
+        if start > len(writing.tokens):
+            start = 0
+            yield "reset", "{}", 0
+        at, prompt = start, (0, 0)
+        while True:
+            if writing.prompt != prompt and len(writing.tokens) == writing.kept:
+                prompt = writing.prompt
+                yield "prompt", json.dumps(prompt), at
+            if len(writing.tokens) > at:
+                fresh = writing.tokens[at:]
+                at += len(fresh)
+                yield "tokens", json.dumps(fresh, ensure_ascii=False, separators=(",", ":")), at
+                await asyncio.sleep(SEND_EVERY_S)
+                continue
+            if writing.done:
+                yield "end", "{}", at
+                return
+            seen, then = at, prompt
+            await writing.bell.until(_something_new(writing, seen, then))
+
+    async def close(self) -> None:
+        """End every answer with what it has."""
+        tasks = [w.task for w in self._writing.values() if w.task is not None and not w.task.done()]
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+def _something_new(writing: Writing, seen: int, prompt: tuple[int, int]) -> Callable[[], bool]:
+    return lambda: writing.done or len(writing.tokens) > seen or writing.prompt != prompt
+
+
+def model_request(model: Any, messages: list[dict[str, str]], beginning: str, choices: Choices) -> Request:
+    """The request of a conversation, made by a loaded model (`foredraft.LLM`, or a test's)."""
+    request: Request = model.request(
+        model.render(messages) + beginning,
+        max_tokens=choices.max_tokens,
+        speculation=choices.speculation(),
+        temperature=choices.temperature,
+        top_k=choices.top_k,
+        top_p=choices.top_p,
+        min_p=choices.min_p,
+        repeat_penalty=choices.repeat_penalty,
+        seed=choices.seed,
+    )
+    return request
+
+
+def _token(piece: Piece) -> Token:
+    token: Token = [piece.text, ORIGINS.get(piece.origin, "m"), piece.draft_position]
+    probability = _probability(piece.extra)
+    if piece.source or probability is not None:
+        token.append(piece.source)
+    if probability is not None:
+        token.append(probability)
+    return token
+
+
+def _probability(extra: object) -> float | None:
+    """The token's own probability, where log probabilities were asked for."""
+    import math
+
+    value = getattr(extra, "logprob", None)
+    return round(math.exp(value), 3) if isinstance(value, float) else None
+
+
+def title_of(text: str) -> str:
+    """A chat's name from its first message."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_TITLE else line[: LONGEST_TITLE - 1] + "…"

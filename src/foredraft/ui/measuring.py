@@ -1,0 +1,133 @@
+"""How much a draft gains here: the same answers with and without it, in turns, timed."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from dataclasses import dataclass, field
+from typing import Any
+
+from foredraft.core.errors import ForedraftError
+from foredraft.scheduling.answer import Generation
+from foredraft.scheduling.hosted import ModelState
+from foredraft.scheduling.runtime import Runtime
+from foredraft.ui.choices import Choices
+from foredraft.ui.generation import model_request
+from foredraft.ui.hub import Hub
+from foredraft.ui.shelf import ShelfView
+
+LONGEST_S = 20.0
+TOKENS = 64
+PROMPTS = (
+    "What is the quadratic equation formula?",
+    "Write a Python function that reverses a list.",
+    "Tell me a story about a lighthouse.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Speeds in tokens a second, without and with the draft."""
+
+    plain: float
+    drafted: float
+
+    @property
+    def gain(self) -> float:
+        return self.drafted / self.plain if self.plain else 0.0
+
+
+@dataclass(slots=True)
+class Measuring:
+    """Measurements of loaded pairs, kept for as long as the program runs; the shelf keeps them longer."""
+
+    runtime: Runtime
+    shelf: ShelfView
+    hub: Hub
+    running: str = ""
+    """The pair that is being measured."""
+    progress: float = 0.0
+    error: str = ""
+    _known: dict[str, Measurement] = field(default_factory=dict)
+    _task: asyncio.Task[None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Two measurements at once would slow each other down."""
+        return bool(self.running)
+
+    @staticmethod
+    def pair(state: ModelState) -> str:
+        draft = state.draft_info.path if state.draft_info else state.spec.draft or ""
+        return f"{state.info.path if state.info else state.id}|{draft}"
+
+    def of(self, state: ModelState | None) -> Measurement | None:
+        """What was measured for a loaded pair, now or on another day."""
+        if state is None or state.draft_info is None:
+            return None
+        known = self._known.get(self.pair(state))
+        if known is None:
+            store, main = self.shelf.store, self.shelf.file_of(state)
+            draft = self.shelf.find(state.draft_info.path)
+            kept = store.measured(main, draft) if store and main and draft else None
+            if kept is not None:
+                known = self._known[self.pair(state)] = Measurement(kept.plain_speed, kept.draft_speed)
+        return known
+
+    def start(self, state: ModelState) -> None:
+        if not self.running:
+            self.running, self.progress, self.error = self.pair(state), 0.0, ""
+            self._task = asyncio.get_running_loop().create_task(self._measure(state))
+
+    async def _measure(self, state: ModelState) -> None:
+        pair = self.running
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + LONGEST_S
+        times: dict[bool, list[Generation]] = {True: [], False: []}
+        try:
+            for number, prompt in enumerate(PROMPTS):
+                for enabled in (False, True):
+                    generation = await self.once(state.id, prompt, enabled=enabled, tokens=TOKENS)
+                    times[enabled].append(generation)
+                    self.progress = (2 * number + enabled + 1) / (2 * len(PROMPTS))
+                    self.hub.publish("measure")
+                if loop.time() > ends:
+                    break
+            measurement = Measurement(_speed(times[False]), _speed(times[True]))
+            self._known[pair] = measurement
+            await asyncio.to_thread(self._remember, state, measurement)
+            self.shelf.forget()
+        except ForedraftError as error:
+            self.error = str(error)
+        finally:
+            self.running = ""
+            self.hub.publish("measure")
+
+    async def once(
+        self, model_id: str, prompt: str, *, enabled: bool, tokens: int, temperature: float = 0.0, seed: int = 1
+    ) -> Generation:
+        """One answer with or without the draft, everything else the same."""
+        choices = Choices(enabled=enabled, temperature=temperature, seed=seed, max_tokens=tokens)
+
+        def request() -> Any:
+            with self.runtime.use(model_id) as model:
+                return model_request(model, [{"role": "user", "content": prompt}], "", choices)
+
+        running = self.runtime.submit(model_id, await asyncio.to_thread(request))
+        return await running.result()
+
+    def _remember(self, state: ModelState, measurement: Measurement) -> None:
+        from foredraft.models.cache import Measured
+
+        store, main = self.shelf.store, self.shelf.file_of(state)
+        draft = self.shelf.find(state.draft_info.path) if state.draft_info else None
+        if store and main and draft and measurement.gain:
+            gain, today = round(measurement.gain, 3), dt.datetime.now(tz=dt.UTC).date().isoformat()
+            kept = Measured(gain, gain, gain, round(measurement.plain, 2), round(measurement.drafted, 2), today)
+            store.remember_measured(main, draft, kept)
+
+
+def _speed(generations: list[Generation]) -> float:
+    tokens = sum(generation.stats.tokens for generation in generations)
+    seconds = sum(generation.stats.generation_s for generation in generations)
+    return tokens / seconds if seconds else 0.0

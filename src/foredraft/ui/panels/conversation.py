@@ -1,0 +1,142 @@
+"""The conversation: its messages, what can be done with them, and the composer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nicegui import ui
+
+from foredraft.chats.records import DONE, Message
+from foredraft.ui.components.composer import Composer
+from foredraft.ui.components.elements import Tag, button
+from foredraft.ui.panels.empty_chat import empty_chat
+from foredraft.ui.panels.message import message
+from foredraft.ui.state import Page
+
+AT_FIRST = 12
+"""Messages shown at once when a chat is opened; earlier ones on request (and when scrolled to)."""
+MORE = 40
+
+
+def conversation(page: Page) -> None:
+    """Messages and composer of `page.chat_id`; refreshed as "messages" and "composer"."""
+    t, chats = page.words, page.app.chats
+    view = {"shown": AT_FIRST}
+
+    @ui.refreshable
+    def messages() -> None:
+        ids = chats.branch_ids(page.chat_id) if page.chat_id else []
+        if not ids:
+            empty_chat(page)
+            return
+        first = max(0, len(ids) - view["shown"])
+        with Tag("div", "").classes("fd-column"):
+            Tag("h1", (page.chat.title if page.chat else "") or t("chats.untitled")).classes("fd-sr")
+            if first:
+                button(t("conversation.earlier", n=first), earlier, kind="quiet wide").style("margin-bottom: 1rem")
+            loaded = chats.load(ids[first:])
+            for number, shown in enumerate(loaded):
+                message(page, shown, last=number == len(loaded) - 1)
+
+    def earlier() -> None:
+        view["shown"] += MORE
+        messages.refresh()
+
+    def show_chat(chat_id: str | None) -> None:
+        page.chat_id = chat_id
+        view["shown"] = AT_FIRST
+        ui.navigate.history.push(f"/c/{chat_id}" if chat_id else "/")
+        page.refresh("messages", "composer", "chats", "side", "header")
+        ui.run_javascript("fd.closeDrawers(); fd.toEnd()")
+
+    with Tag("section", "", id="fd-conversation", tabindex="0", aria_label=t("conversation.label")).classes(
+        "fd-scroll"
+    ):
+        messages()
+    with Tag("div", "").classes("fd-composer-box"):
+        composer = Composer(
+            t,
+            page="",
+            on_sent=show_chat,
+            on_stop=lambda: page.app.generations.stop(page.chat_id or ""),
+            **_composer_state(page),
+        )
+
+    page.actions["show_chat"] = show_chat
+    page.refreshers["messages"] = messages.refresh
+    page.refreshers["composer"] = lambda: composer.show(**_composer_state(page))
+    page.actions.update(_message_actions(page))
+    ui.run_javascript("window.fd?.toEnd()")
+
+
+def _composer_state(page: Page) -> dict[str, Any]:
+    state, chat = page.app.loaded(), page.chat
+    used = 0
+    if chat is not None and chat.leaf is not None:
+        leaf = page.app.chats.message(chat.leaf)
+        stats = leaf.meta.get("stats") if leaf else None
+        used = stats["prompt_tokens"] + stats["tokens"] if stats else 0
+    return {
+        "chat": page.chat_id or "",
+        "unsent": chat.unsent if chat else page.app.chats.preference("unsent", ""),
+        "busy": page.app.generations.in_chat(page.chat_id or "") is not None,
+        "ready": state is not None and state.info is not None,
+        "used": used,
+        "context": state.info.n_ctx // max(1, state.info.n_slots) if page.power and state and state.info else 0,
+    }
+
+
+def _message_actions(page: Page) -> dict[str, Any]:
+    """What the buttons below messages do. Every change is told to all pages of the chat."""
+    app, chats = page.app, page.app.chats
+
+    def changed(*topics: str) -> None:
+        for topic in topics or ("messages",):
+            app.hub.publish(topic, page.chat_id or "")
+
+    def answer(below: int) -> None:
+        if app.generations.answer(page.chat_id or "", below, inspect=page.developer) is None:
+            ui.notify(page.words("errors.no_model"), type="warning")
+        ui.run_javascript("fd.toEnd()")
+
+    def regenerate(shown: Message) -> None:
+        if shown.parent is not None and app.generations.in_chat(shown.chat_id) is None:
+            answer(shown.parent)
+
+    def edit(shown: Message, text: str) -> None:
+        if not text:
+            return
+        if shown.role == "assistant":
+            # An answer edited by hand has no tokens of a model any more.
+            chats.add(shown.chat_id, "assistant", text, parent=shown.parent, status=DONE, model=shown.model)
+            changed()
+        elif app.generations.in_chat(shown.chat_id) is None:
+            answer(chats.add(shown.chat_id, "user", text, parent=shown.parent))
+
+    def branch(shown: Message) -> None:
+        chat = app.chats.get(shown.chat_id)
+        copy = chats.branch_off(shown.id, page.words("chats.branch", title=chat.title if chat else ""))
+        page.actions["show_chat"](copy.id)
+        app.hub.publish("chats")
+
+    def delete(shown: Message) -> None:
+        app.generations.stop(shown.chat_id)
+        chats.remove(shown.id)
+        changed("messages", "chats")
+
+    def go_on(shown: Message) -> None:
+        if not app.generations.go_on(shown, inspect=page.developer):
+            ui.notify(page.words("errors.no_model"), type="warning")
+
+    def show_version(message_id: int) -> None:
+        chats.show(message_id)
+        changed()
+
+    return {
+        "regenerate": regenerate,
+        "edit": edit,
+        "branch": branch,
+        "delete": delete,
+        "continue": go_on,
+        "show_version": show_version,
+    }

@@ -1,0 +1,46 @@
+"""The card below the list: what the chosen draft is, what it gains here, *Measure*."""
+
+from __future__ import annotations
+
+from foredraft.scheduling.hosted import ModelState
+from foredraft.ui.components.elements import Tag, button
+from foredraft.ui.names import draft_name, gain_words, gigabytes
+from foredraft.ui.shelf import Drafts
+from foredraft.ui.state import Page
+
+
+def draft_card(page: Page, state: ModelState, drafts: Drafts) -> None:
+    t, measuring = page.words, page.app.measuring
+    if state.draft_info is None:
+        if state.status == "changing":
+            Tag("progress", "", value=round(state.progress, 2), max=1, aria_label=t("spec.changing"))
+        return
+    draft = next((d for d in drafts.found or () if str(d.model.path) == state.draft_info.path), None)
+    measured = measuring.of(state)
+    slower = measured is not None and measured.gain < 1
+    with Tag("div", "").classes("fd-card warn" if slower else "fd-card good"):
+        if draft is not None:
+            Tag("span", t(f"spec.level_{draft.pairing.level}")).classes("fd-chip good")
+            Tag("p", draft.pairing.reasons[t.language]).style("margin-top: 0.3rem")
+        else:
+            Tag("p", draft_name(state))
+        memory = t("spec.memory", m=gigabytes(state.draft_info.size_bytes)) if state.draft_info.size_bytes else ""
+        running = measuring.running == measuring.pair(state)
+        if measured is not None:
+            words = t("spec.measured", a=f"{measured.plain:.1f}", b=f"{measured.drafted:.1f}", x=f"{measured.gain:.2g}")
+            with Tag("p", ""):
+                Tag("strong", words)
+                Tag("span", f" · {memory}" if memory else "")
+            if slower:
+                Tag("p", t("spec.slower", x=gain_words(measured.gain)), role="alert")
+        else:
+            Tag("p", " · ".join(filter(None, (t("spec.unmeasured"), memory))))
+        if running:
+            percent = round(100 * measuring.progress)
+            Tag("p", t("spec.measuring", p=percent), role="status")
+            Tag("progress", "", value=percent, max=100, aria_label=t("spec.measuring", p=percent))
+        else:
+            again = "spec.measure_again" if measured is not None else "spec.measure"
+            button(t(again), lambda: measuring.start(state), kind="quiet", disabled=bool(measuring.running))
+        if measuring.error:
+            Tag("p", measuring.error, role="alert")

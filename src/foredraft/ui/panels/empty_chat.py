@@ -1,0 +1,57 @@
+"""What is shown before the first message: the way to a model, and two cards that show when a draft pays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nicegui import ui
+
+from foredraft.core.errors import ForedraftError
+from foredraft.ui.components.elements import Tag, button
+from foredraft.ui.panels.load_dialog import open_load
+from foredraft.ui.panels.try_it import try_it
+from foredraft.ui.state import Page
+
+
+def empty_chat(page: Page) -> None:
+    t = page.words
+    state = page.app.loaded()
+    with Tag("div", "").classes("fd-empty"):
+        Tag("h1", t("empty.title")).classes("fd-sr")
+        Tag("h2", t("empty.title"), aria_hidden="true")
+        if page.app.load_error:
+            Tag("div", t("load.failed", error=page.app.load_error), role="alert").classes("fd-error")
+        if state is None:
+            Tag("p", t("empty.no_model"))
+            with Tag("div", "").classes("fd-row"):
+                button(t("load.title"), lambda: open_load(page), kind="primary")
+                if _embedded() is not None:
+                    button(t("empty.embedded"), lambda: load_embedded(page), kind="quiet")
+        elif state.info is None:
+            Tag("p", t("empty.loading", name=Path(state.id).stem))
+            Tag("progress", "", value=round(state.progress, 2), max=1, aria_label=t("empty.loading", name=""))
+        else:
+            Tag("p", t("empty.ready"))
+            try_it(page)
+
+
+def _embedded() -> Path | None:
+    """The embedded main model, where the program brings one."""
+    try:
+        from foredraft import demo
+
+        return Path(demo.main_path())
+    except (ForedraftError, OSError, AttributeError):
+        return None
+
+
+async def load_embedded(page: Page) -> None:
+    """Load the pair that comes with the program."""
+    from foredraft.scheduling.hosted import LoadSpec
+
+    try:
+        await page.app.services.runtime.load(LoadSpec(ttl_s=None))
+    except ForedraftError as error:
+        page.app.load_error = str(error)
+    page.app.hub.publish("models")
+    ui.run_javascript("fd.announce('')")

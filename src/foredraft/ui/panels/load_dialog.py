@@ -1,0 +1,99 @@
+"""Load a model: which, with what context, and whether it will fit with its draft."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from nicegui import ui
+
+from foredraft.core.errors import ForedraftError
+from foredraft.models.memory import LoadPlan, estimate
+from foredraft.models.store import ModelFile
+from foredraft.scheduling.hosted import LoadSpec
+from foredraft.ui.components.dialog import dialog
+from foredraft.ui.components.elements import Tag, button, select
+from foredraft.ui.names import gigabytes
+from foredraft.ui.state import AppState, Page
+
+CONTEXTS = (2048, 4096, 8192, 16384, 32768, 65536, 131072)
+
+
+async def open_load(page: Page, chosen: str = "") -> None:
+    t, shelf = page.words, page.app.shelf
+    models = [model for model in await asyncio.to_thread(shelf.models) if model.usable]
+    wish: dict[str, Any] = {"model": chosen or (models[0].name if models else ""), "context": 0}
+    by_name = {model.name: model for model in models}
+    with dialog(t("load.title")) as made:
+        if not models:
+            Tag("p", t("load.none"))
+            button(t("load.get"), lambda: ui.navigate.to("/models"), kind="primary")
+            return
+
+        @ui.refreshable
+        def needs() -> None:
+            _needs(page, by_name[wish["model"]], wish["context"])
+
+        def choose(**values: Any) -> None:
+            wish.update(values)
+            needs.refresh()
+
+        names = {name: f"{name} ({gigabytes(model.size_bytes)} GB)" for name, model in by_name.items()}
+        select(t("load.model"), names, wish["model"], lambda name: choose(model=name))
+        contexts = {"0": t("load.context_auto"), **{str(n): f"{n:,}" for n in CONTEXTS}}
+        select(t("load.context"), contexts, "0", lambda n: choose(context=int(n)))
+        needs()
+
+        def load() -> None:
+            made.close()
+            start_load(page.app, by_name[wish["model"]], wish["context"] or None)
+
+        button(t("load.load"), load, kind="primary wide")
+
+
+def _needs(page: Page, model: ModelFile, context: int) -> None:
+    t = page.words
+    if model.facts is None:
+        return
+    need = estimate(model.facts, None, LoadPlan(context=context or None))
+    with Tag("div", "").classes("fd-card" if need.fits else "fd-card warn"):
+        total, free = gigabytes(need.total), gigabytes(need.machine.ram + need.machine.video)
+        Tag("h3", t("load.needs", total=total, free=free))
+        Tag("p", t("load.parts", weights=gigabytes(need.main.weights), kv=gigabytes(need.main.kv)))
+        if not need.fits:
+            Tag("p", t("load.too_large"))
+
+
+def start_load(app: AppState, model: ModelFile, context: int | None = None, draft: str | None = "auto") -> None:
+    """Load in the background; every page sees how far it is, and why it failed."""
+    settings = {"context": context} if context else {}
+    spec = LoadSpec(str(model.path), draft=draft, id=model.name, settings=settings, ttl_s=None)
+    app.load_error = ""
+
+    async def load() -> None:
+        runtime = app.services.runtime
+        others = [state.id for state in runtime.models() if state.id != spec.id and state.info is not None]
+        try:
+            for other in others:
+                await runtime.unload(other)
+            await runtime.load(spec)
+        except ForedraftError as error:
+            app.load_error = str(error)
+        except Exception as error:  # the loader's own faults are told too  # noqa: BLE001
+            app.load_error = f"{type(error).__name__}: {error}"
+        app.shelf.forget()
+        app.hub.publish("models")
+
+    task = asyncio.get_running_loop().create_task(load())
+    app.tasks.add(task)
+    task.add_done_callback(app.tasks.discard)
+
+
+async def unload(page: Page) -> None:
+    state = page.app.loaded()
+    if state is not None:
+        try:
+            await page.app.services.runtime.unload(state.id)
+        except ForedraftError as error:
+            page.app.load_error = str(error)
+        page.app.hub.publish("models")

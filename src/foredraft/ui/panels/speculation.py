@@ -1,0 +1,183 @@
+"""The section "Speculative Decoding": every state it can be in, and everything that can be chosen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nicegui import ui
+
+from foredraft.core.errors import ForedraftError
+from foredraft.core.params import MAX_DRAFT
+from foredraft.scheduling.hosted import ModelState
+from foredraft.ui.choices import Choices
+from foredraft.ui.components.elements import Tag, button, section, select, slider, switch
+from foredraft.ui.panels.draft_card import draft_card
+from foredraft.ui.panels.draft_list import draft_list, no_drafts
+from foredraft.ui.panels.unchanged import open_check
+from foredraft.ui.state import Page
+
+METHODS = ("auto", "model", "suffix")
+TEXT_ONLY = ("suffix", "ngram")
+STATUS_CHIPS = {"active": "good", "off": "", "paused": "warn", "unavailable": "warn"}
+
+
+def speculation(page: Page) -> None:
+    t = page.words
+
+    @ui.refreshable
+    def body() -> None:
+        state = page.app.loaded()
+        _status(page, state)
+        Tag("p", t("spec.help")).classes("fd-help")
+        with Tag("details", ""):
+            Tag("summary", t("spec.how")).classes("fd-help").style("cursor: pointer; min-height: 1.5rem")
+            for number in (1, 2, 3):
+                Tag("p", t(f"spec.how_{number}")).classes("fd-help").style("margin-top: 0.4rem")
+        if state is None or state.info is None:
+            Tag("p", t("spec.no_main" if state is None else "spec.main_loading"), role="status")
+            return
+        now = page.choices
+        select(
+            t("spec.method"), {m: t(f"spec.method_{m}") for m in METHODS}, now.method, lambda m: _choose(page, method=m)
+        )
+        if now.method in TEXT_ONLY:
+            Tag("p", t("spec.from_text_help")).classes("fd-help")
+        else:
+            _draft(page, state)
+        _sizes(page, now)
+        if page.developer:
+            _knobs(page, now)
+        _highlight(page, now)
+        _links(page)
+
+    with section(t("spec.title"), opened=True, mark="spec"):
+        body()
+    page.refreshers["spec"] = body.refresh
+
+
+def _choose(page: Page, **values: Any) -> None:
+    page.choose(**values)
+    page.app.hub.publish("models")
+
+
+def _status(page: Page, state: ModelState | None) -> None:
+    """The chip, and the reason where it is not simply active."""
+    t = page.words
+    status, reason = "off", ""
+    if state is not None and state.info is not None:
+        status, reason = state.speculation.status, state.speculation.reason
+    if not page.choices.enabled:
+        status, reason = "off", ""
+    elif page.choices.method in TEXT_ONLY and status in ("off", "unavailable"):
+        status, reason = "active", ""
+    with Tag("div", "", role="status").classes("fd-row"):
+        Tag("span", t(f"spec.status_{status}")).classes(f"fd-chip {STATUS_CHIPS.get(status, '')}")
+        if state is not None and state.status == "changing":
+            Tag("span", t("spec.changing")).classes("fd-help")
+    if status == "paused":
+        Tag("p", t("spec.paused")).classes("fd-help")
+    elif status == "unavailable" and reason:
+        Tag("p", t("spec.unavailable", reason=reason)).classes("fd-help")
+
+
+def _draft(page: Page, state: ModelState) -> None:
+    """The list and the card; or checking; or the empty state with a way on."""
+    t, shelf = page.words, page.app.shelf
+    drafts = shelf.drafts(state)
+    if drafts.checking:
+        Tag("p", t("spec.checking", n=shelf.count() or "…"), role="status").classes("fd-help")
+        Tag("progress", "", aria_label=t("spec.checking", n=shelf.count()))
+        return
+    if not drafts.usable and state.draft_info is None:
+        no_drafts(page, state, drafts)
+        return
+
+    async def choose(path: str | None) -> None:
+        if path is None:
+            _choose(page, enabled=False)
+            return
+        page.choose(enabled=True, method="auto" if page.choices.method == "off" else page.choices.method)
+        page.app.draft_error = ""
+        try:
+            await page.app.services.runtime.set_draft(state.id, path, required=True)
+        except ForedraftError as error:
+            page.app.draft_error = page.error_words(error.code, str(error))
+        page.app.hub.publish("models")
+
+    draft_list(page, state, drafts, choose)
+    if page.app.draft_error:
+        Tag("p", t("spec.draft_failed", reason=page.app.draft_error), role="alert").classes("fd-error")
+    if page.choices.enabled:
+        draft_card(page, state, drafts)
+
+
+def _sizes(page: Page, now: Choices) -> None:
+    t = page.words
+    switch(t("spec.adjust"), now.adjust, lambda on: _choose(page, adjust=on))
+    slider(
+        t("spec.max_draft"),
+        now.max_draft,
+        lambda value: page.choose(max_draft=int(value)),
+        low=1,
+        high=MAX_DRAFT,
+        help_text=t("spec.max_draft_help"),
+    )
+
+
+def _knobs(page: Page, now: Choices) -> None:
+    """What only developers see."""
+    t = page.words
+    slider(
+        t("spec.p_min"),
+        now.p_min,
+        lambda value: page.choose(p_min=value),
+        low=0,
+        high=0.95,
+        step=0.05,
+        help_text=t("spec.p_min_help"),
+    )
+    slider(
+        t("spec.min_draft"),
+        now.min_draft,
+        lambda value: page.choose(min_draft=int(value)),
+        low=0,
+        high=MAX_DRAFT,
+        help_text=t("spec.min_draft_help"),
+    )
+    rules = {rule: t(f"spec.acceptance_{rule}") for rule in ("match", "rejection", "block")}
+    select(t("spec.acceptance"), rules, now.acceptance, lambda rule: page.choose(acceptance=rule))
+    with Tag("details", ""):
+        Tag("summary", t("spec.raw")).classes("fd-help").style("cursor: pointer; min-height: 1.5rem")
+        import json
+
+        Tag("pre", json.dumps(now.stored(), indent=1), tabindex="0").classes("fd-log")
+
+
+def _highlight(page: Page, now: Choices) -> None:
+    t = page.words
+
+    def changed(on: bool) -> None:
+        page.choose(highlight=on)
+        ui.run_javascript(f"document.querySelector('.fd-app').classList.toggle('hl-on', {str(on).lower()})")
+
+    switch(t("spec.highlight"), now.highlight, changed, data_switch="highlight")
+    with Tag("div", "").classes("fd-legend"):
+        for name in ("accepted", "corrected", "main"):
+            with Tag("span", ""):
+                Tag("i", "abc").classes(name)
+                Tag("span", t(f"spec.legend_{name}"))
+    Tag("p", t("spec.no_highlight"), id="fd-no-highlight", hidden=True).classes("fd-help")
+
+
+def _links(page: Page) -> None:
+    t = page.words
+    with Tag("div", "").classes("fd-stack"):
+        button(t("spec.check"), lambda: open_check(page), kind="link")
+
+        def reset() -> None:
+            defaults = Choices()
+            names = ("enabled", "method", "adjust", "max_draft", "min_draft", "p_min", "acceptance", "highlight")
+            _choose(page, **{name: getattr(defaults, name) for name in names})
+            page.refresh("side")
+
+        button(t("spec.reset"), reset, kind="link")

@@ -1,0 +1,44 @@
+"""*Check that the answer is unchanged*: the same question with and without the draft, compared token by token."""
+
+from __future__ import annotations
+
+from foredraft.core.errors import ForedraftError
+from foredraft.ui.components.dialog import dialog
+from foredraft.ui.components.elements import Tag
+from foredraft.ui.state import Page
+
+TOKENS = 200
+SEED = 7
+
+
+async def open_check(page: Page) -> None:
+    t, state = page.words, page.app.loaded()
+    if state is None or state.info is None:
+        return
+    now = page.choices
+    question = t("try.formula")
+    if page.chat_id:
+        asked = [m.text for m in page.app.chats.messages(page.chat_id) if m.role == "user"]
+        question = asked[-1] if asked else question
+    with dialog(t("spec.check")):
+        Tag("p", t("check.question", text=question[:200]))
+        result = Tag("p", t("check.running"), role="status")
+    try:
+        plain, drafted = [
+            await page.app.measuring.once(
+                state.id, question, enabled=enabled, tokens=TOKENS, temperature=now.temperature, seed=SEED
+            )
+            for enabled in (False, True)
+        ]
+    except ForedraftError as error:
+        result.set_text(page.error_words(error.code, str(error)))
+        return
+    pairs = zip(plain.tokens, drafted.tokens, strict=False)
+    differs = next((i for i, (a, b) in enumerate(pairs, 1) if a != b), None)
+    if differs is None and len(plain.tokens) == len(drafted.tokens):
+        result.set_text(t("check.same", n=len(plain.tokens)))
+    else:
+        near = drafted.numerics.max_abs_diff if drafted.numerics else 0.0
+        result.set_text(
+            t("check.differs", n=differs or min(len(plain.tokens), len(drafted.tokens)) + 1, d=f"{near:.2g}")
+        )

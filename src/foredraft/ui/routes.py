@@ -1,0 +1,105 @@
+"""What pages fetch beside NiceGUI's connection: running answers, sending, files."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.staticfiles import StaticFiles
+
+from foredraft.chats import ChatStoreError
+from foredraft.chats.transfer import from_json, to_json, to_markdown
+from foredraft.ui.i18n import Words
+from foredraft.ui.pages.chat import send
+from foredraft.ui.state import DEVELOPER, AppState, language_of
+
+LONGEST_UNSENT = 200_000
+
+
+def add_routes(app: FastAPI, state: AppState) -> None:
+    """Everything below /_foredraft; none of it is in the API's description."""
+    static = Path(str(files("foredraft.ui").joinpath("static")))
+    app.mount("/_foredraft/static", StaticFiles(directory=static), name="foredraft-static")
+
+    @app.get("/_foredraft/answers/{message_id}", include_in_schema=False)
+    async def follow(message_id: int, request: Request) -> StreamingResponse:
+        last = request.headers.get("last-event-id") or request.query_params.get("from", "0")
+        events = _events(state, message_id, int(last) if last.isdecimal() else 0)
+        return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+    @app.post("/_foredraft/send", include_in_schema=False)
+    async def send_message(request: Request) -> JSONResponse:
+        words = _words(state, request)
+        body = await _body(request)
+        text = str(body.get("text", "")).strip()
+        loaded = state.loaded()
+        if not text:
+            return JSONResponse({"error": words("errors.empty")}, 400)
+        if loaded is None or loaded.info is None:
+            return JSONResponse({"error": words("errors.no_model")}, 409)
+        try:
+            inspect = state.chats.preference("mode") == DEVELOPER
+            chat = send(state, str(body.get("chat") or "") or None, text, inspect=inspect)
+        except ChatStoreError as error:
+            return JSONResponse({"error": words(f"notices.{error.code}")}, 507)
+        return JSONResponse({"chat": chat})
+
+    @app.post("/_foredraft/unsent", include_in_schema=False)
+    async def unsent(request: Request) -> Response:
+        body = await _body(request)
+        text, chat = str(body.get("text", ""))[:LONGEST_UNSENT], str(body.get("chat") or "")
+        try:
+            if chat:
+                state.chats.change(chat, unsent=text)
+            else:
+                state.chats.set_preference("unsent", text)
+        except ChatStoreError:
+            return Response(status_code=507)  # the page keeps the text
+        return Response(status_code=204)
+
+    @app.post("/_foredraft/import", include_in_schema=False)
+    async def import_chat(request: Request) -> JSONResponse:
+        words = _words(state, request)
+        try:
+            text = (await request.body()).decode()
+            chat = await asyncio.to_thread(from_json, state.chats, text)
+        except (ChatStoreError, UnicodeDecodeError):
+            return JSONResponse({"error": words("errors.not_a_chat")}, 400)
+        state.hub.publish("chats")
+        return JSONResponse({"chat": chat.id})
+
+    @app.get("/_foredraft/export/{name}", include_in_schema=False)
+    async def export(name: str) -> Response:
+        chat_id, _, kind = name.partition(".")
+        chat = state.chats.get(chat_id)
+        if chat is None or kind not in ("md", "json"):
+            return Response(status_code=404)
+        text = to_json(state.chats, chat) if kind == "json" else to_markdown(state.chats, chat)
+        media = "application/json" if kind == "json" else "text/markdown"
+        disposition = f'attachment; filename="chat-{chat_id}.{kind}"'
+        return Response(text, media_type=f"{media}; charset=utf-8", headers={"Content-Disposition": disposition})
+
+
+async def _events(state: AppState, message_id: int, start: int) -> AsyncIterator[str]:
+    """Server-sent events; the id is the number of tokens so far, where a reader that comes back goes on."""
+    yield "retry: 500\n\n"
+    async for event, data, at in state.generations.stream(message_id, start):
+        yield f"event: {event}\nid: {at}\ndata: {data}\n\n"
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    try:
+        body = json.loads(await request.body())
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _words(state: AppState, request: Request) -> Words:
+    return Words(language_of(state.chats, request.headers.get("accept-language", "")))

@@ -1,0 +1,104 @@
+"""The models on disk as pages show them: slow looks are taken off the event loop, and done once."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from foredraft.core.errors import ForedraftError
+from foredraft.models.pairing import Pairing
+from foredraft.models.store import ModelFile, ModelStore
+from foredraft.scheduling.hosted import ModelState
+from foredraft.ui.hub import Hub
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A model that may guess for the main model, with the verdict."""
+
+    model: ModelFile
+    pairing: Pairing
+    gain: float | None = None
+    """The measured speed-up on this machine, if it was measured."""
+
+
+@dataclass(slots=True)
+class Drafts:
+    """The drafts for one main model: not looked yet, looking, or known."""
+
+    checking: bool = False
+    found: list[Draft] | None = None
+    error: str = ""
+
+    def level(self, level: str) -> list[Draft]:
+        return [draft for draft in self.found or () if draft.pairing.level == level]
+
+    @property
+    def usable(self) -> list[Draft]:
+        return [draft for draft in self.found or () if draft.pairing.usable]
+
+
+@dataclass(slots=True)
+class ShelfView:
+    """Questions to the shelf. `store` is None where there is none (a server that was given one file)."""
+
+    store: ModelStore | None
+    hub: Hub
+    _drafts: dict[str, Drafts] = field(default_factory=dict)
+    _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def models(self) -> list[ModelFile]:
+        return [] if self.store is None else self.store.models()
+
+    def count(self) -> int:
+        return 0 if self.store is None or self.store._models is None else len(self.store._models)
+
+    def file_of(self, state: ModelState | None) -> ModelFile | None:
+        """The shelf's entry of a loaded model."""
+        path = state.info.path if state is not None and state.info is not None else ""
+        return self.find(path) if path else None
+
+    def find(self, path: str) -> ModelFile | None:
+        if self.store is None:
+            return None
+        try:
+            return self.store.find(Path(path))
+        except (ForedraftError, OSError):
+            return None
+
+    def drafts(self, state: ModelState | None) -> Drafts:
+        """The drafts for a loaded model: what is known now. A first look is begun here and announced when done."""
+        main = self.file_of(state)
+        if main is None or self.store is None:
+            return Drafts(found=[])
+        known = self._drafts.get(str(main.path))
+        if known is None:
+            known = self._drafts[str(main.path)] = Drafts(checking=True)
+            task = asyncio.get_running_loop().create_task(self._check(main, known))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return known
+
+    def forget(self) -> None:
+        """Files came or went, or a pair was measured: look again at the next question."""
+        self._drafts.clear()
+
+    async def _check(self, main: ModelFile, drafts: Drafts) -> None:
+        store = self.store
+        assert store is not None
+
+        def look() -> list[Draft]:
+            found = []
+            for model, pairing in store.drafts(main):
+                measured = store.measured(main, model)
+                found.append(Draft(model, pairing, measured.speedup if measured else None))
+            return found
+
+        try:
+            drafts.found = await asyncio.to_thread(look)
+        except (ForedraftError, OSError) as error:
+            drafts.found, drafts.error = [], str(error)
+        drafts.checking = False
+        self.hub.publish("drafts", str(main.path))
