@@ -37,6 +37,14 @@ class Distribution:
         at = np.flatnonzero(self.ids == token)
         return float(self.probs[at[0]]) if at.size else 0.0
 
+    def probs_of(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+        """P of each of these tokens; 0 outside the support."""
+        order = self.ids.argsort()
+        known = self.ids[order]
+        at = np.minimum(known.searchsorted(ids), len(known) - 1)
+        probs: NDArray[np.float64] = np.where(known[at] == ids, self.probs[order[at]], 0.0)
+        return probs
+
     def argmax(self) -> int:
         """The most likely token, ties to the lowest id."""
         best = self.ids[self.probs == self.probs.max()]
@@ -46,13 +54,7 @@ class Distribution:
         """normalise(max(weight · self − other, 0)): what is left for the token after a rejection (Leviathan et al.
         2023, Algorithm 1; with a weight Sun et al. 2025, block verification). None when nothing but rounding is left.
         """
-        rest = weight * self.probs
-        order = np.argsort(other.ids)
-        sorted_ids = other.ids[order]
-        at = np.minimum(np.searchsorted(sorted_ids, self.ids), len(sorted_ids) - 1)
-        shared = sorted_ids[at] == self.ids
-        rest[shared] -= other.probs[order][at[shared]]
-        np.maximum(rest, 0.0, out=rest)
+        rest = np.maximum(weight * self.probs - other.probs_of(self.ids), 0.0)
         mass = rest.sum()
         if mass < _UNDERFLOW:
             return None
@@ -61,13 +63,7 @@ class Distribution:
 
     def excess(self, other: Distribution, weight: float = 1.0) -> float:
         """Σ max(weight · self − other, 0), the mass `minus` normalises by."""
-        order = np.argsort(other.ids)
-        sorted_ids = other.ids[order]
-        at = np.minimum(np.searchsorted(sorted_ids, self.ids), len(sorted_ids) - 1)
-        rest = weight * self.probs
-        shared = sorted_ids[at] == self.ids
-        rest[shared] -= other.probs[order][at[shared]]
-        return float(np.maximum(rest, 0.0).sum())
+        return float(np.maximum(weight * self.probs - other.probs_of(self.ids), 0.0).sum())
 
     def overlap(self, other: Distribution) -> float:
         """Σ min(self, other) = 1 − total variation: the chance that rejection sampling keeps a token of `other`."""

@@ -47,6 +47,8 @@ class Verification:
     """"corrected" when a guess was turned down, "bonus" when all stood (also with γ = 0, where `kind` is "plain")."""
     tested: int
     """Guesses that the rule looked at: accepted + 1 if one failed. Later ones were never tested."""
+    law: Distribution | None = None
+    """p1, where the rule computed it: what the first guess was up against (for learning)."""
 
 
 @dataclass(slots=True)

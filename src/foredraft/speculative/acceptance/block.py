@@ -47,7 +47,7 @@ class Block:
         reach = len(weights) - 1
         if reach == n:
             if laws.accept_uniform(n - 1) <= weights[n]:
-                return Verification(n, laws.law(n).sample(laws.residual_place(n)), "bonus", tested=n)
+                return Verification(n, laws.law(n).sample(laws.residual_place(n)), "bonus", n, p[0])
             reach -= 1
         kept = 0
         for i in range(reach, 0, -1):
@@ -56,4 +56,4 @@ class Block:
                 kept = i
                 break
         law = p[kept].minus(q[kept], weights[kept]) or p[kept]  # nothing but rounding left: had probability zero
-        return Verification(kept, law.sample(laws.residual_place(kept)), "corrected", tested=kept + 1)
+        return Verification(kept, law.sample(laws.residual_place(kept)), "corrected", kept + 1, p[0])

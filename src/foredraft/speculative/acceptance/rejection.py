@@ -25,11 +25,12 @@ class Rejection:
     def accept(self, laws: Laws, proposal: Proposal) -> Verification:
         if not proposal.dists:
             return Match().accept(laws, proposal)
+        first = laws.law(0)
         for i, (x, q) in enumerate(zip(proposal.tokens, proposal.dists, strict=True)):
-            p = laws.law(i)
+            p = laws.law(i) if i else first
             if laws.accept_uniform(i) * q.prob(x) <= p.prob(x):
                 continue
             rest = p.minus(q) or p  # nothing but rounding left: this rejection had probability zero
-            return Verification(i, rest.sample(laws.residual_place(i)), "corrected", tested=i + 1)
+            return Verification(i, rest.sample(laws.residual_place(i)), "corrected", i + 1, first)
         n = len(proposal)
-        return Verification(n, laws.law(n).sample(laws.residual_place(n)), "bonus", tested=n)
+        return Verification(n, laws.law(n).sample(laws.residual_place(n)), "bonus", n, first)

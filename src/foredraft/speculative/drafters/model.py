@@ -16,6 +16,7 @@ from foredraft.engines.base import Chunk, Engine
 from foredraft.sampling import noise
 from foredraft.sampling.search import Row
 from foredraft.speculative.controllers.base import LookAhead
+from foredraft.speculative.drafters.temperature import DraftTemperature
 from foredraft.speculative.proposal import Proposal, Round
 from foredraft.speculative.sequence import Sequence as RunningSequence
 
@@ -30,8 +31,8 @@ class ModelDrafter:
         self.engine = engine
         self.failure: str | None = None
         """Why the draft stopped guessing for good (NaN logits, an engine error), in words; None while it works."""
-        self.draft_temperature: float | None = None
-        """Temperature of the draft's law under rejection and block; None is the request's."""
+        self.temperature = DraftTemperature()
+        """At what temperature to draw under rejection and block."""
         self.window: int | None = None
         """Most tokens of an answer the draft reads to catch up after a rest; older ones it never read are left out of
         its context for good. None reads everything."""
@@ -98,7 +99,11 @@ class ModelDrafter:
     def observe(self, record: Round) -> None:
         """Take back the guesses that did not stand: this draft's own, whoever's guess was put before the target."""
         try:
-            for sequence, grown in zip(record.sequences, record.emitted, strict=True):
+            for sequence, x, verdict, grown in zip(
+                record.sequences, record.proposals, record.verdicts, record.emitted, strict=True
+            ):
+                if x.dists and verdict.law is not None:
+                    self.temperature.learn(sequence.sampler.params.temperature, verdict.law, x.dists[0])
                 if self._owner.get(sequence.slot) is sequence:
                     skipped = self._skipped(sequence.slot)
                     before = len(sequence.tokens) - grown
@@ -122,7 +127,8 @@ class ModelDrafter:
         position = len(sequence.tokens) + len(x)
         sampler = sequence.sampler
         if sequence.rule.needs_laws and not sampler.greedy:
-            q = sampler.law(row[: self._n_vocab], x.tokens, position, self.draft_temperature)
+            asked = sampler.params.temperature
+            q = sampler.law(row[: self._n_vocab], x.tokens, position, asked * self.temperature.factor(asked))
             place = noise.key(sampler.seed, noise.DRAFT, position, len(sequence.tokens))
             x.dists = [] if x.dists is None else x.dists
             x.dists.append(q)
