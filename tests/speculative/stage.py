@@ -32,8 +32,9 @@ def start(
 ) -> Running:
     """A sequence whose prompt the target has read but for the last token."""
     target.rewind(slot, 0)
-    if len(request.prompt) > 1:
-        target.forward([Chunk(slot, 0, request.prompt[:-1])])
+    prompt, batch = request.prompt[:-1], target.info.n_batch
+    for at in range(0, len(prompt), batch):
+        target.forward([Chunk(slot, at, prompt[at : at + batch])])
     return Running(
         request,
         slot,
