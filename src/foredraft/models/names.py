@@ -42,7 +42,7 @@ def find_name(wanted: str, names: Sequence[str]) -> str:
     text = unicodedata.normalize("NFC", wanted).strip().lower()
     if "@" not in text and ":" in text:
         text = "@".join(text.rsplit(":", 1))
-    if not text:
+    if not text.strip("@"):
         raise ModelNotFoundError(wanted, nearest=tuple(names[:MAX_CANDIDATES]))
     base, _, quantisation = text.partition("@")
     rules: tuple[Callable[[str], bool], ...] = (
@@ -66,7 +66,10 @@ def nearest(wanted: str, names: Iterable[str]) -> tuple[str, ...]:
     """Up to three names that look like what was typed."""
     by_short: dict[str, str] = {}
     for name in names:
-        for short in (name, name.split("@")[0], name.rsplit("/", 1)[-1], name.rsplit("/", 1)[-1].split("@")[0]):
+        base = name.rsplit("/", 1)[-1].split("@")[0]
+        words = base.split("-")
+        tails = ["-".join(words[start:]) for start in range(len(words))]  # "qwen2" of "ggml-vocab-qwen2"
+        for short in (name, name.split("@")[0], name.rsplit("/", 1)[-1], *tails):
             by_short.setdefault(short, name)
     close = difflib.get_close_matches(wanted.lower(), by_short, n=6, cutoff=0.6)
     return tuple(dict.fromkeys(by_short[short] for short in close))[:3]

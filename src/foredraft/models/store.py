@@ -152,7 +152,7 @@ class ModelStore:
     def _file(self, path: Path) -> ModelFile:
         if not path.is_file():
             raise ModelNotFoundError(str(path), nearest=nearest(path.stem, [model.name for model in self.models()]))
-        for model in self._models or ():
+        for model in self.models():
             if model.path == path or (model.facts is not None and path in model.facts.paths):
                 return model
         match = PART_NAME.match(path.name)
@@ -275,7 +275,7 @@ class ModelStore:
             with self.locked():
                 placed = _place_files(facts.paths, self.own, move=how == "move")
         self._models = None
-        return self.find(placed) if placed.is_file() else self.find(path)
+        return self.find(placed)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
