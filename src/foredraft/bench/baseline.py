@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,7 +35,7 @@ class BareLoop:
         self._info = describe(Path(path), self._model, options, n_ctx)
         self._ctx = open_context(Path(path), self._model, self._info, options)
 
-    def run(self, prompt: Sequence[int], n: int) -> Timed:
+    def run(self, prompt: Sequence[int], n: int, clock: Callable[[], float] = time.perf_counter) -> Timed:
         """Read the prompt, then write `n` tokens greedily, end of generation or not."""
         api, ctx, n_vocab = self._api, self._ctx, self._info.n_vocab
         api.llama_memory_clear(api.llama_get_memory(ctx), False)
@@ -45,11 +45,11 @@ class BareLoop:
             self._decode((api.llama_token * len(part))(*part), len(part))
         one = (api.llama_token * 1)()
         for _ in range(n):
-            started = time.perf_counter()
+            started = clock()
             row = np.ctypeslib.as_array(api.llama_get_logits_ith(ctx, -1), shape=(n_vocab,))
             one[0] = token = int(row.argmax())
             self._decode(one, 1)
-            result.seconds.append(time.perf_counter() - started)
+            result.seconds.append(clock() - started)
             result.tokens.append(token)
         return result
 

@@ -1,8 +1,8 @@
-"""An engine whose passes take no time: what is left is the cost of our own work."""
+"""An engine whose passes take no real time: what is left is the cost of our own work."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -15,18 +15,22 @@ _SPREAD = 3.0
 
 
 class InstantEngine:
-    """One slot; every row of logits is the same one, so a draft of the same size guesses right every time."""
+    """One slot; every row of logits is the same one, so a draft with the same `seed` guesses right every time."""
 
     rewind_limit: int | None = None
     numerics: Numerics | None = None
 
-    def __init__(self, n_vocab: int, *, n_ctx: int = 1024) -> None:
+    def __init__(
+        self, n_vocab: int, *, n_ctx: int = 1024, seed: int = 5, spend: Callable[[int], None] = lambda n: None
+    ) -> None:
+        """`spend` is told of every pass of n tokens: it may move a clock that the controller looks at."""
         self.tokenizer: Tokenizer = ToyTokenizer.of_size(32)
         self.info = ModelInfo("instant", "", "instant", "no model", 0, 0, "none", n_vocab, n_ctx, n_ctx, 1, n_ctx)
-        row = np.random.default_rng(5).normal(scale=_SPREAD, size=n_vocab).astype(np.float32)
+        row = np.random.default_rng(seed).normal(scale=_SPREAD, size=n_vocab).astype(np.float32)
         self._rows: Logits = np.tile(row, (MAX_DRAFT + 1, 1))
         self._rows.flags.writeable = False
         self._length = 0
+        self._spend = spend
 
     def read(self, slot: int, count: int) -> None:
         """Have read so many tokens more."""
@@ -34,7 +38,9 @@ class InstantEngine:
         self._length += count
 
     def forward(self, chunks: Sequence[Chunk]) -> list[Logits]:
-        self._length += sum(len(chunk.tokens) for chunk in chunks)
+        n = sum(len(chunk.tokens) for chunk in chunks)
+        self._length += n
+        self._spend(n)
         return [self._rows[: chunk.want] for chunk in chunks]
 
     def length(self, slot: int) -> int:

@@ -19,21 +19,29 @@ import psutil
 
 from foredraft.bench.baseline import BareLoop
 from foredraft.bench.instant import InstantEngine
+from foredraft.bench.modes import PLAIN, parse, stage
 from foredraft.bench.statistics import Interval, ratio
-from foredraft.core.params import Request, SamplingParams, SpeculationParams
+from foredraft.core.params import Request, SamplingParams
 from foredraft.engines.llamacpp import LoadOptions
+from foredraft.engines.toy.engine import ToyClock
 from foredraft.llm import LLM, LoadSettings
 from foredraft.sampling.sampler import Sampler
 from foredraft.speculative.acceptance import RULES
-from foredraft.speculative.controllers import Fixed
-from foredraft.speculative.drafters import ModelDrafter
+from foredraft.speculative.controllers import Adaptive, DraftController, Fixed
+from foredraft.speculative.controllers.costs import CostModel
+from foredraft.speculative.drafters import DRAFTERS, Arbiter, Drafter, ModelDrafter
 from foredraft.speculative.round import run_round
 from foredraft.speculative.sequence import Sequence as RunningSequence
+from foredraft.tuning import FINDERS
 
 STACK_BAR = 0.97
 GAMMA = 3
 ROUND_BARS = {(8_192, True): 0.10, (151_936, True): 0.30, (8_192, False): 0.4, (151_936, False): 2.0}
 """Milliseconds of one round by vocabulary and greedy or sampled (temperature 0.8, top-k 40, top-p 0.95)."""
+AUTO_BAR = 0.06
+"""Milliseconds that controller, calibration, sources and arbiter may take together."""
+_PROMPT = (1, 2, 3)
+_WARM_UP = 40
 MEMORY_TOKENS = 10_000
 
 
@@ -49,12 +57,18 @@ class Stack:
 
 
 def stack(
-    path: Path, *, turns: int = 12, tokens: int = 16, clock: Callable[[], float] = time.perf_counter
+    path: Path,
+    *,
+    turns: int = 12,
+    tokens: int = 8,
+    threads: int | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[tuple[float, Stack | None]]:
     """Yields (share done, None) and at the end (1, the result). Both loops read the same prompt and write the same
-    tokens, in turns."""
-    settings = LoadSettings(context=512, probe=False)
-    with LLM.load(path, None, settings=settings) as llm:
+    tokens, in turns. `clock` may be processor time where `threads` is 1."""
+    settings = LoadSettings(context=512, probe=False, threads=threads, remember=False)
+    with LLM.load(path, None, settings=settings) as llm, stage(llm, clock) as of:
+        of.set(parse(PLAIN))
         options = getattr(llm.engine, "options", LoadOptions(n_ctx=512))
         bare = BareLoop(path, options)
         try:
@@ -66,7 +80,7 @@ def stack(
             for turn in range(turns):
                 for which in ("bare", "stack") if turn % 2 else ("stack", "bare"):
                     if which == "bare":
-                        bare_s.append(sum(bare.run(prompt, tokens).seconds))
+                        bare_s.append(sum(bare.run(prompt, tokens, clock).seconds))
                     else:
                         stack_s.append(llm.generate(request).stats.generation_s)
                 yield (turn + 1) / turns, None
@@ -79,11 +93,9 @@ def stack(
 
 @dataclass(frozen=True, slots=True)
 class RoundCost:
-    """Milliseconds of our own work in one round of γ = 3, all guesses accepted; `low` and `high` hold the middle half
-    of the rounds."""
+    """Milliseconds of our own work in one round; `low` and `high` hold the middle half of the rounds."""
 
-    n_vocab: int
-    greedy: bool
+    name: str
     ms: float
     low: float
     high: float
@@ -93,32 +105,57 @@ class RoundCost:
 def rounds(
     *, count: int = 400, sizes: Sequence[int] = (8_192, 151_936), clock: Callable[[], float] = time.perf_counter
 ) -> Iterator[RoundCost]:
-    """The cost of a round for each vocabulary, greedy and sampled."""
+    """The cost of a round of γ = 3, all guesses accepted, for each vocabulary, greedy and sampled; and what the
+    adaptive controller and the sources of guesses add to a round in which nothing is guessed."""
     for n_vocab in sizes:
         for greedy in (True, False):
-            times = _round_times(n_vocab, greedy, count, clock)
-            low, _, high = quantiles(times, n=4)
-            yield RoundCost(n_vocab, greedy, median(times), low, high, ROUND_BARS.get((n_vocab, greedy), math.inf))
+            name = f"one round, {'greedy' if greedy else 'sampled'}, {n_vocab:,} tokens of vocabulary"
+            times = _round_times(InstantPair(n_vocab, greedy=greedy), Fixed(GAMMA), count, clock)
+            yield _cost(name, times, ROUND_BARS.get((n_vocab, greedy), math.inf))
+    pair = InstantPair(sizes[0], greedy=False, useless=True)
+    plain = _round_times(pair, Fixed(0), count, clock)
+    auto = _round_times(pair, Adaptive(CostModel({1: 0.02, 2: 0.04, 16: 0.32}, 0.01)), count, clock)
+    base = median(plain)
+    yield _cost("controller and sources, in a round without guesses", [t - base for t in auto], AUTO_BAR)
 
 
-def _round_times(n_vocab: int, greedy: bool, count: int, clock: Callable[[], float]) -> list[float]:
-    """Milliseconds of rounds through `run_round`, on engines that need no time."""
-    target, draft = InstantEngine(n_vocab), InstantEngine(n_vocab)
-    drafter, controller = ModelDrafter(draft, n_vocab), Fixed(GAMMA)
-    sampling = SamplingParams(temperature=0.0 if greedy else 0.8, top_k=40, top_p=0.95, min_p=0.0, seed=1)
-    request = Request((1, 2, 3), sampling, SpeculationParams(method="model"), ignore_eos=True)
-    times = []
-    sequence: RunningSequence | None = None
-    for number in range(count + 20):
-        if sequence is None or len(sequence.tokens) > 400:
-            target.rewind(0, 0)
-            target.read(0, len(request.prompt) - 1)
-            sampler = Sampler(sampling, request.prompt, n_vocab=n_vocab)
-            rule = RULES["match"]()
-            sequence = RunningSequence(request, 0, sampler, rule, eog=(), n_ctx=1024, n_read=len(request.prompt) - 1)
+def _cost(name: str, times: Sequence[float], bar: float) -> RoundCost:
+    low, _, high = quantiles(times, n=4)
+    return RoundCost(name, median(times), low, high, bar)
+
+
+class InstantPair:
+    """A main model and a draft that answer at once, and a clock of their own on which a pass of n tokens takes
+    n · 20 ms. A `useless` draft is never right."""
+
+    def __init__(self, n_vocab: int, *, greedy: bool, useless: bool = False) -> None:
+        self.clock = ToyClock()
+        self.target = InstantEngine(n_vocab, spend=lambda n: self.clock.advance(0.02 * n))
+        self.draft = InstantEngine(n_vocab, seed=6 if useless else 5, spend=lambda n: self.clock.advance(0.01 * n))
+        self.sampling = SamplingParams(temperature=0.0 if greedy else 0.8, top_k=40, top_p=0.95, min_p=0.0, seed=1)
+
+    def sequence(self, prompt: Sequence[int]) -> RunningSequence:
+        """An answer that has just begun."""
+        self.target.rewind(0, len(prompt) - 1)
+        request = Request(tuple(prompt), self.sampling, ignore_eos=True)
+        sampler = Sampler(self.sampling, prompt, n_vocab=self.target.info.n_vocab)
+        return RunningSequence(request, 0, sampler, rule=RULES["match"](), eog=(), n_ctx=1024, n_read=len(prompt) - 1)
+
+
+def _round_times(pair: InstantPair, controller: DraftController, count: int, clock: Callable[[], float]) -> list[float]:
+    """Milliseconds of rounds through `run_round`, with all sources of guesses where the controller is the adaptive."""
+    drafter: Drafter = ModelDrafter(pair.draft, pair.target.info.n_vocab, pair.clock)
+    if isinstance(controller, Adaptive):
+        drafter = Arbiter([*(DRAFTERS[name]() for name in FINDERS), drafter])
+    times: list[float] = []
+    sequence = pair.sequence(_PROMPT)
+    for number in range(count + _WARM_UP):
+        if len(sequence.tokens) > 400:
+            drafter.forget(0)
+            sequence = pair.sequence(_PROMPT)
         began = clock()
-        run_round([sequence], target, drafter, controller)
-        if number >= 20:  # the first ones warm caches up
+        run_round([sequence], pair.target, drafter, controller, clock=pair.clock)
+        if number >= _WARM_UP:
             times.append((clock() - began) * 1e3)
     return times
 

@@ -148,7 +148,7 @@ def bench(
     if what != "pair":
         from foredraft.cli import bench_overhead
 
-        raise typer.Exit(bench_overhead.run(what, load, Path(model) if model else None, json_file))
+        raise typer.Exit(bench_overhead.run(what, load, Path(model) if model else None, json_file, clock))
     outputs = Outputs(json_file, markdown_file, plots)
     outputs.check()
     temperatures = tuple(dict.fromkeys(temperature or (0.0, 0.8)))
