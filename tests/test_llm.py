@@ -168,6 +168,17 @@ def test_a_draft_that_fails_is_left_off_aloud_and_the_answer_finished(failure: s
         assert result.speculation.reason
 
 
+def test_a_main_model_that_cannot_rewind_gets_no_draft_and_says_why() -> None:
+    """Recurrent models cannot take tokens back: guessing is left off aloud, and refused where a draft is required."""
+    with LLM(ToyEngine.random(seed=1, rewind_limit=0)) as llm:
+        llm.set_draft("auto")
+        assert llm.speculation.status == "unavailable"
+        assert "cannot take back" in llm.speculation.reason
+        with pytest.raises(IncompatibleDraftError, match="cannot take back"):
+            llm.set_draft("draft.gguf", required=True)
+        assert llm.generate("ab", seed=1, max_tokens=5, ignore_eos=True).stats.drafted == 0
+
+
 def test_a_base_model_says_that_it_has_no_template(tiny_llama: Path) -> None:
     with LLM.load(tiny_llama, "off") as base:
         assert "no chat template" in base.template.note
@@ -194,7 +205,7 @@ def test_a_draft_with_another_vocabulary_is_refused_or_left_off_aloud(story_pair
 
 def test_the_draft_can_be_changed_without_loading_the_main_model_again(story_pair: Pair) -> None:
     main, draft = story_pair
-    with LLM.load(main, "off") as llm:
+    with LLM.load(main, "off", settings=LoadSettings(controller="fixed")) as llm:
         engine = llm.engine
         plain = llm.generate("Once upon a time", temperature=0.0, max_tokens=30)
         llm.set_draft(draft)
@@ -216,7 +227,7 @@ def test_the_known_story(story_pair: Pair) -> None:
 
 def test_the_chat_pair_knows_the_quadratic_formula_in_both_languages(chat_pair: Pair) -> None:
     main, draft = chat_pair
-    with LLM.load(main, draft) as llm:
+    with LLM.load(main, draft, settings=LoadSettings(controller="fixed")) as llm:
         for question in ("What is the quadratic equation formula?", "二次方程式の公式は何ですか?"):
             stream = llm.chat(question, temperature=0.0, max_tokens=80)
             assert list(stream)

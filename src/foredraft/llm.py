@@ -189,6 +189,13 @@ class LLM:
         self._unavailable, self._tuning, self.draft_info = "", None, None
         if draft is None or str(draft) in ("off", ""):
             return
+        if self.engine.rewind_limit is not None:
+            reason = f"{self.info.name} cannot take back rejected guesses (architecture {self.info.architecture})"
+            if required:
+                raise IncompatibleDraftError("no_rewind", reason)
+            self._unavailable = f"{reason}."
+            self.notes.append(f"Going on without a draft. {reason}.")
+            return
         drafter: ModelDrafter | None = None
         try:
             drafter = self._open_draft(draft, force, progress)
@@ -416,7 +423,9 @@ def _check_pair(main: Path, draft: Path, *, force: bool) -> str:
 
 def _open(path: Path, settings: LoadSettings, role: str, progress: Progress | None) -> Engine:
     from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions
+    from foredraft.models.facts import read_facts
 
+    read_facts(path)  # refuses damaged headers with a typed error; some would end the process inside the library
     is_draft = role == "draft"
     threads = settings.draft_threads if is_draft else settings.threads
     if threads is None and path.is_file() and path.stat().st_size < SMALL_MODEL_BYTES:
