@@ -1,4 +1,4 @@
-"""`foredraft load MODEL --estimate-only`: what a load will need, draft and both KV caches counted."""
+"""`foredraft load MODEL`: into the running server; with --estimate-only what it will need, nothing loaded."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def load(
         int | None, typer.Option("--gpu-layers", help="Layers on the GPU; -1 is all.", min=-1)
     ] = None,
     guardrail: Annotated[str | None, typer.Option("--guardrail", help="off, relaxed or strict.")] = None,
+    ttl: Annotated[int | None, typer.Option("--ttl", help="Idle seconds until it leaves. Default: never.")] = None,
     json_output: Json = False,
 ) -> None:
-    """Say how much memory a model and its draft will take, and whether they fit."""
-    from foredraft.core.errors import ForedraftError
+    """Load a model and its draft into the running server, or say how much memory that will take (--estimate-only)."""
     from foredraft.models.memory import LoadPlan, estimate, memory_check, require_fit, this_machine
     from foredraft.models.recommend import choose_draft
     from foredraft.settings import load_settings
 
     if not estimate_only:
-        raise ForedraftError(
-            "Models are loaded by the commands that use them (run, chat, serve).",
-            hint=f"`foredraft load {model} --estimate-only` says what that will need.",
-        )
+        wanted: dict[str, object] = {"context": context, "kv_type": kv_type, "slots": slots, "gpu_layers": gpu_layers}
+        given = {name: value for name, value in wanted.items() if value is not None}
+        _load_in_server(model, given, draft or "auto", ttl, json_output)
+        return
     store = shelf()
     main = store.require(model)
     flags = {"load.kv_type": kv_type, "load.slots": slots, "memory.guardrail": guardrail}
@@ -71,6 +71,20 @@ def load(
         _print(made)
         print(why or (f"Draft {chosen.name}." if chosen is not None else "No draft."))
     require_fit(main.facts, draft_facts, plan, machine=machine, guardrail=rail)
+
+
+def _load_in_server(model: str, settings: dict[str, object], draft: str, ttl: int | None, json_output: bool) -> None:
+    from foredraft.cli.remote import server
+
+    with server() as client:
+        state = client.load(model, draft=draft, settings=settings, ttl=ttl)
+    if json_output:
+        print(json.dumps(state, ensure_ascii=False, indent=2))
+        return
+    drafted = f" with the draft {state['draft']['name']}" if state["draft"] is not None else " without a draft"
+    print(f"Loaded {state['id']}{drafted} in {state['load_s']:.1f} s.")
+    for note in state["notes"]:
+        print(note)
 
 
 def _print(made: Estimate) -> None:

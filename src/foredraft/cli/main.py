@@ -30,7 +30,11 @@ COMMANDS: dict[str, str] = {
     "get": "foredraft.cli.get:get",
     "rm": "foredraft.cli.rm:rm",
     "import": "foredraft.cli.import_model:import_model",
+    "serve": "foredraft.cli.serve:serve",
+    "ps": "foredraft.cli.ps:ps",
     "load": "foredraft.cli.load:load",
+    "unload": "foredraft.cli.unload:unload",
+    "log": "foredraft.cli.log:log",
     "config": "foredraft.cli.config:config",
     "bench": "foredraft.cli.bench:bench",
 }

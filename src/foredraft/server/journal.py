@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -36,11 +36,16 @@ class Journal:
         self._entries: deque[Entry] = deque(maxlen=kept)
         self._count = 0
         self._closed = False
+        self.listeners: list[Callable[[Entry], None]] = []
+        """Called with every entry, on the thread that writes it."""
         self._bell = Bell()
 
     def write(self, kind: str, message: str, **fields: Any) -> None:
         self._count += 1
-        self._entries.append(Entry(self._count, time.time(), kind, message, fields))
+        entry = Entry(self._count, time.time(), kind, message, fields)
+        self._entries.append(entry)
+        for listener in self.listeners:
+            listener(entry)
         self._bell.ring()
 
     def recent(self, count: int = 100) -> list[Entry]:

@@ -7,8 +7,7 @@ from typing import Any
 
 from foredraft.core.errors import ModelNotFoundError
 from foredraft.models.places import EMBEDDED
-from foredraft.models.recommend import choose_draft
-from foredraft.models.store import ModelFile, ModelStore
+from foredraft.models.store import ModelStore
 from foredraft.scheduling.hosted import LoadSpec
 from foredraft.settings import Settings
 
@@ -55,7 +54,7 @@ class StoreShelf:
         return described
 
     def spec(self, name: str, draft: str | None = "auto") -> LoadSpec:
-        """How to load a model: its own settings, and the draft by name, or the best one for "auto"."""
+        """How to load a model, with its own settings and those of its draft."""
         if not name:
             raise ModelNotFoundError("", hint="Name a model, or start the server with --model.")
         model = self.store.require(name)
@@ -72,16 +71,10 @@ class StoreShelf:
             "mmap": load.mmap,
         }
         wish = own.draft or "auto" if draft == "auto" else draft
-        return LoadSpec(str(model.path), draft=self._draft(model, wish), id=model.name, settings=settings)
+        return LoadSpec(str(model.path), draft=self._draft(wish), id=model.name, settings=settings)
 
-    def draft_path(self, main: str, draft: str) -> str:
-        """The file of a draft, "auto" being the best for that main model. Empty where there is none."""
-        return self._draft(self.store.find(main), draft) or ""
-
-    def _draft(self, model: ModelFile, wish: str | None) -> str | None:
-        if wish in (None, "", "off"):
+    def _draft(self, wish: str | None) -> str | None:
+        """The draft as the loader wants it; it finds the best one for "auto" itself."""
+        if wish is None or wish in ("", "off"):
             return None
-        if wish != "auto":
-            return str(self.store.require(wish).path)
-        chosen = choose_draft(model, self.store).draft
-        return str(chosen.path) if chosen is not None else "auto"
+        return "auto" if wish == "auto" else str(self.store.require(wish).path)

@@ -1,0 +1,106 @@
+"""`foredraft serve`: the API (and the app, where it is there) on one port."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from foredraft.server.services import Services
+
+
+def serve(
+    host: Annotated[str | None, typer.Option("--host", help="Address; others than this machine's need a key.")] = None,
+    port: Annotated[int | None, typer.Option("--port", "-p", min=0, max=65535, help="Port. Default: 3673.")] = None,
+    api_key: Annotated[
+        str | None, typer.Option("--api-key", help="Key that clients must send (or FOREDRAFT_SERVER__API_KEY).")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Model to load at the start.")] = None,
+    draft: Annotated[str, typer.Option("--draft", "-d", help="Its draft: a name, auto or off.")] = "auto",
+    parallel: Annotated[int | None, typer.Option("--parallel", min=1, max=256, help="Answers at once.")] = None,
+    context: Annotated[int | None, typer.Option("--context", "-c", min=0, help="Context in tokens.")] = None,
+    queue: Annotated[int, typer.Option("--queue", min=0, help="Requests that may wait for a model.")] = 64,
+    ttl: Annotated[int, typer.Option("--ttl", help="Idle seconds until a model leaves memory; -1 is never.")] = 3600,
+    cors: Annotated[list[str] | None, typer.Option("--cors", help="Origin of web pages that may call it.")] = None,
+    on_demand: Annotated[
+        bool, typer.Option("--on-demand/--no-on-demand", help="Load models that requests name.")
+    ] = True,
+    ui: Annotated[bool, typer.Option("--ui/--no-ui", help="Serve the chat app on the same port.")] = True,
+    log_prompts: Annotated[bool, typer.Option("--log-prompts", help="Write prompts into the log.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print the log.")] = False,
+) -> None:
+    """Serve the API of OpenAI and LM Studio, with the draft's statistics in every answer."""
+    from foredraft.scheduling.runtime import Runtime
+    from foredraft.server.app import create_app
+    from foredraft.server.loading import load_pair
+    from foredraft.server.services import ServerSettings, Services
+    from foredraft.server.serving import check_address
+    from foredraft.server.serving import serve as run
+    from foredraft.server.shelf import StoreShelf
+    from foredraft.settings import load_settings
+    from foredraft.shelf import open_shelf
+
+    user = load_settings({"server.host": host, "server.port": port or None, "load.context": context})
+    secret = api_key or (user.server.api_key.get_secret_value() if user.server.api_key is not None else "")
+    settings = ServerSettings(
+        host=user.server.host,
+        port=port if port is not None else user.server.port,
+        api_key=secret,
+        cors_origins=tuple(cors or ()),
+        load_on_demand=on_demand,
+        ttl_s=None if ttl < 0 else float(ttl),
+        log_prompts=log_prompts,
+    )
+    check_address(settings)
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(message)s")
+    store = open_shelf()
+    shelf = StoreShelf(store, user, slots=parallel)
+    default = shelf.spec(model, draft).id if model else shelf.embedded()
+    services = Services(
+        Runtime(load_pair, queue_limit=queue),
+        shelf,
+        settings,
+        default_model=default,
+        store=store,
+        user_settings=user,
+    )
+    app = create_app(services)
+    if ui:
+        _mount_app(app, services)
+    background: set[asyncio.Task[None]] = set()
+
+    async def load_default() -> None:
+        try:
+            spec = await asyncio.to_thread(shelf.spec, default, draft if model else "auto")
+            await services.runtime.load(dataclasses.replace(spec, ttl_s=None if model else settings.ttl_s))
+            typer.echo(f"Loaded {spec.id}.")
+        except Exception as error:  # noqa: BLE001 - the server goes on: another model may be asked for
+            services.journal.write("model", f"{default} could not be loaded: {error}", model=default)
+            typer.echo(f"{default} could not be loaded: {error}", err=True)
+
+    def ready() -> None:
+        shown = f"http://{settings.host}:{settings.port}"
+        typer.echo(f"Foredraft serves {shown}{'' if not ui else ' (open it in a browser)'}; API at {shown}/v1.")
+        if default and (model or not on_demand):
+            task = asyncio.get_running_loop().create_task(load_default())
+            background.add(task)
+            task.add_done_callback(background.discard)
+
+    if verbose:
+        services.journal.listeners.append(lambda entry: typer.echo(f"{entry.kind:8} {entry.message}"))
+    run(app, services, ready)
+
+
+def _mount_app(app: FastAPI, services: Services) -> None:
+    """Put the chat app on the same server, where it is installed."""
+    try:
+        from foredraft.ui.app import mount
+    except ImportError:
+        return
+    mount(app, services)
