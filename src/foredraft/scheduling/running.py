@@ -19,7 +19,6 @@ from foredraft.scheduling.answer import Answer, Generation
 from foredraft.scheduling.events import Event, Failed, Finished, NewPieces
 from foredraft.scheduling.stream import Piece
 
-
 RING_EVERY_S = 0.004
 """Readers are woken this often at most. A model that is faster would spend its time on waking them."""
 
