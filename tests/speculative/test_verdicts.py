@@ -168,6 +168,31 @@ def test_block_keeps_no_fewer_and_the_lemma_holds_at_every_node(data: st.DataObj
         assert beyond / here == pytest.approx(weight, abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("p", "q", "least", "bent"),
+    [
+        ((0.5, 0.3, 0.2), (0.6, 0.3, 0.1), 0.2, (0.55, 0.33, 0.12)),
+        ((0.2, 0.3, 0.5), (0.2, 0.6, 0.2), 0.5, (0.08, 0.42, 0.5)),
+    ],
+)
+@pytest.mark.parametrize("rule", ["rejection", "block"])
+def test_dropping_a_drawn_guess_bends_the_law_and_not_drawing_the_next_does_not(
+    rule: str, p: tuple[float, ...], q: tuple[float, ...], least: float, bent: tuple[float, ...]
+) -> None:
+    """The counter-examples of the documentation: a guess less likely than `least` is thrown away after it was drawn."""
+
+    def run(anticipating: bool) -> int:
+        x = law(q).sample(1000)
+        drop = anticipating and q[x] < least
+        laws = Sampler(PARAMS).laws(np.stack([logits(p)] * 2)[: 1 if drop else 2], [] if drop else [x], 5)
+        verdict = RULES[rule]().accept(laws, Proposal() if drop else Proposal([x], [law(q)]))
+        return x if verdict.accepted else verdict.token
+
+    for anticipating, wanted in ((True, bent), (False, p)):
+        got = outcomes(lambda anticipating=anticipating: run(anticipating))
+        assert [got.get(token, 0.0) for token in range(3)] == pytest.approx(wanted, abs=1e-6)
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_at_temperature_0_every_rule_is_matching(rule: str) -> None:
     params = SamplingParams(temperature=0.0)

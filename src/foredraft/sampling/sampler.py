@@ -130,11 +130,12 @@ class Sampler:
     def candidates(
         self, row: Row, prefix: Sequence[int], position: int, temperature: float | None = None
     ) -> tuple[steps.Ids, steps.Values]:
-        """The whole chain at temperature > 0: the ids that can happen and their logits after temperature, sorted.
+        """The whole chain at temperature > 0: the ids that can happen and their logits after temperature.
 
-        The logits are relative to the best one: only differences mean anything.
+        The logits are relative to the best one: only differences mean anything. Sorted if anything is cut off.
         """
         params = self.params
+        temperature = temperature or params.temperature
         scores = self._scores(row, prefix)
         k = params.top_k if 0 < params.top_k < len(row) else len(row)
         ids, logits = scores.best(k if k < len(row) else 1, position)
@@ -148,14 +149,17 @@ class Sampler:
             near = logits >= math.log1p(-params.top_p) - math.log(len(row)) - 1e-6
             ids, logits = ids[near], logits[near]
         elif k == len(row):
-            ids, logits = scores.above(float(logits.max()) + math.log(params.min_p) if params.min_p else -math.inf)
+            best = float(logits.max())
+            ids, logits = scores.above(best + math.log(params.min_p) if params.min_p else -math.inf)
+            if not params.min_p:
+                return ids, steps.temperature(logits, best, temperature)
         ids, logits = steps.sort(ids, logits)
         keep = steps.top_k(logits, k)
         if params.top_p < 1.0:
             keep = min(keep, steps.top_p(logits[:keep], params.top_p, mass))
         if params.min_p > 0.0:
             keep = min(keep, steps.min_p(logits[:keep], params.min_p))
-        return ids[:keep], steps.temperature(logits[:keep], temperature or params.temperature)
+        return ids[:keep], steps.temperature(logits[:keep], float(logits[0]), temperature)
 
     def _argmax(self, row: Row, position: int) -> int:
         token = int(row.argmax())

@@ -51,7 +51,7 @@ def min_p(logits: Values, p: float) -> int:
     return int((-logits).searchsorted(-(logits[0] + math.log(p)), side="right"))
 
 
-def temperature(logits: Values, t: float) -> Values:
+def temperature(logits: Values, best: float, t: float) -> Values:
     """(l − l₁) / T: relative to the best, so that no temperature is too small to divide by (1e-250 is as good as 0)."""
-    scaled: Values = (logits - logits[0]) / max(t, 1e-250)
+    scaled: Values = (logits - best) / max(t, 1e-250)
     return scaled
