@@ -242,6 +242,9 @@ class Adaptive:
         behind = len(answer.sequence.tokens) - answer.read
         catch_up = self.costs.catch_up_s(behind) / (prices.plain_s * self.costs.pace) if behind > 2 else 0.0
         limit = min(wish, bisect_right(prices.worst, credit - catch_up) - 1)
+        least = min(answer.sequence.request.speculation.min_draft, wish)
+        if limit < least:
+            limit = 0
         if limit < 1 and found < 1:
             self._why = (
                 f"A guess could cost {prices.worst_found[1]:.2f} plain steps here, and only {max(credit, 0.0):.2f} may"
@@ -263,7 +266,7 @@ class Adaptive:
                 answer.probing = True
                 answer.probe_fund -= risk
                 self.probes += 1
-                plan.limit, plan.gain = min(limit, _PROBE_DEPTH), 1e-6
+                plan.limit, plan.gain = min(limit, max(_PROBE_DEPTH, least)), 1e-6
             else:
                 plan.limit = 0
         return plan
@@ -435,6 +438,10 @@ class Adaptive:
         answer.read = max(1, min(before + min(accepted, max(0, len(guess) - 1)), len(tokens) - 1))
 
     # ---- telling ----
+
+    def credit(self, sequence: RunningSequence) -> float:
+        """What may be risked for an answer now, in plain steps."""
+        return self._answer(sequence).bucket.credit
 
     def park(self, source: str, reason: str) -> None:
         """A source has stopped for good; the answers go on without it."""

@@ -54,5 +54,7 @@ class Bucket:
         self.credit = min(self.preset.size, self.credit + self.preset.epsilon)
 
     def guessed(self, tokens: int, steps: float) -> None:
-        """A round that guessed wrote so many tokens in the time of so many plain steps."""
-        self.credit = min(self.preset.size, self.credit + self.preset.epsilon * tokens - (steps - tokens))
+        """A round that guessed wrote so many tokens in the time of so many plain steps. One round is charged B at most:
+        a longer one is no guess's doing."""
+        preset = self.preset
+        self.credit = min(preset.size, self.credit + preset.epsilon * tokens - min(steps - tokens, preset.size))

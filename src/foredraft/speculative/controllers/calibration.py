@@ -97,9 +97,9 @@ class Table:
         """Acceptance with prior, made to rise with confidence; counts brought back to size now and then."""
         self._first_weight = _shrunk(self._first_weight, self.first.values())
         self._next_weight = _shrunk(self._next_weight, self.next)
-        weights = [w + _KAPPA for w in self._tested]
-        means = [(s + _KAPPA * m) / w for s, m, w in zip(self._stood, _MIDDLES, weights, strict=True)]
-        self.rates = isotonic(means, weights)
+        means = [(s + _KAPPA * m) / (w + _KAPPA) for s, w, m in zip(self._stood, self._tested, _MIDDLES, strict=True)]
+        # a bucket nobody has seen must not outvote its neighbours: as evidence its prior weighs little
+        self.rates = isotonic(means, [w + 0.1 * _KAPPA for w in self._tested])
         self._stale = 0
 
     @property

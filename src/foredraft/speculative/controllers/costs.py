@@ -26,6 +26,8 @@ ROWS = 17
 """Largest n with a figure of its own: the last token and `MAX_DRAFT` guesses. Beyond it t(n) goes on in a line."""
 SPIKE = 2.0
 """A time beyond this factor of its figure (or below its inverse) is a disturbance, until most times are."""
+JUMP = 100.0
+"""A time beyond this factor of what was expected is a clock that jumped, or a machine that slept: nobody's pass."""
 MEASURE_STEPS, MEASURE_S = 25.0, 0.25
 """Most time that measuring at load may take: so many plain steps, or so many seconds if that is more."""
 _ROUND_S, _ROW_S = 60e-6, 30e-6
@@ -67,11 +69,12 @@ class Figure:
         """The last few times, as ratios to the figure."""
 
     def note(self, seconds: float) -> float:
-        """Take in one time; returns what of it may be laid to a guess: at most SPIKE times the figure."""
+        """Take in one time; returns what of it may be laid to a guess. Of a well-known figure that is at most SPIKE
+        times the figure, of another one everything: what was not known is no disturbance."""
         ratio = seconds / self.seconds
+        charged = min(seconds, SPIKE * self.seconds) if self.count >= _LAST else seconds
         self.last = (*self.last[1 - _LAST :], ratio)
         self.count += 1
-        charged = min(seconds, SPIKE * self.seconds)
         if ordinary(ratio):
             self.seconds *= 1.0 + max(_SLOWEST_RATE, 1.0 / self.count) * (ratio - 1.0)
         else:
@@ -125,7 +128,7 @@ class Curve:
     def at(self, n: int) -> float:
         if n <= ROWS:
             return self.seconds[n]
-        return self.seconds[ROWS] + (n - ROWS) * (self.seconds[ROWS] - self.seconds[1]) / (ROWS - 1)
+        return self.seconds[ROWS] + (n - ROWS) * max(0.0, self.seconds[ROWS] - self.seconds[1]) / (ROWS - 1)
 
     def copy(self) -> Curve:
         return Curve({n: Figure(f.seconds, min(f.count, 2)) for n, f in self.figures.items()}, self.pace)
@@ -250,27 +253,26 @@ class CostModel:
 
     def note_pass(self, n: int, context: int, seconds: float) -> float:
         """A round with n rows took so long, drafting apart. Returns the seconds that may be laid to it (see `Figure`);
-        a clock that went backwards counts as the expected time."""
+        a clock that jumped counts as the expected time."""
         curve = self._now = self.curve(context)
         expected = curve.at(n) * curve.pace
-        if not 0.0 < seconds < math.inf:
+        if not 0.0 < seconds < JUMP * expected:
             return expected
         self.passes += 1
-        charged = min(seconds, SPIKE * expected)
         if self.passes % _AGEING_EVERY == 0:
             self._age(curve)
         if n > ROWS:
-            return charged
+            return min(seconds, SPIKE * expected)
         if n == 1:
             ratio = seconds / curve.seconds[1]
             if ordinary(ratio / curve.pace):
                 self.spread += 0.02 * (abs(math.log(ratio / curve.pace)) - self.spread)
             curve.follow(ratio, _PLAIN_RATE)
-            return charged
+            return min(seconds, SPIKE * expected)
         figure = curve.figures.get(n)
         if figure is None:
             figure = curve.figures[n] = Figure(curve.seconds[n])
-        figure.note(seconds / curve.pace)
+        charged = figure.note(seconds / curve.pace) * curve.pace
         if figure.count > _LAST:
             curve.follow(seconds / figure.seconds, _OTHER_RATE)
         curve.seconds[n] = figure.seconds
@@ -284,8 +286,8 @@ class CostModel:
         step = self.draft_s(sequences)
         effort = steps + self.catch_up_share * min(max(0, behind - 1), self.window)
         expected = effort * step if step < math.inf else seconds
-        if not 0.0 < seconds < math.inf or steps < 1:
-            return expected
+        if steps < 1 or not 0.0 < seconds < JUMP * expected:
+            return expected if expected < math.inf else 0.0
         figure = self._draft.get(sequences)
         if figure is None:
             figure = self._draft[sequences] = Figure((step if step < math.inf else seconds / steps) / self.pace)

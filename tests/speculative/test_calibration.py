@@ -1,0 +1,136 @@
+"""Calibration: acceptance by confidence, rising, forgetting, and kept a pair.
+
+Mutants that were made by hand and the test that kills each:
+- no isotonic regression: test_rates_rise_with_confidence
+- pools averaged without weights: test_pooling_is_the_nearest_rising_sequence
+- a prior that never yields: test_the_prior_yields_to_verdicts
+- counts that never fade: test_old_counts_fade
+- `Trust` without hazard: test_trust_falls_fast_and_comes_back
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foredraft.speculative.controllers import calibration, disk
+from foredraft.speculative.controllers.calibration import BUCKETS, Calibration, Table, Trust, bucket, isotonic
+
+KEY: disk.Key = {"main": "m", "draft": "d"}
+
+
+def test_buckets_cover_every_confidence() -> None:
+    assert [bucket(c) for c in (0.0, 0.05, 0.1, 0.5, 0.97, 0.98, 1.0)] == [0, 0, 1, 5, 10, 11, 11]
+    assert bucket(float("nan")) == BUCKETS // 2
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0.1, 10)), min_size=1, max_size=7))
+@settings(max_examples=100, deadline=None)
+def test_pooling_is_the_nearest_rising_sequence(points: list[tuple[float, float]]) -> None:
+    """Against the max-min formula of isotonic regression: g(i) = max over a ≤ i of min over b ≥ i of mean(a … b)."""
+    values, weights = np.array(points).T
+
+    def mean(a: int, b: int) -> float:
+        return float(np.average(values[a : b + 1], weights=weights[a : b + 1]))
+
+    n = len(values)
+    wanted = [max(min(mean(a, b) for b in range(i, n)) for a in range(i + 1)) for i in range(n)]
+    assert isotonic(values.tolist(), weights.tolist()) == pytest.approx(wanted)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=200))
+@settings(max_examples=50, deadline=None)
+def test_rates_rise_with_confidence(verdicts: list[tuple[float, bool]]) -> None:
+    table = Table()
+    for confidence, stood in verdicts:
+        table.learn(bucket(confidence), stood)
+    table.refresh()
+    assert all(0.0 < a <= b < 1.0 for a, b in itertools.pairwise(table.rates))
+    assert table.learned == len(verdicts)
+    for law in (*table.next_laws(), *(table.first_law(c) for c in calibration.CONTEXTS)):
+        assert sum(law) == pytest.approx(1.0)
+
+
+def test_the_prior_yields_to_verdicts() -> None:
+    table = Table()
+    assert table.rates[bucket(0.99)] > 0.95
+    for _ in range(10):
+        table.learn(bucket(0.99), False)
+    assert table.rates[bucket(0.99)] < 0.35
+    for _ in range(3000):
+        table.learn(bucket(0.99), True)
+    assert table.rates[bucket(0.99)] > 0.95
+
+
+def test_old_counts_fade() -> None:
+    table = Table()
+    for _ in range(3000):
+        table.learn_first("all", 2)
+        table.learn_next(3, 2)
+    for _ in range(3000):
+        table.learn_first("all", 9)
+        table.learn_next(3, 9)
+        table.learn(5, True)
+    assert table.first_law("all")[9] > 0.9
+    assert table.next_laws()[3][9] > 0.85
+
+
+def test_trust_falls_fast_and_comes_back() -> None:
+    trust = Trust()
+    usual = trust.level
+    for _ in range(5):
+        trust.learn(0.9, False)
+    assert trust.level < 0.4
+    low = trust.level
+    trust.rest(200)
+    assert low < trust.level < usual
+    for _ in range(6):
+        trust.learn(0.9, True)
+    assert trust.level > 0.85
+
+
+def filled() -> Calibration:
+    learned = Calibration()
+    table = learned.table("model", "greedy")
+    for i in range(500):
+        table.learn(i % BUCKETS, i % 3 > 0)
+        table.learn_first("some", i % BUCKETS)
+        table.learn_next(i % BUCKETS, (i + 1) % BUCKETS)
+    return learned
+
+
+def test_what_was_learned_is_found_again(tmp_path: Path) -> None:
+    learned = filled()
+    assert learned.save(tmp_path, KEY)
+    again = Calibration.load(tmp_path, KEY)
+    before, after = learned.table("model", "greedy"), again.table("model", "greedy")
+    before.refresh()
+    assert after.rates == pytest.approx(before.rates)
+    assert after.first_law("some") == pytest.approx(before.first_law("some"))
+    assert after.next_laws()[4] == pytest.approx(before.next_laws()[4])
+    assert again.notes == []
+
+
+def test_another_pair_starts_afresh(tmp_path: Path) -> None:
+    filled().save(tmp_path, KEY)
+    assert Calibration.load(tmp_path, {**KEY, "draft": "e"}).tables == {}
+
+
+@pytest.mark.parametrize(
+    "tables", [None, [1], [["model", "greedy", {}]], [["model", "greedy", {"stood": [9.0], "tested": [1.0]}]]]
+)
+def test_a_damaged_file_is_learned_anew_and_said(tmp_path: Path, tables: object) -> None:
+    filled().save(tmp_path, KEY)
+    path = disk.place(tmp_path, "calibration", KEY)
+    stored = json.loads(path.read_text())
+    stored["content"]["tables"] = tables
+    path.write_text(json.dumps(stored))
+    again = Calibration.load(tmp_path, KEY)
+    assert again.tables == {}
+    assert len(again.notes) == 1
