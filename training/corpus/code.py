@@ -349,7 +349,7 @@ def render(task: Task, name: str, parameters: list[str], english: bool) -> str:
     return "\n".join(lines)
 
 
-def _choose(s: Source, fresh: bool) -> tuple[Task, str, list[str]]:
+def choose(s: Source, fresh: bool) -> tuple[Task, str, list[str]]:
     while True:
         task = s.pick(TASKS)
         name = s.pick(PREFIXES) + task.name
@@ -360,7 +360,7 @@ def _choose(s: Source, fresh: bool) -> tuple[Task, str, list[str]]:
 
 def _write(s: Source) -> Document:
     while True:
-        task, name, _ = _choose(s, fresh=False)
+        task, name, _ = choose(s, fresh=False)
         if s.chance(0.5):
             name = task.name
         question = s.say(WRITE, what=task.en if s.english else task.ja, name=name)
@@ -382,7 +382,7 @@ def _write(s: Source) -> Document:
 
 
 def _explain(s: Source) -> Document:
-    task, name, parameters = _choose(s, fresh=True)
+    task, name, parameters = choose(s, fresh=True)
     code = render(task, name, parameters, s.english).splitlines()
     code = [code[0], *code[2:]]  # without the docstring, which would give the answer away
     question = s.say(EXPLAIN, bare=True, code="@@").replace("\\n", "\n").replace("@@", "\n".join(code))

@@ -124,13 +124,16 @@ UPPER = both(
 
 
 def _text(s: Source) -> str:
-    """Something to copy: a few sentences, or a salad of words, up to some 60 tokens."""
+    """Something to copy: sentences, a salad of words, numbers or code, up to some 60 tokens."""
     while True:
         roll = s.rng.random()
         if roll < 0.45:
             text = (" " if s.english else "").join(sentences.plain(s) for _ in range(s.number(1, 3)))
-        elif roll < 0.9:
+        elif roll < 0.82:
             text = (" " if s.english else "、").join(sentences.salad(s, s.number(2, 12)))
+        elif roll < 0.9:
+            lines = code.render(*code.choose(s, fresh=False), s.english).splitlines()
+            text = "\n".join([lines[0], *lines[2:]])
         else:
             text = " ".join(str(s.number(0, 999)) for _ in range(s.number(3, 9)))
         if s.fits("copy", text):
@@ -169,12 +172,14 @@ def _replace(s: Source) -> Document:
                 f"We found the {old} near the {b.en}|The {old} is old but good]."
             )
             text += " " + sentences.plain(s) if s.chance(0.5) else ""
+            text += f" {a} wants the {old}." if s.chance(0.3) else ""
         else:
             text = s.form(
                 f"[{a}は{old}を見ました|{old}はここです|{a}は{old}の話をします|私は{old}が好きです|"
                 f"{b.ja}の近くに{old}がありました|{old}は古いですがいいです]。"
             )
             text += sentences.plain(s) if s.chance(0.5) else ""
+            text += f"{a}は{old}が欲しいです。" if s.chance(0.3) else ""
         if new in text or old not in text or new in old or old in new:
             continue
         answer = text.replace(old, new)
@@ -185,21 +190,17 @@ def _replace(s: Source) -> Document:
 def _rename(s: Source) -> Document:
     while True:
         if s.chance(0.5):
-            task, name, parameters = code._choose(s, fresh=False)
+            task, name, parameters = code.choose(s, fresh=False)
             body = code.render(task, name, parameters, s.english).splitlines()
             text = "\n".join([body[0], *body[2:]])
             old = s.pick(parameters)
             new = s.pick(VARIABLES)
             if new in text or name.count(old) or any(old in x for x in parameters if x != old):
                 continue
-            words = set(text.replace("(", " ").replace(")", " ").split())
-            answer = "\n".join([body[0], *body[2:]])
             index = parameters.index(old)
             changed = [*parameters[:index], new, *parameters[index + 1 :]]
             lines = code.render(task, name, changed, s.english).splitlines()
             answer = "\n".join([lines[0], *lines[2:]])
-            if not words:
-                continue
         else:
             old, new, other = s.some(VARIABLES, 3)
             n, m = s.number(0, 99), s.number(1, 20)

@@ -22,6 +22,7 @@ from typing import Literal, TypeVar
 Language = Literal["en", "ja"]
 Item = TypeVar("Item")
 
+_ENDING = re.compile(r"(?<=[てで])ください(?:。|$)")
 _GROUP = re.compile(r"\[([^\[\]]*)\]")
 
 
@@ -96,44 +97,27 @@ def expand(pattern: str, rng: random.Random) -> str:
 
 _BEFORE = {
     "en": (
-        "Please answer: ",
-        "Hi! ",
-        "Hello. ",
-        "Quick question: ",
-        "I have a question. ",
-        "Can you help me? ",
-        "Tell me, please: ",
-        "One more thing: ",
-        "OK, ",
-        "Hey, ",
-        "So, ",
-        "I wonder: ",
-        "Question: ",
-        "Help me with this: ",
-        "Next: ",
+        "Please answer: ", "Hi! ", "Hello. ", "Quick question: ", "I have a question. ", "Can you help me? ",
+        "Tell me, please: ", "One more thing: ", "OK, ", "Hey, ", "So, ", "I wonder: ", "Question: ",
+        "Help me with this: ", "Next: ", "For my homework: ", "My teacher asks: ", "I need this for school. ",
+        "A friend wants to know: ", "I am learning. ", "For a test: ", "I am curious. ", "This is for work: ",
+        "My son asked me this: ", "I forgot it. ", "Just for fun: ", "Good morning! ", "Here is a task for you: ",
+        "It is late, but one question: ", "Maybe you can help: ", "I would like to know this: ", "Dear model, ",
     ),
     "ja": (
-        "すみません、",
-        "質問です。",
-        "教えてください。",
-        "こんにちは。",
-        "ねえ、",
-        "では、",
-        "お願いします。",
-        "ちょっと聞きたいのですが、",
-        "次の質問です。",
-        "ところで、",
-        "あの、",
-        "質問があります。",
-        "一つ聞きます。",
-        "助けてください。",
-        "問題です。",
+        "すみません、", "質問です。", "教えてください。", "こんにちは。", "ねえ、", "では、", "お願いします。",
+        "ちょっと聞きたいのですが、", "次の質問です。", "ところで、", "あの、", "質問があります。", "一つ聞きます。",
+        "助けてください。", "問題です。", "学校で必要です。", "先生に聞かれました。", "友だちが知りたがっています。",
+        "勉強しています。", "テストのためです。", "気になります。", "仕事で使います。", "子どもに聞かれました。",
+        "忘れてしまいました。", "ちょっとした質問です。", "おはようございます。", "お仕事です。", "急いでいます。",
+        "知りたいことがあります。", "手伝ってほしいです。",
     ),
-}
+}  # fmt: skip
 _AFTER = {
-    "en": (" Thanks!", " Please.", " Thank you.", " Thanks in advance."),
-    "ja": ("お願いします。", "よろしくお願いします。", "ありがとう。", "頼みます。"),
+    "en": (" Thanks!", " Please.", " Thank you.", " Thanks in advance.", " I need it today.", " That would help me."),
+    "ja": ("お願いします。", "よろしくお願いします。", "ありがとう。", "頼みます。", "助かります。"),
 }
+_POLITE = ("もらえますか?", "くれますか?", "いただけますか?", "ほしいです。", "もらえると助かります。")
 
 
 @dataclass(slots=True)
@@ -166,11 +150,18 @@ class Source:
         return held_combination(*combination) == self.test
 
     def say(self, wordings: dict[Language, Wordings], /, bare: bool = False, **slots: object) -> str:
-        """A wording with its slots filled and, three times in ten, words around it."""
-        text = wordings[self.language].draw(self.rng, self.test).format_map(slots)
-        if bare or self.chance(0.7):
+        """A wording with its slots filled and, often, words around it.
+
+        ``bare`` wordings carry a text of their own, often at their end: they get words before
+        them at most. Every fourth Japanese request is said in another polite form.
+        """
+        wording = wordings[self.language].draw(self.rng, self.test)
+        if not self.english and "ください" in wording and self.chance(0.25):
+            wording = _ENDING.sub(lambda _: self.pick(_POLITE), wording, count=1)
+        text = wording.format_map(slots)
+        if self.chance(0.85 if bare else 0.65):
             return text
-        if self.chance(0.75):
+        if bare or self.chance(0.75):
             return self.pick(_BEFORE[self.language]) + text
         if self.english or text.endswith(("。", "?", "？", "」")):
             return text + self.pick(_AFTER[self.language])

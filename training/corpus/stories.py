@@ -248,10 +248,14 @@ def build(s: Source) -> Document:
         else:
             opening = EXAMPLE_OPENING[s.language] if s.chance(0.15) else s.pick(OPENINGS[s.language])
         question = s.say(ASK_OPENING, bare=True, o=opening)
+        if s.chance(0.4):  # the other quotation marks
+            question = question.replace("'", '"') if s.english else question.replace("『", "「").replace("』", "」")
         return ask("stories", s, question, tell(s, opening, hero, pet), free=True, kind="opening")
     thing, place = s.pick(THINGS), s.pick(PLACES)
     if s.english:
-        topic = s.pick((hero, animal.a, f"{hero} and {animal.a}", thing.a, f"the {place.en}"))
+        topic = s.pick(
+            (hero, animal.a, f"{hero} and {animal.a}", thing.a, f"the {place.en}", f"{animal.a} and {thing.a}")
+        )
     else:
-        topic = s.pick((hero, pet, f"{hero}と{pet}", thing.ja, place.ja))
+        topic = s.pick((hero, pet, f"{hero}と{pet}", thing.ja, place.ja, f"{pet}と{thing.ja}"))
     return ask("stories", s, s.say(ASK_TOPIC, x=topic), tell(s, None, hero, pet), free=True, kind="topic")
