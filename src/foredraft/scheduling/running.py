@@ -10,6 +10,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from functools import partial
 
 from foredraft.core.errors import ForedraftError
@@ -23,35 +24,45 @@ RING_EVERY_S = 0.004
 """Readers are woken this often at most. A model that is faster would spend its time on waking them."""
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class _Sleeper:
+    loop: asyncio.AbstractEventLoop
+    event: asyncio.Event
+    ready: Callable[[], bool]
+
+
 class Bell:
-    """Wakes coroutines of any event loop from any thread."""
+    """Wakes coroutines of any event loop from any thread: those that have what they wait for, and nobody else."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._sleepers: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+        self._sleepers: set[_Sleeper] = set()
 
     def ring(self) -> None:
+        if not self._sleepers:
+            return
         with self._lock:
             sleepers = list(self._sleepers)
-        for loop, event in sleepers:
+        for sleeper in sleepers:
+            if not sleeper.ready():
+                continue
             try:
-                loop.call_soon_threadsafe(event.set)
+                sleeper.loop.call_soon_threadsafe(sleeper.event.set)
             except RuntimeError:  # its loop has been closed; nobody sleeps there any more
                 with self._lock:
-                    self._sleepers.discard((loop, event))
+                    self._sleepers.discard(sleeper)
 
     async def until(self, ready: Callable[[], bool]) -> None:
-        """Sleep until `ready()` is true; it is asked again after every ring."""
+        """Sleep until `ready()` is true. It is asked again at every ring, on the thread that rings: keep it small."""
         if ready():
             return
-        event = asyncio.Event()
-        sleeper = (asyncio.get_running_loop(), event)
+        sleeper = _Sleeper(asyncio.get_running_loop(), asyncio.Event(), ready)
         with self._lock:
             self._sleepers.add(sleeper)
         try:
             while not ready():
-                await event.wait()
-                event.clear()
+                await sleeper.event.wait()
+                sleeper.event.clear()
         finally:
             with self._lock:
                 self._sleepers.discard(sleeper)
