@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -76,7 +76,7 @@ def test_plots_are_sound_svg(report: Report, tmp_path: Path) -> None:
     found = plots(report)
     assert {"costs.svg", "speedup-0.svg", "speedup-0_8.svg", "acceptance-auto-0.svg"} <= set(found)
     for svg in found.values():
-        root = ElementTree.fromstring(svg)
+        root = ET.fromstring(svg)
         assert root.tag.endswith("svg")
         assert root[0].text
     paths = write_plots(report, tmp_path / "new" / "plots")
