@@ -50,12 +50,13 @@ def test_every_key_is_used():
     unused = []
     for key in table("en"):
         prefix = key.rpartition(".")[0]
-        stem = re.escape(key.rpartition("_")[0])
+        words = key.split("_")
+        stem = "|".join(re.escape("_".join(words[:n])) for n in range(1, len(words))) or "$"
         whole = f'"{key}"' in sources or f"'{key}'" in sources or key == "{key}"
         by_group = (
             re.search(rf"""["']{re.escape(prefix)}\.(\{{|["'] ?\+)""", sources) or f'group("{prefix}")' in sources
         )
-        by_stem = re.search(rf"""["']{stem}_(\{{|["'] ?\+)""", sources)
+        by_stem = re.search(rf"""["']({stem})_(\{{|["'] ?\+)""", sources)
         if not (whole or by_group or by_stem):
             unused.append(key)
     assert not unused

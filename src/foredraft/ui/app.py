@@ -1,4 +1,4 @@
-"""The chat app on the server's application: `mount(app, services)`, and `serve` to run both."""
+"""The chat app on the server's application: `mount(app, services)`."""
 
 from __future__ import annotations
 
@@ -81,6 +81,7 @@ def _around(app: FastAPI, state: AppState) -> None:
     @contextlib.asynccontextmanager
     async def lifespan(application: FastAPI) -> AsyncIterator[None]:
         async with inner(application):
+            await asyncio.to_thread(state.shelf.models)
             watching = asyncio.get_running_loop().create_task(watch_models(state))
             try:
                 yield
@@ -112,28 +113,3 @@ async def watch_models(state: AppState) -> None:
         elif any(m.status == "loading" for m in models):
             state.hub.publish("progress")
         await asyncio.sleep(0.1)  # ten times a second is often enough to look at
-
-
-def serve(services: Services, *, open_browser: bool = True) -> None:
-    """Run server and app until interrupted, and open the browser where there is one."""
-    import uvicorn
-
-    from foredraft.server.app import create_app
-
-    app = create_app(services)
-    mount(app, services)
-    settings = services.settings
-    address = (
-        f"http://{'localhost' if settings.host in ('127.0.0.1', '0.0.0.0', '::') else settings.host}:{settings.port}"  # noqa: S104
-    )
-    print(f"Foredraft: {address}  (API: {address}/v1 · Ctrl+C ends it)", flush=True)
-    config = uvicorn.Config(
-        app, host=settings.host, port=settings.port, log_level="warning", ws_max_size=LARGEST_MESSAGE,
-        timeout_graceful_shutdown=int(settings.grace_s),
-    )  # fmt: skip
-    server = uvicorn.Server(config)
-    if open_browser:
-        from foredraft.ui.browser import open_when_ready
-
-        open_when_ready(server, address)
-    server.run()

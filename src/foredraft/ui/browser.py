@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
 import time
+import urllib.request
 import webbrowser
 
-import uvicorn
-
-WAIT_S = 20.0
+WAIT_S = 30.0
 
 
 def has_screen() -> bool:
@@ -20,15 +20,31 @@ def has_screen() -> bool:
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def open_when_ready(server: uvicorn.Server, address: str) -> None:
+def already_running(address: str) -> bool:
+    """Whether a Foredraft answers there."""
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=1) as answer:  # noqa: S310
+            return bool(json.loads(answer.read()).get("name") == "foredraft")
+    except (OSError, ValueError):
+        return False
+
+
+def open_when_ready(address: str) -> None:
+    """In the background; nothing happens without a screen, or if the server does not come."""
     if not has_screen():
         return
 
     def wait() -> None:
         ends = time.monotonic() + WAIT_S
-        while not server.started and time.monotonic() < ends:
-            time.sleep(0.1)
-        if server.started:
+        while time.monotonic() < ends:
+            try:
+                urllib.request.urlopen(f"{address}/health", timeout=1).close()  # noqa: S310
+            except urllib.error.HTTPError:
+                pass  # it answers: it is loading
+            except OSError:
+                time.sleep(0.2)
+                continue
             webbrowser.open(address)
+            return
 
     threading.Thread(target=wait, daemon=True).start()

@@ -9,6 +9,7 @@ from typing import Any
 
 from foredraft.core.errors import ForedraftError
 from foredraft.models.pairing import Pairing
+from foredraft.models.recommend import Gain, gain
 from foredraft.models.store import ModelFile, ModelStore
 from foredraft.scheduling.hosted import ModelState
 from foredraft.ui.hub import Hub
@@ -20,8 +21,8 @@ class Draft:
 
     model: ModelFile
     pairing: Pairing
-    gain: float | None = None
-    """The measured speed-up on this machine, if it was measured."""
+    gain: Gain | None = None
+    """How much faster the pair is here: measured, else estimated; None where neither is known."""
 
 
 @dataclass(slots=True)
@@ -46,14 +47,21 @@ class ShelfView:
 
     store: ModelStore | None
     hub: Hub
+    seen: list[ModelFile] = field(default_factory=list)
     _drafts: dict[str, Drafts] = field(default_factory=dict)
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def models(self) -> list[ModelFile]:
-        return [] if self.store is None else self.store.models()
+        """All models. The first look reads files: not for the event loop."""
+        self.seen = [] if self.store is None else self.store.models()
+        return self.seen
+
+    def known(self) -> list[ModelFile]:
+        """What the last look at the shelf found, without looking."""
+        return self.seen
 
     def count(self) -> int:
-        return 0 if self.store is None or self.store._models is None else len(self.store._models)
+        return len(self.seen)
 
     def file_of(self, state: ModelState | None) -> ModelFile | None:
         """The shelf's entry of a loaded model."""
@@ -92,8 +100,8 @@ class ShelfView:
         def look() -> list[Draft]:
             found = []
             for model, pairing in store.drafts(main):
-                measured = store.measured(main, model)
-                found.append(Draft(model, pairing, measured.speedup if measured else None))
+                known = gain(main, model, store.measured(main, model)) if pairing.usable else None
+                found.append(Draft(model, pairing, known))
             return found
 
         try:

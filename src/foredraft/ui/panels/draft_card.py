@@ -34,7 +34,9 @@ def draft_card(page: Page, state: ModelState, drafts: Drafts) -> None:
             if slower:
                 Tag("p", t("spec.slower", x=gain_words(measured.gain)), role="alert")
         else:
-            Tag("p", " · ".join(filter(None, (t("spec.unmeasured"), memory))))
+            estimated = draft.gain if draft is not None else None
+            words = t("spec.estimated", x=f"{estimated.speedup:.2g}") if estimated else t("spec.unmeasured")
+            Tag("p", " · ".join(filter(None, (words, memory))))
         if running:
             percent = round(100 * measuring.progress)
             Tag("p", t("spec.measuring", p=percent), role="status")

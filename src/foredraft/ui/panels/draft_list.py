@@ -59,8 +59,9 @@ def _reason(page: Page, draft: Draft) -> str:
     t = page.words
     parts = [draft.pairing.reasons[t.language]]
     if draft.pairing.usable:
-        if draft.gain:
-            parts.append(t("spec.measured_short", x=gain_words(draft.gain)))
+        if draft.gain is not None:
+            key = "spec.measured_short" if draft.gain.measured else "spec.estimated_short"
+            parts.append(t(key, x=gain_words(draft.gain.speedup)))
         parts.append(t("spec.memory", m=gigabytes(draft.model.size_bytes)))
     return " · ".join(parts)
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nicegui import ui
-
-from foredraft.core.errors import ForedraftError
+from foredraft.models.places import EMBEDDED
+from foredraft.models.store import ModelFile
 from foredraft.ui.components.elements import Tag, button
-from foredraft.ui.panels.load_dialog import open_load
+from foredraft.ui.panels.load_dialog import open_load, start_load
 from foredraft.ui.panels.try_it import try_it
 from foredraft.ui.state import Page
 
@@ -25,8 +24,9 @@ def empty_chat(page: Page) -> None:
             Tag("p", t("empty.no_model"))
             with Tag("div", "").classes("fd-row"):
                 button(t("load.title"), lambda: open_load(page), kind="primary")
-                if _embedded() is not None:
-                    button(t("empty.embedded"), lambda: load_embedded(page), kind="quiet")
+                embedded = _embedded(page)
+                if embedded is not None:
+                    button(t("empty.embedded"), lambda: start_load(page.app, embedded), kind="quiet")
         elif state.info is None:
             Tag("p", t("empty.loading", name=Path(state.id).stem))
             Tag("progress", "", value=round(state.progress, 2), max=1, aria_label=t("empty.loading", name=""))
@@ -35,23 +35,7 @@ def empty_chat(page: Page) -> None:
             try_it(page)
 
 
-def _embedded() -> Path | None:
-    """The embedded main model, where the program brings one."""
-    try:
-        from foredraft import demo
-
-        return Path(demo.main_path())
-    except (ForedraftError, OSError, AttributeError):
-        return None
-
-
-async def load_embedded(page: Page) -> None:
-    """Load the pair that comes with the program."""
-    from foredraft.scheduling.hosted import LoadSpec
-
-    try:
-        await page.app.services.runtime.load(LoadSpec(ttl_s=None))
-    except ForedraftError as error:
-        page.app.load_error = str(error)
-    page.app.hub.publish("models")
-    ui.run_javascript("fd.announce('')")
+def _embedded(page: Page) -> ModelFile | None:
+    """The embedded main model, where the program brings one and the shelf has been read."""
+    own = [model for model in page.app.shelf.known() if model.source == EMBEDDED and model.usable]
+    return max(own, key=lambda model: model.size_bytes, default=None)

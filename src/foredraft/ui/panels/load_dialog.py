@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import Any
 
 from nicegui import ui
 
 from foredraft.core.errors import ForedraftError
 from foredraft.models.memory import LoadPlan, estimate
+from foredraft.models.recommend import choose_draft
 from foredraft.models.store import ModelFile
 from foredraft.scheduling.hosted import LoadSpec
 from foredraft.ui.components.dialog import dialog
@@ -32,10 +34,11 @@ async def open_load(page: Page, chosen: str = "") -> None:
 
         @ui.refreshable
         def needs() -> None:
-            _needs(page, by_name[wish["model"]], wish["context"])
+            _needs(page, by_name[wish["model"]], wish.get("draft"), wish["context"])
 
-        def choose(**values: Any) -> None:
+        async def choose(**values: Any) -> None:
             wish.update(values)
+            wish["draft"] = await asyncio.to_thread(_draft_of, page, by_name[wish["model"]])
             needs.refresh()
 
         names = {name: f"{name} ({gigabytes(model.size_bytes)} GB)" for name, model in by_name.items()}
@@ -43,6 +46,7 @@ async def open_load(page: Page, chosen: str = "") -> None:
         contexts = {"0": t("load.context_auto"), **{str(n): f"{n:,}" for n in CONTEXTS}}
         select(t("load.context"), contexts, "0", lambda n: choose(context=int(n)))
         needs()
+        ui.timer(0.01, choose, once=True)
 
         def load() -> None:
             made.close()
@@ -51,24 +55,37 @@ async def open_load(page: Page, chosen: str = "") -> None:
         button(t("load.load"), load, kind="primary wide")
 
 
-def _needs(page: Page, model: ModelFile, context: int) -> None:
+def _draft_of(page: Page, model: ModelFile) -> ModelFile | None:
+    """The draft that "auto" will take."""
+    store = page.app.shelf.store
+    try:
+        return choose_draft(model, store).draft if store is not None else None
+    except (ForedraftError, OSError):
+        return None
+
+
+def _needs(page: Page, model: ModelFile, draft: ModelFile | None, context: int) -> None:
     t = page.words
     if model.facts is None:
         return
-    need = estimate(model.facts, None, LoadPlan(context=context or None))
+    need = estimate(model.facts, draft.facts if draft else None, LoadPlan(context=context or None))
     with Tag("div", "").classes("fd-card" if need.fits else "fd-card warn"):
         total, free = gigabytes(need.total), gigabytes(need.machine.ram + need.machine.video)
         Tag("h3", t("load.needs", total=total, free=free))
         Tag("p", t("load.parts", weights=gigabytes(need.main.weights), kv=gigabytes(need.main.kv)))
+        if draft is not None and need.draft is not None:
+            Tag("p", t("load.with_draft", draft=draft.name, size=gigabytes(need.draft.total)))
         if not need.fits:
             Tag("p", t("load.too_large"))
 
 
 def start_load(app: AppState, model: ModelFile, context: int | None = None, draft: str | None = "auto") -> None:
     """Load in the background; every page sees how far it is, and why it failed."""
-    settings = {"context": context} if context else {}
-    spec = LoadSpec(str(model.path), draft=draft, id=model.name, settings=settings, ttl_s=None)
+    spec = _spec(app, model, draft)
+    if context:
+        spec = dataclasses.replace(spec, settings={**spec.settings, "context": context})
     app.load_error = ""
+    app.chats.set_preference("last_model", model.name)
 
     async def load() -> None:
         runtime = app.services.runtime
@@ -87,6 +104,14 @@ def start_load(app: AppState, model: ModelFile, context: int | None = None, draf
     task = asyncio.get_running_loop().create_task(load())
     app.tasks.add(task)
     task.add_done_callback(app.tasks.discard)
+
+
+def _spec(app: AppState, model: ModelFile, draft: str | None) -> LoadSpec:
+    """With the user's settings for this model, where the server has a shelf."""
+    shelf = app.services.shelf
+    if shelf is None:
+        return LoadSpec(str(model.path), draft=draft, id=model.name, ttl_s=None)
+    return dataclasses.replace(shelf.spec(model.name, draft), ttl_s=None)
 
 
 async def unload(page: Page) -> None:

@@ -1,0 +1,158 @@
+"""Chatting in a real browser: colours, versions, editing, stopping, reloading, two tabs, a server that goes away."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+ACCEPTED = "CSS.highlights.get('fd-accepted').size"
+
+
+def send(page, text):
+    page.fill("#fd-text", text)
+    page.keyboard.press("Enter")
+
+
+def test_the_guide_from_end_to_end(served, open_page, ask):
+    page = open_page(served, mode="user")
+    page.get_by_role("button", name="Power User").click()
+    section = page.locator('[data-section="spec"]')
+    expect(section).to_contain_text("Speculative Decoding")
+    expect(section).to_contain_text("Active")
+    ask(page, "Explain speculative decoding.")
+    expect(page.locator(".fd-prose table")).to_be_visible()
+    expect(page.locator(".fd-prose math").first).to_be_visible()
+    expect(page.locator(".hljs-keyword").first).to_be_visible()
+    assert page.evaluate(ACCEPTED) > 20
+    stats = page.locator(".fd-stats")
+    expect(stats).to_contain_text(re.compile(r"\d+/\d+ drafts accepted \(\d+%\)"))
+    expect(stats).to_contain_text(re.compile("Baseline not measured|faster than|the speed without"))
+    page.get_by_role("tab", name="Insights").click()
+    expect(page.get_by_text("Acceptance by draft position").first).to_be_visible()
+    expect(page.get_by_text("Tokens per round").first).to_be_visible()
+
+
+def test_japanese_from_end_to_end(served, open_page, ask):
+    page = open_page(served, language="ja", mode="developer")
+    assert page.evaluate("document.documentElement.lang") == "ja"
+    section = page.locator('[data-section="spec"]')
+    expect(section).to_contain_text("投機的デコーディング")
+    expect(section).to_contain_text("選択的デコーディングとも呼ばれます。")
+    ask(page, "説明してください。")
+    expect(page.locator(".fd-stats")).to_contain_text(re.compile(r"ドラフト \d+ 個中 \d+ 個受理"))
+    expect(page.locator(".fd-stats")).to_contain_text("停止理由: 回答の終わり")
+    word = page.locator(".fd-prose p").first
+    word.hover(position={"x": 60, "y": 10})
+    expect(page.locator(".fd-tip")).to_contain_text(re.compile("受理|訂正|メインモデル"))
+
+
+def test_versions_edit_branch_continue_copy_delete(another, open_page, ask):
+    page = open_page(another("scripted", text="A short **answer**."))
+    ask(page, "First question")
+    page.get_by_role("button", name="Answer again").click()
+    expect(page.locator(".fd-versions")).to_contain_text("2 / 2")
+    page.wait_for_selector(".fd-stats")
+    page.get_by_role("button", name="Previous version").click()
+    expect(page.locator(".fd-versions")).to_contain_text("1 / 2")
+    page.locator('[data-edit="user"]').click()
+    page.get_by_role("dialog").get_by_label("Text").fill("Edited question")
+    page.get_by_role("dialog").get_by_role("button", name="Send").click()
+    expect(page.locator(".fd-user")).to_have_text("Edited question")
+    page.wait_for_selector(".fd-stats")
+    page.get_by_role("button", name="Branch the chat here").click()
+    expect(page.locator('.fd-chat[aria-current="true"]')).to_contain_text("(branch)")
+    expect(page.locator(".fd-user")).to_have_text("Edited question")
+    page.wait_for_selector(".fd-stats")
+    page.get_by_role("button", name="Continue the answer").click()
+    expect(page.locator(".fd-prose")).to_contain_text(re.compile(r"answer\..*answer\.", re.DOTALL))
+    page.wait_for_selector(".fd-stats")
+    page.locator(".fd-tools").get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.locator(".fd-tools")).to_have_count(0)
+    expect(page.locator(".fd-user")).to_have_count(1)
+
+
+def test_stop_reload_and_a_second_tab_in_mid_answer(another, open_page, context, script):
+    slow = another("scripted", text=script * 6, speed=120)
+    page = open_page(slow)
+    send(page, "A long answer, please")
+    expect(page.locator(".fd-prose")).to_contain_text("Why the answer", timeout=20_000)
+    page.reload()
+    expect(page.locator(".fd-prose")).to_contain_text("Why the answer", timeout=20_000)
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    second = context.new_page()
+    second.goto(page.url)
+    expect(second.locator(".fd-prose")).to_contain_text("quicksort", timeout=30_000)
+    before = len(second.locator(".fd-prose").inner_text())
+    second.wait_for_function(f"document.querySelector('.fd-prose').innerText.length > {before + 50}")
+    second.keyboard.press("Escape")
+    for tab in (page, second):
+        tab.bring_to_front()
+        expect(tab.locator(".fd-stats")).to_be_visible(timeout=20_000)
+    texts = {re.sub(r"\s+", " ", tab.locator(".fd-prose").inner_text()) for tab in (page, second)}
+    assert len(texts) == 1
+
+
+def test_a_killed_server_loses_at_most_a_second(another, open_page, script):
+    served = another("scripted", text=script * 6, speed=150)
+    page = open_page(served, quiet=False)
+    send(page, "A long answer, please")
+    expect(page.locator(".fd-prose")).to_contain_text("quicksort", timeout=30_000)
+    seen = page.evaluate("document.querySelector('.fd-prose').textContent.length")
+    page.fill("#fd-text", "half a sentence")
+    served.kill()
+    expect(page.locator("#fd-lost")).to_be_visible(timeout=15_000)
+    assert page.input_value("#fd-text") == "half a sentence"
+    address = page.url
+    served.start()
+    page.goto(address)
+    expect(page.get_by_text("The program ended while this answer was being written.")).to_be_visible(timeout=30_000)
+    kept = page.evaluate("document.querySelector('.fd-prose').textContent.length")
+    assert kept > seen - 150 * 6 * 1.5, (kept, seen)
+
+
+def test_unsent_text_is_kept(served, open_page):
+    page = open_page(served)
+    page.fill("#fd-text", "not sent yet")
+    with page.expect_response("**/_foredraft/unsent"):
+        page.locator("#fd-text").dispatch_event("input")
+    page.reload()
+    expect(page.locator("#fd-text")).to_have_value("not sent yet", timeout=20_000)
+    page.fill("#fd-text", "")
+    with page.expect_response("**/_foredraft/unsent"):
+        page.locator("#fd-text").dispatch_event("input")
+
+
+def test_a_message_of_a_megabyte(another, open_page):
+    page = open_page(another("scripted", text="ok"))
+    page.evaluate("""() => { const area = document.querySelector('#fd-text');
+        area.value = 'word '.repeat(210000); area.dispatchEvent(new Event('input')); }""")
+    page.keyboard.press("Enter")
+    expect(page.locator(".fd-user")).to_contain_text("Show all 1,049,999 characters", timeout=30_000)
+
+
+def test_try_it_shows_both_sides(served, open_page):
+    page = open_page(served)
+    page.locator('[data-try="formula"]').click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.locator(".fd-pair section")).to_have_count(2, timeout=60_000)
+    expect(dialog).to_contain_text("The texts are identical.")
+    expect(dialog).to_contain_text(re.compile(r"drafts accepted \(\d+%\)"))
+
+
+def test_the_answer_is_shown_to_be_unchanged(served, open_page):
+    page = open_page(served)
+    page.get_by_role("button", name="Check that the answer is unchanged").click()
+    expect(page.get_by_role("dialog")).to_contain_text(re.compile(r"Identical .* \(\d+ tokens\)"), timeout=60_000)
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_highlighting_can_be_switched_off_without_rendering_again(served, open_page, ask, language):
+    page = open_page(served, language=language)
+    ask(page, "Colours")
+    page.evaluate("document.querySelector('.fd-block').dataset.same = '1'")
+    page.locator('[data-switch="highlight"]').click()
+    expect(page.locator(".fd-app.hl-on")).to_have_count(0)
+    assert page.evaluate("document.querySelector('.fd-block').dataset.same") == "1"
+    page.locator('[data-switch="highlight"]').click()
+    expect(page.locator(".fd-app.hl-on")).to_have_count(1)
