@@ -21,7 +21,9 @@ from foredraft.speculative.drafters import ModelDrafter
 SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16)
 _CONTEXT = 64
 """Tokens before each measured pass."""
-_MOST_TURNS, _FEWEST_TURNS, _IN_A_ROW = 40, 3, 3
+_MOST_TURNS, _FEWEST_TURNS = 40, 2
+_WARM_S = 0.01
+"""Passes shorter than this depend on what is in the caches: as in use, they are timed in a row, without the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +75,13 @@ def measure_costs(
         # The drafter knows what its cache holds, so it is the one to empty it, down to one token.
         draft.prefill([Chunk(0, 0, _tokens(draft.engine, 1))])
         _read(draft.engine)
-    for turn in range(_MOST_TURNS + 1):
+    for n in times:
+        _timed(target, n, clock)  # builds graphs and chooses kernels
+    for turn in range(1, _MOST_TURNS + 1):
         for n in times:
-            # as in use: passes of one size come in a row, so the first of them, in cold caches, does not count
-            took = [_timed(target, n, clock) for _ in range(_IN_A_ROW)][1:]
-            if turn:  # the first turn builds graphs and chooses kernels
-                times[n] += took
+            times[n] += _times(target, n, clock)
         if draft is not None:
-            took = [_timed(draft.engine, 1, clock) for _ in range(_IN_A_ROW)][1:]
-            if turn:
-                steps += took
+            steps += _times(draft.engine, 1, clock)
         if turn >= _FEWEST_TURNS and time.perf_counter() > ended:
             break
     target.rewind(0, 0)
@@ -102,6 +101,12 @@ def _read(engine: Engine) -> None:
     """Fill slot 0; with which tokens does not matter to the time."""
     have = engine.length(0)
     engine.forward([Chunk(0, have, _tokens(engine, max(1, _context(engine) - have)))])
+
+
+def _times(engine: Engine, n: int, clock: Callable[[], float]) -> list[float]:
+    """Seconds of a pass of n tokens: once, or twice in warm caches where that makes a difference."""
+    first = _timed(engine, n, clock)
+    return [first] if first > _WARM_S else [_timed(engine, n, clock), _timed(engine, n, clock)]
 
 
 def _timed(engine: Engine, n: int, clock: Callable[[], float]) -> float:
