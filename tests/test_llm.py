@@ -141,7 +141,7 @@ def test_bad_input_is_refused_and_the_next_request_works(ask: dict[str, object],
 
 
 def test_context_overflow_says_both_numbers() -> None:
-    with toy(n_ctx=16) as llm, pytest.raises(ContextOverflowError, match="40 tokens.*holds 16"):
+    with toy(n_ctx=16) as llm, pytest.raises(ContextOverflowError, match=r"40 tokens.*holds 16"):
         llm.generate([5] * 40)
 
 

@@ -1,7 +1,7 @@
 """The claim itself, on trained weights: the same text with and without a draft.
 
-Where the probe says that batches are computed exactly, the texts must be identical; elsewhere they may part, but only at
-near-ties within the probed bound. 100 prompts × T ∈ {0, 0.8} for each pair.
+Where the probe says that batches are computed exactly, the texts must be identical; elsewhere they may part, but only
+at near-ties within the probed bound. 100 prompts × T ∈ {0, 0.8} for each pair.
 """
 
 from __future__ import annotations

@@ -70,7 +70,9 @@ class SamplingParams:
         for token, bias in self.logit_bias.items():
             _integer("logit_bias", token, 0, 2**31 - 1, "a table of token id to number")
             if bias != -math.inf:
-                _number("logit_bias", bias, -1e6, 1e6, "a table of token id to a number from -1000000 to 1000000, or -inf")
+                _number(
+                    "logit_bias", bias, -1e6, 1e6, "a table of token id to a number from -1000000 to 1000000, or -inf"
+                )
         if self.seed is not None:
             _integer("seed", self.seed, 0, 2**64 - 1, "a whole number from 0 to 2^64 - 1")
 

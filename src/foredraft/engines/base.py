@@ -83,6 +83,7 @@ class Tokenizer(Protocol):
     @property
     def kind(self) -> str:
         """The type of tokenizer in llama.cpp's words: "spm", "bpe", "wpm", "ugm", "rwkv", "none"; "toy" for the toy."""
+
     @property
     def bos(self) -> int | None: ...
     @property
@@ -94,11 +95,14 @@ class Tokenizer(Protocol):
     @property
     def eog(self) -> frozenset[int]:
         """Every token that ends a generation (end of text, end of turn …)."""
+
     def encode(self, text: str, *, add_special: bool = True, parse_special: bool = True) -> list[int]:
         """Token ids of a text. `add_special` adds BOS where the model wants one; `parse_special` reads "<|im_end|>" as
         the one control token it names."""
+
     def piece(self, token: int, *, special: bool = False) -> bytes:
         """The bytes a token adds to the text; control tokens give nothing unless `special`."""
+
     def text(self, token: int) -> str:
         """The token's text as the vocabulary has it (for comparing two vocabularies)."""
 
@@ -119,9 +123,11 @@ class Engine(Protocol):
     @property
     def numerics(self) -> Numerics | None:
         """The probe's result; None before or without one. Exact engines answer zero differences."""
+
     @property
     def rewind_limit(self) -> int | None:
         """Tokens that can be taken back from the end of a slot: None is any number, 0 is none (recurrent models)."""
+
     def forward(self, chunks: Sequence[Chunk]) -> list[Logits]:
         """Read all chunks in one pass. One array a chunk, shape (want, n_vocab), views valid until the next `forward`.
 
@@ -129,17 +135,22 @@ class Engine(Protocol):
         Raises `CacheFullError` (nothing was read), `Cancelled` or `EngineError` (every slot is put back to its length
         before the call).
         """
+
     def length(self, slot: int) -> int:
         """Tokens the slot has read."""
+
     def rewind(self, slot: int, length: int) -> None:
         """Keep the first `length` tokens of a slot, forget the rest. Raises `EngineError` past `rewind_limit`; only
         forgetting everything (`length` 0) is always possible."""
+
     def copy(self, src: int, dst: int, length: int) -> None:
         """Make slot `dst` hold the first `length` tokens of `src`, whatever it held before."""
+
     def abort(self) -> None:
         """From any thread: end the running `forward` soon; it raises `Cancelled` with every slot put back.
 
         Between two passes it does nothing, so it never hits a pass that began after it: whoever cancels marks the
         request as cancelled first, and looks at the mark before every pass."""
+
     def close(self) -> None:
         """Free the model's memory. Calling it twice does nothing."""
