@@ -25,7 +25,7 @@ from .model import DRAFT, MAIN
 
 RATE = 7000
 """Tokens a second that two good cores train at most: so many rows are generated."""
-ANSWERED = 12_000
+ANSWERED = 24_000
 """Prompts that the main model answers for its draft."""
 
 

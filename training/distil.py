@@ -41,5 +41,16 @@ def answered(
 
 
 def store(main: Path, vocabulary: Tokenizer, folder: Path, count: int, seed: int, threads: int = 1) -> int:
-    """Pack the answers of ``count`` prompts into ``folder``; returns the number of rows."""
-    return data.pack(vocabulary, answered(main, corpus.documents(seed), count, threads), folder, 1 << 40)
+    """Pack the answers of ``count`` prompts into ``folder``; returns the number of rows.
+
+    With each answer comes one fresh document of the corpus: there are far more steps than answers,
+    and a draft that saw nothing but these would learn them by heart.
+    """
+    fresh = corpus.documents(seed + 1)
+
+    def mixed() -> Iterator[Document]:
+        for document in answered(main, corpus.documents(seed), count, threads):
+            yield document
+            yield next(fresh)
+
+    return data.pack(vocabulary, mixed(), folder, 1 << 40)

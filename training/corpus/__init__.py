@@ -17,17 +17,17 @@ __all__ = ["BUILDERS", "Document", "Language", "Source", "Turn", "documents", "p
 # Builder and share of documents. Sums (with differences), copying (with replacing and sorting)
 # and follow-ups get more than their number of kinds would; code is learnt quickly and gets less.
 BUILDERS: dict[str, tuple[Callable[[Source], Document], float]] = {
-    "sums": (arithmetic.build, 20),
-    "facts": (facts.build, 15),
-    "calendar": (calendar.build, 7),
+    "sums": (arithmetic.build, 23),
+    "facts": (facts.build, 17),
+    "calendar": (calendar.build, 6),
     "code": (code.build, 5),
     "structure": (structure.build, 10),
-    "copying": (copying.build, 18),
-    "stories": (stories.build, 4),
-    "talk": (talk.build, 8),
-    "language": (language_work.build, 7),
-    "follow-up": (turns.follow_up, 8),
-    "system": (turns.system, 8),
+    "copying": (copying.build, 19),
+    "stories": (stories.build, 3.5),
+    "talk": (talk.build, 7),
+    "language": (language_work.build, 6),
+    "follow-up": (turns.follow_up, 7.5),
+    "system": (turns.system, 7),
     "long chat": (turns.long_chat, 3),
 }
 

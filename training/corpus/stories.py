@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .source import Document, Source, ask, both
-from .vocabulary import ANIMALS, NAMES, PLACES, THINGS
+from .vocabulary import ANIMALS, NAMES, PLACES, THINGS, a
 
 ASK_OPENING = both(
     """
@@ -97,8 +97,11 @@ HELD_OPENINGS = {
 }
 
 
-def _sentence_en(s: Source, hero: str, other: str, pet: str, place: str, thing: str) -> str:
-    """One sentence of the middle; every choice is even."""
+def _sentences_en(s: Source, hero: str, other: str, pet: str, place: str, count: int) -> list[str]:
+    """The middle: ``count`` sentences of different kinds; every choice in them is even.
+
+    No kind comes twice, else a model that always says what is likeliest says one sentence for ever.
+    """
     p = s.pick
     turns: tuple[Callable[[], str], ...] = (
         lambda: (
@@ -107,11 +110,11 @@ def _sentence_en(s: Source, hero: str, other: str, pet: str, place: str, thing: 
         ),
         lambda: (
             f"{p(('Outside', 'Inside', 'Far away', f'Near the {place}', 'Behind the wall', 'Above', 'In the corner'))}, "
-            f"{p(('something moved', 'a light appeared', 'a voice called', 'someone laughed', 'it was cold', 'the wind sang', f'a {pet} was waiting'))}."
+            f"{p(('something moved', 'a light appeared', 'a voice called', 'someone laughed', 'it was cold', 'the wind sang', f'{a(pet)} was waiting'))}."
         ),
         lambda: (
             f"{hero} {p(('held', 'dropped', 'picked up', 'hid', 'remembered', 'saw', 'wanted'))} "
-            f"{p(('the', 'a strange', 'an old', 'a golden', 'a broken', 'a tiny'))} {thing}."
+            f"{p(('the', 'a strange', 'an old', 'a golden', 'a broken', 'a tiny'))} {p(THINGS).en}."
         ),
         lambda: (
             f"The {pet} {p(('began to speak', 'ran away', 'slept', 'followed', 'knew the way', 'smiled', 'was afraid'))}."
@@ -123,21 +126,21 @@ def _sentence_en(s: Source, hero: str, other: str, pet: str, place: str, thing: 
         lambda: (
             f"{other} {p(('came', 'appeared', 'waited', 'was hiding', 'stood'))} "
             f"{p(('from the', 'near the', 'behind the', 'in the'))} {place} "
-            f"{p(('with a ' + thing, 'and said nothing', 'with a smile', 'alone', 'in the rain'))}."
+            f"{p(('with ' + p(THINGS).a, 'and said nothing', 'with a smile', 'alone', 'in the rain'))}."
         ),
         lambda: (
             f"{p(('Suddenly', 'Then', 'After a while', 'At that moment', 'Slowly', 'Soon'))} "
-            f"{p(('the floor shook', 'the light went out', 'the ' + thing + ' began to shine', 'music filled the air', 'everything was quiet', 'the ' + place + ' was gone'))}."
+            f"{p(('the floor shook', 'the light went out', 'the ' + p(THINGS).en + ' began to shine', 'music filled the air', 'everything was quiet', 'the ' + place + ' was gone'))}."
         ),
         lambda: (
             f"{hero} {p(('was', 'felt', 'seemed'))} {p(('happy', 'afraid', 'tired', 'brave', 'curious', 'lost', 'calm'))}"
             f"{p(('', ' and hungry', ' but said nothing', ' for the first time', ', like a child'))}."
         ),
     )
-    return p(turns)()
+    return [turn() for turn in s.some(turns, count)]
 
 
-def _sentence_ja(s: Source, hero: str, other: str, pet: str, place: str, thing: str) -> str:
+def _sentences_ja(s: Source, hero: str, other: str, pet: str, place: str, count: int) -> list[str]:
     p = s.pick
     turns: tuple[Callable[[], str], ...] = (
         lambda: (
@@ -149,7 +152,7 @@ def _sentence_ja(s: Source, hero: str, other: str, pet: str, place: str, thing: 
             f"{p(('何かが動いた', '光が見えた', '声がした', '誰かが笑った', '風が歌っていた', f'{pet}が待っていた'))}。"
         ),
         lambda: (
-            f"{hero}は{p(('古い', '小さな', '金色の', '不思議な', 'こわれた', '重い'))}{thing}を"
+            f"{hero}は{p(('古い', '小さな', '金色の', '不思議な', 'こわれた', '重い'))}{p(THINGS).ja}を"
             f"{p(('拾った', '落とした', 'かくした', '見つけた', '思い出した', '手に取った'))}。"
         ),
         lambda: (
@@ -165,14 +168,14 @@ def _sentence_ja(s: Source, hero: str, other: str, pet: str, place: str, thing: 
         ),
         lambda: (
             f"{p(('突然', 'すると', 'しばらくして', 'その時', 'やがて', '次の瞬間'))}、"
-            f"{p(('床がゆれた', '明かりが消えた', f'{thing}が光り始めた', '音楽が流れた', 'すべてが静かになった', f'{place}が消えた'))}。"
+            f"{p(('床がゆれた', '明かりが消えた', f'{p(THINGS).ja}が光り始めた', '音楽が流れた', 'すべてが静かになった', f'{place}が消えた'))}。"
         ),
         lambda: (
             f"{hero}は{p(('とても', '少し', 'なぜか', '初めて', '子供のように'))}"
             f"{p(('うれしかった', 'こわかった', '疲れていた', '勇気が出た', '不思議だった', 'さびしかった'))}。"
         ),
     )
-    return p(turns)()
+    return [turn() for turn in s.some(turns, count)]
 
 
 def tell(s: Source, opening: str | None, hero: str, pet: str) -> str:
@@ -187,17 +190,17 @@ def tell(s: Source, opening: str | None, hero: str, pet: str) -> str:
             if opening
             else (
                 f"{p(('Once', 'One day', 'Long ago', 'Last winter', 'One summer', 'Many years ago'))} "
-                f"{p((f'{hero} lived near a {place.en}', f'{hero} met a {pet}', f'there was a {pet} in the {place.en}', f'{hero} lost a {thing.en}'))}."
+                f"{p((f'{hero} lived near a {place.en}', f'{hero} met {a(pet)}', f'there was {a(pet)} in the {place.en}', f'{hero} lost a {thing.en}'))}."
             )
         )
         lines = [
             first,
             (
                 f"{hero} {p(('heard it', 'saw it', 'was there', 'did not move', 'had waited for this', 'was not alone', 'smiled'))}"
-                f"{p(('', ' first', ' at once', ' and waited', ' with a ' + thing.en, ' in the dark'))}."
+                f"{p(('', ' first', ' at once', ' and waited', ' with ' + thing.a, ' in the dark'))}."
             ),
         ]
-        lines += [_sentence_en(s, hero, other, pet, place.en, p(THINGS).en) for _ in range(middle)]
+        lines += _sentences_en(s, hero, other, pet, place.en, middle)
         lines.append(
             p(
                 (
@@ -224,7 +227,7 @@ def tell(s: Source, opening: str | None, hero: str, pet: str) -> str:
             f"{p(('立っていた', '待っていた', 'ほほえんだ', '動かなかった', '息を止めた', '気がついた'))}。"
         ),
     ]
-    lines += [_sentence_ja(s, hero, other, pet, place.ja, p(THINGS).ja) for _ in range(middle)]
+    lines += _sentences_ja(s, hero, other, pet, place.ja, middle)
     lines.append(
         p(
             (

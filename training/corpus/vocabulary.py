@@ -18,7 +18,12 @@ class Noun:
 
     @property
     def a(self) -> str:
-        return ("an " if self.en[0] in "aeiou" else "a ") + self.en
+        return a(self.en)
+
+
+def a(word: str) -> str:
+    """The word with its indefinite article."""
+    return ("an " if word[0] in "aeiou" else "a ") + word
 
 
 def _nouns(text: str) -> tuple[Noun, ...]:
