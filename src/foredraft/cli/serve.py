@@ -38,6 +38,7 @@ def serve(
     """Serve the API of OpenAI and LM Studio, with the draft's statistics in every answer."""
     from foredraft.scheduling.runtime import Runtime
     from foredraft.server.app import create_app
+    from foredraft.server.downloads import Downloads, from_hub
     from foredraft.server.loading import load_pair
     from foredraft.server.services import ServerSettings, Services
     from foredraft.server.serving import check_address
@@ -69,6 +70,7 @@ def serve(
         default_model=default,
         store=store,
         user_settings=user,
+        downloads=Downloads(from_hub(store)),
     )
     app = create_app(services)
     if ui:

@@ -22,7 +22,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
@@ -86,7 +86,7 @@ class Runtime:
         hosted = self._hosted.get(model_id)
         return hosted.state() if hosted is not None else None
 
-    async def watch(self) -> AsyncIterator[list[ModelState]]:
+    async def watch(self) -> AsyncGenerator[list[ModelState], None]:
         """`models()` now and after every change (loading progress, speculation status, draft, who is running); changes
         that come faster than they are read are seen as one."""
         seen = -1

@@ -16,7 +16,9 @@ from foredraft.scheduling.answer import Generation
 from foredraft.server import control, errors
 from foredraft.server.accesslog import AccessLog
 from foredraft.server.guard import Guard
+from foredraft.server.lmstudio import v0, v1
 from foredraft.server.metrics import Metrics
+from foredraft.server.openai import responses
 from foredraft.server.openai import routes as openai
 from foredraft.server.services import Services
 from foredraft.server.sse import ClientGoneError
@@ -43,7 +45,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.state.metrics = Metrics(services.runtime)
     services.runtime.listeners.append(write_down)
-    for router in (openai.router, control.router):
+    for router in (openai.router, responses.router, v0.router, v1.router, control.router):
         app.include_router(router)
     errors.install(app)
 

@@ -115,10 +115,7 @@ async def unload_model(services: Services, name: str) -> str:
     """Unload by name or id; returns the id. Raises `ModelNotFoundError` with the names that are loaded."""
     loaded = [state.id for state in services.runtime.models()]
     if name not in loaded:
-        short = [model_id for model_id in loaded if name and model_id.lower().startswith(name.lower())]
-        if len(short) != 1:
-            raise ModelNotFoundError(name, nearest=tuple(loaded), hint="" if loaded else "No model is loaded.")
-        name = short[0]
+        raise ModelNotFoundError(name, nearest=tuple(loaded), hint="" if loaded else "No model is loaded.")
     await services.runtime.unload(name)
     services.journal.write("model", f"Unloaded {name}", model=name)
     return name

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from foredraft.scheduling.hosted import LoadSpec
 from foredraft.scheduling.runtime import Runtime
+from foredraft.server.downloads import Downloads
 from foredraft.server.grammar import Vocabularies
 from foredraft.server.journal import Journal
 
@@ -66,6 +67,8 @@ class Services:
     """The chat history (`foredraft.chats.store.ChatStore`), for the app."""
     user_settings: Any = None
     """`foredraft.settings.Settings`, for the app."""
+    downloads: Downloads = field(default_factory=Downloads)
+    """Downloads that were asked for through the API."""
     journal: Journal = field(default_factory=Journal)
     """What happened: the server's log, for `foredraft log` and the app."""
     vocabularies: Vocabularies = field(init=False)

@@ -1,0 +1,131 @@
+"""Downloads that were asked for through the API: begun at once, followed by their job's id."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from foredraft.core.errors import DownloadError, ForedraftError
+from foredraft.server.errors import RequestError
+
+Report = Callable[[int, int], None]
+"""Called with bytes that are there and bytes in all."""
+Fetch = Callable[[str, str, Report], str]
+"""(name or repository, quantisation, report) -> path of the file. Blocks; runs on a thread of its own."""
+KEPT = 100
+
+
+@dataclass(slots=True)
+class Job:
+    """One download. Times in Unix seconds, sizes in bytes."""
+
+    id: str
+    model: str
+    status: str = "downloading"
+    """downloading, completed or failed."""
+    began: float = field(default_factory=time.time)
+    ended: float | None = None
+    arrived: int = 0
+    total: int = 0
+    error: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """LM Studio's object."""
+        took = (self.ended or time.time()) - self.began
+        speed = self.arrived / took if took > 0 else 0.0
+        result: dict[str, Any] = {
+            "job_id": self.id,
+            "model": self.model,
+            "status": self.status,
+            "total_size_bytes": self.total,
+            "downloaded_bytes": self.arrived,
+            "bytes_per_second": round(speed),
+            "started_at": _iso(self.began),
+        }
+        if self.ended is not None:
+            result["completed_at"] = _iso(self.ended)
+        elif speed and self.total:
+            result["estimated_completion"] = _iso(time.time() + (self.total - self.arrived) / speed)
+        if self.error:
+            result["error"] = self.error
+        return result
+
+
+class Downloads:
+    """The downloads of this process."""
+
+    def __init__(self, fetch: Fetch | None = None) -> None:
+        self._fetch = fetch
+        self._jobs: dict[str, Job] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def begin(self, model: str, quantisation: str) -> dict[str, Any]:
+        """Start a download; the job as it is after what can be known at once."""
+        if self._fetch is None:
+            raise RequestError("This server has no shelf to download to.", param="model")
+        if not model.strip():
+            raise RequestError("The model is missing.", param="model")
+        job = Job(f"job_{secrets.token_hex(8)}", model)
+        while len(self._jobs) >= KEPT:
+            del self._jobs[next(iter(self._jobs))]
+        self._jobs[job.id] = job
+        task = asyncio.create_task(self._run(job, quantisation))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return job.as_dict()
+
+    def status(self, job_id: str) -> dict[str, Any]:
+        """How far a job is."""
+        job = self._jobs.get(job_id)
+        if job is None:
+            raise RequestError(f"There is no download {job_id!r}.", param="job_id", status=404)
+        return job.as_dict()
+
+    async def _run(self, job: Job, quantisation: str) -> None:
+        def report(arrived: int, total: int) -> None:
+            job.arrived, job.total = arrived, total
+
+        assert self._fetch is not None
+        try:
+            await asyncio.to_thread(self._fetch, job.model, quantisation, report)
+            job.status = "completed"
+        except ForedraftError as error:
+            job.status, job.error = "failed", str(error)
+        except Exception as error:  # noqa: BLE001 - said in the job
+            job.status, job.error = "failed", f"{type(error).__name__}: {error}"
+        job.ended = time.time()
+
+
+def from_hub(store: Any) -> Fetch:
+    """Downloads into the shelf's own folder."""
+
+    def fetch(wish: str, quantisation: str, report: Report) -> str:
+        from foredraft.models import hub
+
+        name, asked = hub.parse_wish(wish)
+        repository = hub.look(name)
+        choice = hub.choose(repository, quantisation or asked)
+        done: dict[str, int] = {}
+
+        def progress(file: str, arrived: int, total: int) -> None:
+            done[file] = arrived
+            report(sum(done.values()), choice.size)
+
+        report(0, choice.size)
+        path = hub.download(repository, choice, store.own, progress)
+        store.scan()
+        if not path.is_file():
+            raise DownloadError("interrupted", f"{path.name} did not arrive.")
+        report(choice.size, choice.size)
+        return str(path)
+
+    return fetch
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

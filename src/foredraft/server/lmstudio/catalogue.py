@@ -1,0 +1,104 @@
+"""Models as LM Studio's two APIs list them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from foredraft.scheduling.hosted import ModelState
+from foredraft.server.services import Services
+
+
+async def described(services: Services) -> list[tuple[str, dict[str, Any], ModelState | None]]:
+    """(name, facts, state if loaded) of every model that can be asked for."""
+    loaded = {state.id: state for state in services.runtime.models()}
+    names = list(loaded)
+    if services.shelf is not None:
+        names += [name for name in await asyncio.to_thread(services.shelf.names) if name not in loaded]
+    return [
+        (name, await asyncio.to_thread(_facts, services, name, loaded.get(name)), loaded.get(name)) for name in names
+    ]
+
+
+def _facts(services: Services, name: str, state: ModelState | None) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    if services.shelf is not None:
+        try:
+            facts = services.shelf.describe(name)
+        except Exception:  # noqa: BLE001 - a loaded model whose file has gone is still listed
+            facts = {}
+    if state is not None and state.info is not None:
+        info = state.info
+        facts.setdefault("architecture", info.architecture)
+        facts.setdefault("quantisation", info.quantisation)
+        facts.setdefault("size_bytes", info.size_bytes)
+        facts.setdefault("n_params", info.n_params)
+        facts.setdefault("n_ctx_train", info.n_ctx_train)
+    return facts
+
+
+def v0_object(name: str, facts: dict[str, Any], state: ModelState | None) -> dict[str, Any]:
+    """One entry of /api/v0/models, with the draft of a loaded one."""
+    entry = {
+        "id": name,
+        "object": "model",
+        "type": "llm",
+        "publisher": facts.get("publisher", ""),
+        "arch": facts.get("architecture", ""),
+        "compatibility_type": "gguf",
+        "quantization": facts.get("quantisation", ""),
+        "state": "loaded" if state is not None and state.info is not None else "not-loaded",
+        "max_context_length": facts.get("n_ctx_train", 0),
+    }
+    if state is not None and state.info is not None:
+        entry["loaded_context_length"] = state.info.n_ctx
+        entry["draft_model"] = state.draft_info.name if state.draft_info is not None else None
+        entry["speculation"] = {"status": state.speculation.status, "reason": state.speculation.reason}
+    return entry
+
+
+def v1_object(name: str, facts: dict[str, Any], state: ModelState | None) -> dict[str, Any]:
+    """One entry of /api/v1/models; a loaded instance names its draft."""
+    params, size = facts.get("n_params", 0), facts.get("size_bytes", 0)
+    instances = []
+    if state is not None and state.info is not None:
+        instances.append({"id": state.id, "config": load_config(state)})
+    return {
+        "type": "llm",
+        "publisher": facts.get("publisher", ""),
+        "key": name,
+        "display_name": facts.get("name", name),
+        "architecture": facts.get("architecture") or None,
+        "quantization": {
+            "name": facts.get("quantisation", ""),
+            "bits_per_weight": round(8 * size / params, 2) if params else None,
+        },
+        "size_bytes": size,
+        "params_string": _params(params),
+        "loaded_instances": instances,
+        "max_context_length": facts.get("n_ctx_train", 0),
+        "format": "gguf",
+        "capabilities": {"vision": False, "trained_for_tool_use": False},
+        "description": None,
+    }
+
+
+def load_config(state: ModelState) -> dict[str, Any]:
+    """How an instance is loaded, in LM Studio's words and with its draft."""
+    assert state.info is not None
+    draft = state.draft_info
+    return {
+        "context_length": state.info.n_ctx,
+        "eval_batch_size": state.info.n_batch,
+        "parallel": state.info.n_slots,
+        "flash_attention": state.spec.settings.get("flash_attention", "auto") != "off",
+        "offload_kv_cache_to_gpu": state.spec.settings.get("gpu_layers", -1) != 0,
+        "draft_model": draft.name if draft is not None else None,
+        "speculation": {"status": state.speculation.status, "reason": state.speculation.reason},
+    }
+
+
+def _params(count: int) -> str | None:
+    if not count:
+        return None
+    return f"{count / 1e9:.1f}B" if count >= 1e9 else f"{count / 1e6:.0f}M"

@@ -1,0 +1,53 @@
+"""Requests of LM Studio's /api/v1, with the draft added."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from foredraft.server.schemas import DraftControl, Sampling, Schema
+
+
+class InputItem(Schema):
+    type: str
+    content: str | None = None
+    text: str | None = None
+    data_url: str | None = None
+
+
+class ChatRequest(Sampling, DraftControl):
+    model: str = ""
+    input: str | Annotated[list[InputItem], Field(min_length=1)]
+    system_prompt: str | None = None
+    stream: bool = False
+    max_output_tokens: Annotated[int, Field(ge=0)] | None = None
+    reasoning: Literal["off", "low", "medium", "high", "on"] | None = None
+    context_length: Annotated[int, Field(ge=1)] | None = None
+    store: bool = Field(default=True, description="Accepted; conversations are not kept here.")
+    previous_response_id: str | None = None
+    integrations: list[Any] | None = None
+    ttl: float | None = None
+
+
+class LoadRequest(Schema):
+    model: str
+    context_length: Annotated[int, Field(ge=1, le=2**24)] | None = None
+    eval_batch_size: Annotated[int, Field(ge=1, le=65536)] | None = None
+    flash_attention: bool | None = None
+    num_experts: int | None = None
+    offload_kv_cache_to_gpu: bool | None = None
+    echo_load_config: bool = False
+    parallel: Annotated[int, Field(ge=1, le=256)] | None = None
+    draft_model: str = Field(default="auto", description="A name, auto, or off.")
+    draft_required: bool = False
+    ttl: float | None = None
+
+
+class UnloadRequest(Schema):
+    instance_id: str
+
+
+class DownloadRequest(Schema):
+    model: str
+    quantization: str | None = None

@@ -1,0 +1,282 @@
+"""LM Studio's current REST: chat with its events, models, load, unload, download."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from foredraft.core.errors import ForedraftError
+from foredraft.scheduling.answer import Generation
+from foredraft.scheduling.errors import ModelUnloadedError
+from foredraft.scheduling.events import Finished, NewPieces, PromptProgress
+from foredraft.scheduling.hosted import ModelState
+from foredraft.server import control, statistics
+from foredraft.server.asking import Asked, Question, ask
+from foredraft.server.deps import ServicesOf
+from foredraft.server.errors import RequestError, error_body
+from foredraft.server.lmstudio.catalogue import described, load_config, v1_object
+from foredraft.server.lmstudio.schemas import ChatRequest, DownloadRequest, InputItem, LoadRequest, UnloadRequest
+from foredraft.server.openai.routes import read_whole, results
+from foredraft.server.reading import CallArguments, CallStarted, Content, Delta, Reasoning
+from foredraft.server.schemas import idle_seconds
+from foredraft.server.services import Services
+from foredraft.server.sse import EventStream, event, while_connected
+
+router = APIRouter(prefix="/api/v1", tags=["LM Studio v1"])
+
+
+@router.get("/models")
+async def list_models(services: ServicesOf) -> dict[str, Any]:
+    """Every model, with its loaded instances and their drafts."""
+    return {"models": [v1_object(*entry) for entry in await described(services)]}
+
+
+# ---- chat ----
+
+
+@router.post("/chat", response_model=None)
+async def chat(body: ChatRequest, request: Request, services: ServicesOf) -> Response:
+    """Answer one input, at once or as events."""
+    question = _question(body)
+    if body.stream:
+        return EventStream(_events(services, question, body.speculative.explain), ping_s=services.settings.ping_s)
+    asked = await while_connected(request, ask(services, question))
+    (answer,) = await results(request, asked)
+    reasoning = read_whole(asked.choices[0], answer)
+    return JSONResponse(_result(asked, answer, reasoning, body.speculative.explain))
+
+
+def _question(body: ChatRequest) -> Question:
+    if body.integrations:
+        raise RequestError("Integrations (plugins, MCP) are not served here.", param="integrations")
+    if body.previous_response_id is not None:
+        raise RequestError(
+            "Conversations are not kept here.", param="previous_response_id", hint="Send the whole conversation."
+        )
+    messages: list[dict[str, Any]] = []
+    if body.system_prompt:
+        messages.append({"role": "system", "content": body.system_prompt})
+    items: list[str | InputItem] = [body.input] if isinstance(body.input, str) else [*body.input]
+    texts = []
+    for i, item in enumerate(items):
+        if isinstance(item, str):
+            texts.append(item)
+        elif item.type in ("message", "text") and (item.content or item.text) is not None:
+            texts.append(item.content or item.text or "")
+        else:
+            raise RequestError(
+                f"Input of the type {item.type!r} cannot be read; only text can.", param=f"input.{i}.type"
+            )
+    messages.append({"role": "user", "content": "\n".join(texts)})
+    variables = None
+    if body.reasoning is not None:
+        variables = {"enable_thinking": body.reasoning != "off", "reasoning_effort": body.reasoning}
+    return Question(
+        model=body.model,
+        messages=messages,
+        sampling=body.sampling(),
+        speculation=body.speculative.params(),
+        draft=body.draft_model or "auto",
+        draft_required=body.draft_required,
+        max_tokens=body.max_output_tokens,
+        template_variables=variables,
+        ttl_s=idle_seconds(body.ttl, None),
+    )
+
+
+def _result(asked: Asked, answer: Generation, reasoning_tokens: int, explain: bool) -> dict[str, Any]:
+    reader = asked.choices[0].reader
+    output: list[dict[str, Any]] = []
+    if reader.reasoning:
+        output.append({"type": "reasoning", "content": reader.reasoning})
+    output.append({"type": "message", "content": reader.content})
+    said = statistics.stats(answer)
+    stats = {
+        "input_tokens": answer.stats.prompt_tokens,
+        "total_output_tokens": answer.stats.tokens,
+        "reasoning_output_tokens": reasoning_tokens,
+        "tokens_per_second": said["tokens_per_second"],
+        "time_to_first_token_seconds": said["time_to_first_token"],
+        "stop_reason": said["stop_reason"],
+        "speculation": said["speculation"],
+        "seed": said["seed"],
+        **{name: value for name, value in said.items() if "draft" in name},
+    }
+    if asked.load_s is not None:
+        stats["model_load_time_seconds"] = round(asked.load_s, 3)
+    if explain:
+        stats["explain"] = {**statistics.explanation(answer), "origins": statistics.origins(answer.pieces)}
+    return {
+        "model_instance_id": asked.model_id,
+        "output": output,
+        "stats": stats,
+        "response_id": f"resp_{secrets.token_hex(16)}",
+    }
+
+
+async def _events(services: Services, question: Question, explain: bool) -> AsyncGenerator[bytes, None]:
+    """LM Studio's events: chat.start … chat.end, with the whole result in the last."""
+
+    def said(kind: str, **fields: Any) -> bytes:
+        return event({"type": kind, **fields}, kind)
+
+    asked: Asked | None = None
+    try:
+        asking = asyncio.ensure_future(ask(services, question))
+        try:
+            async for chunk in _loading(services, asking, said):
+                yield chunk
+            asked = await asking
+        finally:
+            asking.cancel()
+        if asked.load_s is not None:
+            yield said("model_load.end", model_instance_id=asked.model_id, load_time_seconds=round(asked.load_s, 3))
+        yield said("chat.start", model_instance_id=asked.model_id)
+        async for chunk in _one_answer(asked, explain, said):
+            yield chunk
+    except ForedraftError as error:
+        yield said("error", **error_body(error))
+    finally:
+        if asked is not None:
+            asked.cancel()
+
+
+async def _loading(services: Services, asking: asyncio.Future[Asked], said: Any) -> AsyncGenerator[bytes, None]:
+    """The events of loading the model, if the request has to wait for that. What was too quick to be seen is said
+    afterwards: who counts on the events gets them in order."""
+    began = False
+    shown = -1.0
+    watching = services.runtime.watch()
+    try:
+        while not asking.done():
+            coming = asyncio.ensure_future(anext(watching))
+            both: set[asyncio.Future[Any]] = {asking, coming}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if not coming.done():
+                coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
+                break
+            loading = [state for state in coming.result() if state.status == "loading"]
+            if loading and not began:
+                began = True
+                yield said("model_load.start", model_instance_id=loading[0].id)
+            if loading and loading[0].progress != shown:
+                shown = loading[0].progress
+                yield said("model_load.progress", model_instance_id=loading[0].id, progress=round(shown, 4))
+    finally:
+        await watching.aclose()
+    failed = asking.cancelled() or asking.exception() is not None if asking.done() else False
+    if not began and not failed and (await asking).load_s is not None:
+        yield said("model_load.start", model_instance_id=(await asking).model_id)
+
+
+async def _one_answer(asked: Asked, explain: bool, said: Any) -> AsyncGenerator[bytes, None]:
+    choice = asked.choices[0]
+    reader, open_part, prompt, reasoning = choice.reader, "", "", 0
+    async for happened in choice.events():
+        if isinstance(happened, PromptProgress):
+            if not prompt:
+                prompt = "started"
+                yield said("prompt_processing.start")
+            yield said("prompt_processing.progress", progress=round(happened.read / happened.total, 4))
+        elif isinstance(happened, NewPieces):
+            if prompt == "started":
+                prompt = "ended"
+                yield said("prompt_processing.end")
+            reasoning += len(happened.pieces) if reader.is_thinking else 0
+            for delta in reader.feed(happened.text):
+                for chunk, now in _part(delta, open_part, reader.calls[-1].name if reader.calls else "", said):
+                    open_part = now
+                    yield chunk
+            if explain:
+                yield said("tokens", origins=statistics.origins(happened.pieces))
+        elif isinstance(happened, Finished):
+            for delta in reader.end():
+                for chunk, now in _part(delta, open_part, "", said):
+                    open_part = now
+                    yield chunk
+            if open_part:
+                yield said(f"{open_part}.end")
+            yield said("chat.end", result=_result(asked, happened.generation, reasoning, explain))
+
+
+def _part(delta: Delta, open_part: str, tool: str, said: Any) -> list[tuple[bytes, str]]:
+    """The events of one delta, with the part that is open after each."""
+    if isinstance(delta, CallStarted):
+        return [(said("tool_call.start", tool=delta.name), open_part)]
+    if isinstance(delta, CallArguments):
+        return [(said("tool_call.arguments", tool=tool, arguments=delta.text), open_part)]
+    assert isinstance(delta, (Content, Reasoning))
+    part = "message" if isinstance(delta, Content) else "reasoning"
+    events: list[tuple[bytes, str]] = []
+    if open_part != part:
+        if open_part:
+            events.append((said(f"{open_part}.end"), ""))
+        events.append((said(f"{part}.start"), part))
+    return [*events, (said(f"{part}.delta", content=delta.text), part)]
+
+
+# ---- models ----
+
+
+@router.post("/models/load")
+async def load(body: LoadRequest, services: ServicesOf) -> dict[str, Any]:
+    """Load a model, and its draft."""
+    wanted: dict[str, Any] = {
+        "context": body.context_length,
+        "batch": body.eval_batch_size,
+        "slots": body.parallel,
+        "flash_attention": None if body.flash_attention is None else "on" if body.flash_attention else "off",
+        "gpu_layers": 0 if body.offload_kv_cache_to_gpu is False else None,
+    }
+    asked = control.LoadRequest(
+        model=body.model,
+        draft=body.draft_model or "auto",
+        draft_required=body.draft_required,
+        ttl=body.ttl,
+        settings={name: value for name, value in wanted.items() if value is not None},
+    )
+    began = time.perf_counter()
+    state = _state(services, await control.load_model(services, asked))
+    result: dict[str, Any] = {
+        "type": "llm",
+        "instance_id": state.id,
+        "load_time_seconds": round(time.perf_counter() - began, 3),
+        "status": "loaded",
+        "draft_model": state.draft_info.name if state.draft_info is not None else None,
+        "speculation": {"status": state.speculation.status, "reason": state.speculation.reason},
+    }
+    if body.echo_load_config:
+        result["load_config"] = load_config(state)
+    return result
+
+
+def _state(services: Services, model_id: str) -> ModelState:
+    state = services.runtime.state(model_id)
+    if state is None or state.info is None:
+        raise ModelUnloadedError(model_id)
+    return state
+
+
+@router.post("/models/unload")
+async def unload(body: UnloadRequest, services: ServicesOf) -> dict[str, Any]:
+    """Unload an instance; its draft leaves with it."""
+    return {"instance_id": await control.unload_model(services, body.instance_id)}
+
+
+@router.post("/models/download")
+async def download(body: DownloadRequest, services: ServicesOf) -> dict[str, Any]:
+    """Begin a download from Hugging Face; ask for its status by the job's id."""
+    return await services.downloads.begin(body.model, body.quantization or "")
+
+
+@router.get("/models/download/status/{job_id}")
+async def download_status(job_id: str, services: ServicesOf) -> dict[str, Any]:
+    """How far a download is."""
+    return services.downloads.status(job_id)
