@@ -24,7 +24,7 @@ _RHO = 0.998
 """Memory of a bucket: it forgets over about 1 / (1 − ρ) guesses."""
 
 _LEVELS = (0.2, 0.5, 0.8, 1.0, 1.15)
-_LEVEL_PRIOR = (0.1, 0.1, 0.2, 0.45, 0.15)
+_LEVEL_PRIOR: Sequence[float] = (0.1, 0.1, 0.2, 0.45, 0.15)
 _HAZARD = 1.0 / 120.0
 """Chance per token that the level changes."""
 
@@ -80,7 +80,7 @@ class Table:
         self._tested[at] = _RHO * self._tested[at] + 1.0
         self.learned += 1
         self._stale += 1
-        if self._stale >= 8 or self.learned < 64:
+        if self._stale >= 16 or self.learned < 32:
             self.refresh()
 
     def learn_first(self, context: str, at: int) -> None:
@@ -161,24 +161,25 @@ class Trust:
     __slots__ = ("_weights", "level")
 
     def __init__(self) -> None:
-        self._weights: tuple[float, ...] = _LEVEL_PRIOR
-        self.level = sum(w * g for w, g in zip(_LEVEL_PRIOR, _LEVELS, strict=True))
+        self._weights = _LEVEL_PRIOR
+        self.level = sum([w * g for w, g in zip(_LEVEL_PRIOR, _LEVELS, strict=True)])
         """Expected factor."""
 
     def learn(self, rate: float, stood: bool) -> None:
         """A guess that was expected to stand with this rate did, or did not."""
-        chances = [min(0.99, rate * g) for g in _LEVELS]
-        weights = [w * (p if stood else 1.0 - p) for w, p in zip(self._weights, chances, strict=True)]
-        self._mix(weights, _HAZARD)
+        chances = [min(0.99, g * rate) for g in _LEVELS]
+        if not stood:
+            chances = [1.0 - p for p in chances]
+        self._weigh([w * p for w, p in zip(self._weights, chances, strict=True)], _HAZARD)
 
     def rest(self, tokens: int) -> None:
         """So many tokens were written without a verdict."""
-        self._mix(self._weights, 1.0 - (1.0 - _HAZARD) ** tokens)
+        self._weigh(self._weights, 1.0 - (1.0 - _HAZARD) ** tokens)
 
-    def _mix(self, weights: Sequence[float], change: float) -> None:
+    def _weigh(self, weights: Sequence[float], change: float) -> None:
         stay = (1.0 - change) / sum(weights)
-        self._weights = mixed = tuple(stay * w + change * p for w, p in zip(weights, _LEVEL_PRIOR, strict=True))
-        self.level = sum(w * g for w, g in zip(mixed, _LEVELS, strict=True))
+        self._weights = [stay * w + change * p for w, p in zip(weights, _LEVEL_PRIOR, strict=True)]
+        self.level = sum([w * g for w, g in zip(self._weights, _LEVELS, strict=True)])
 
 
 class Calibration:

@@ -28,21 +28,12 @@ DRAWN = "model"
 class Share:
     """A look-ahead as one source sees it: with a limit of its own."""
 
-    __slots__ = ("_plan", "limit", "wants_confidence")
+    __slots__ = ("go_on", "keep", "limit", "offer", "wants_confidence")
 
     def __init__(self, plan: LookAhead, limit: int) -> None:
-        self._plan = plan
         self.limit = limit
         self.wants_confidence = plan.wants_confidence
-
-    def go_on(self, drafted: int, confidence: float) -> bool:
-        return self._plan.go_on(drafted, confidence)
-
-    def offer(self, source: str) -> tuple[int, float]:
-        return self._plan.offer(source)
-
-    def keep(self, source: str, confidence: Sequence[float]) -> tuple[int, float]:
-        return self._plan.keep(source, confidence)
+        self.go_on, self.offer, self.keep = plan.go_on, plan.offer, plan.keep
 
 
 class Arbiter:
