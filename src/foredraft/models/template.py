@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import Any, cast
 
 from jinja2 import TemplateError as JinjaError
@@ -139,7 +138,7 @@ class ChatTemplate:
                 "bos_token": self.bos,
                 "eos_token": self.eos,
                 "raise_exception": _raise_exception,
-                "strftime_now": partial(_strftime_now, now or _local_now),
+                "strftime_now": _strftime_with(now or _local_now),
                 _BUDGET: _Budget(MAX_STEPS + STEPS_PER_CHARACTER * size, MAX_BYTES + 16 * size),
             }
             try:
@@ -455,9 +454,12 @@ def _local_now() -> datetime:
     return datetime.now().astimezone()
 
 
-def _strftime_now(now: Callable[[], datetime], form: str) -> str:
-    _refuse_wide_format(form)
-    return now().strftime(form)
+def _strftime_with(now: Callable[[], datetime]) -> Callable[[str], str]:
+    def strftime_now(form: str) -> str:
+        _refuse_wide_format(form)
+        return now().strftime(form)
+
+    return strftime_now
 
 
 class _as_template_error:  # noqa: N801 - reads as a phrase after `with`

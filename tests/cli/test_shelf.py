@@ -1,0 +1,330 @@
+"""The shelf's commands as a person and as a program use them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from foredraft.cli.main import app
+from foredraft.models import hub as hub_module
+from foredraft.models.cache import Measured
+from foredraft.shelf import open_shelf
+from tests.models.gguf_bytes import model, write
+from tests.models.hub_server import Hub, serve
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Run a command. The result's `data` is its JSON, where `--json` was asked for."""
+    monkeypatch.setenv("LANG", "en_US.UTF-8")
+    monkeypatch.delenv("LC_ALL", raising=False)
+
+    def run(*args: object, code: int = 0) -> Result:
+        result = CliRunner().invoke(app, [str(arg) for arg in args])
+        assert result.exit_code == code, result.output
+        result.data = json.loads(result.stdout) if "--json" in args and result.stdout else None
+        return result
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A further folder with a main model, a draft that fits, and one that does not."""
+    monkeypatch.setenv("FOREDRAFT_MODELS__FOLDERS", str(tmp_path / "models"))
+    write(tmp_path / "models" / "Big-Q8_0.gguf", model(params=32 * 400, kind="Q8_0"))
+    write(tmp_path / "models" / "Small-Q8_0.gguf", model(params=32 * 40, kind="Q8_0"))
+    write(tmp_path / "models" / "Other-Q8_0.gguf", model(params=32 * 30, kind="Q8_0", tokenizer="llama"))
+    return tmp_path / "models"
+
+
+# ---- ls, show, pair ----
+
+
+def own(data: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [entry for entry in data if entry["source"] != "embedded"]
+
+
+def test_ls_lists_what_is_there(cli: Cli, folder: Path) -> None:
+    lines = cli("ls").stdout.splitlines()
+    assert lines[0].split() == ["NAME", "SIZE", "PARAMS", "CONTEXT", "DRAFT", "WHERE"]
+    assert any(line.startswith("big@q8_0") and line.endswith("folder") for line in lines)
+    data = own(cli("ls", "--json").data)
+    assert [entry["name"] for entry in data] == ["big@q8_0", "other@q8_0", "small@q8_0"]
+    assert data[0]["params"] == 32 * 400
+    assert data[0]["usable"]
+
+
+def test_the_draft_column_shows_what_was_measured(cli: Cli, folder: Path) -> None:
+    shelf = open_shelf()
+    shelf.remember_measured(shelf.find("big"), shelf.find("small"), Measured(1.52, 1.4, 1.6, 10, 15, "2026-11-23"))
+    assert "small@q8_0 (1.5×)" in cli("ls").stdout
+    assert own(cli("ls", "--json").data)[0]["draft"] == {
+        "draft": "small@q8_0",
+        "expected_speedup": None,
+        "measured_speedup": 1.52,
+    }
+    assert "measured 1.52× here" in cli("show", "big").stdout
+
+
+def test_without_models_ls_and_the_bare_program_say_what_to_get(cli: Cli) -> None:
+    for result in (cli("ls"), cli()):
+        assert "foredraft get" in result.stderr
+        assert len(result.stderr.splitlines()) == 3
+
+
+def test_show_tells_everything_and_hides_nothing_dangerous(cli: Cli, folder: Path) -> None:
+    write(folder / "evil.gguf", model(extra={"general.name": "a\x1b[2Jb"}))
+    text = cli("show", "evil").stdout
+    assert "\x1b" not in text
+    assert "a�[2Jb" in text
+    data = cli("show", "big", "--json").data
+    assert data["tokenizer"]["tokens"] == 40
+    assert data["architecture"] == "llama"
+    assert "memory" in cli("show", "big").stdout
+
+
+def test_pair_gives_verdicts_for_all_or_for_some(cli: Cli, folder: Path) -> None:
+    data = cli("pair", "big", "--json").data
+    assert data["main"] == "big@q8_0"
+    verdicts = {entry["draft"]: entry for entry in data["drafts"]}
+    small, other = verdicts["small@q8_0"], verdicts["other@q8_0"]
+    assert set(small) >= {
+        "draft", "level", "usable", "code", "reasons", "numbers", "expected_speedup", "measured_speedup",
+    }  # fmt: skip
+    assert (small["usable"], small["code"], small["level"]) == (True, "vocab_same", "works")
+    assert set(small["reasons"]) == {"en", "ja"}
+    assert small["expected_speedup"] >= 1
+    assert (other["usable"], other["code"], other["expected_speedup"]) == (False, "vocab_kind", None)
+    assert [entry["draft"] for entry in cli("pair", "big", "other", "--json").data["drafts"]] == ["other@q8_0"]
+    assert "Different kind of tokenizer" in cli("pair", "big").stdout
+
+
+def test_pair_speaks_japanese(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREDRAFT_INTERFACE__LANGUAGE", "ja")
+    assert "同じトークナイザー" in cli("pair", "big").stdout
+    assert "ドラフトなし" in cli("show", "big").stdout
+
+
+def test_pair_force_warns(cli: Cli, folder: Path) -> None:
+    result = cli("pair", "big", "other", "--force")
+    assert "Warning: other@q8_0 is used although" in result.stderr
+    assert cli("pair", "big", "other", "--force", "--json").data["drafts"][0]["forced"]
+
+
+def test_pair_measure_keeps_what_it_finds(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    import foredraft.bench.pair
+    import foredraft.llm
+
+    class Loaded:
+        def __enter__(self) -> Loaded:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+    def measure(_: Loaded, seconds: float) -> Iterator[SimpleNamespace]:
+        assert seconds == 3.0
+        yield SimpleNamespace(share=0.1, speedup=None)
+        yield SimpleNamespace(share=1.0, speedup=1.4, low=1.3, high=1.5, plain_speed=10.0, draft_speed=14.0)
+
+    monkeypatch.setattr(foredraft.llm.LLM, "load", lambda *_, **__: Loaded())
+    monkeypatch.setattr(foredraft.bench.pair, "measure_pair", measure)
+    data = cli("pair", "big", "small", "--measure", "--seconds", "3", "--json").data["drafts"][0]
+    assert (data["measured_speedup"]["speedup"], data["measured_speedup"]["low"]) == (1.4, 1.3)
+    assert "1.40× measured (1.30–1.50)" in cli("pair", "big", "small").stdout
+
+
+# ---- errors ----
+
+
+@pytest.mark.parametrize(
+    ("args", "error", "words"),
+    [
+        (("show", "bigg"), "model_not_found", "big@q8_0"),
+        (("show", "q8_0@"), "model_not_found", ""),
+        (("pair", "big", "nothing"), "model_not_found", "nothing"),
+        (("rm", "big"), "model", "not Foredraft's own folder"),
+        (("load", "big"), "error", "--estimate-only"),
+        (("load", "big", "--estimate-only", "--draft", "other"), "incompatible_draft", "Different kind"),
+        (("load", "big", "--estimate-only", "--kv-type", "q9"), "settings", "must be one of f32"),
+    ],
+)
+def test_errors_have_a_code_and_a_way_on(cli: Cli, folder: Path, args: tuple[str, ...], error: str, words: str) -> None:
+    data = cli(*args, "--json", code=1).data["error"]
+    assert data["code"] == error
+    assert words in data["message"] + data["hint"]
+    plain = cli(*args, code=1)
+    assert plain.stderr.startswith("Error: ")
+    assert "Traceback" not in plain.output
+
+
+def test_ambiguous_names_are_answered_with_the_candidates(cli: Cli, folder: Path) -> None:
+    write(folder / "Big-Q4_0.gguf", model(params=32 * 300, kind="Q4_0"))
+    assert "big@q4_0, big@q8_0" in cli("show", "big", code=1).stderr
+
+
+def test_a_wrong_setting_is_named_with_its_line(cli: Cli, folder: Path) -> None:
+    file = Path(cli("config", "path").stdout.strip())
+    write(file, b"[load]\nslots = 'x'\n")
+    assert "config.toml, line 2: load.slots is 'x'" in cli("config", "show", code=1).stderr
+
+
+# ---- rm, import, config, load ----
+
+
+def test_import_and_rm(cli: Cli, tmp_path: Path) -> None:
+    file = write(tmp_path / "x" / "New-Q8_0.gguf", model(kind="Q8_0", params=3200))
+    assert cli("import", file, "--json").data["source"] == "imported"
+    assert cli("rm", "new", code=1).stderr.startswith("Error: Deleting needs a yes")
+    assert "Forgot new@q8_0" in cli("rm", "new", "--yes").stdout
+    assert file.exists()
+    assert cli("import", file, "--copy", "--json").data["source"] == "own"
+    assert "Deleted new@q8_0" in cli("rm", "new", "-y").stdout
+    assert file.exists()
+    assert cli("import", file, "--move", "--json").data["source"] == "own"
+    assert not file.exists()
+    assert cli("rm", "new", "-y", "--json").data["freed_bytes"] > 0
+    cli("import", tmp_path / "gone.gguf", code=1)
+    cli("import", file, "--copy", "--move", code=2)
+
+
+def test_config_says_where_each_value_comes_from(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREDRAFT_LOAD__SLOTS", "3")
+    file = cli("config", "init").stdout.strip()
+    assert cli("config", "path").stdout.strip() == file
+    assert "there already" in cli("config", "init", code=1).stderr
+    write(Path(file), b"[server]\napi_key = 'secret1'\nport = 4000\n")
+    data = cli("config", "show", "--json").data["settings"]
+    assert data["load.slots"] == {"value": 3, "source": "FOREDRAFT_LOAD__SLOTS"}
+    assert data["server.port"] == {"value": 4000, "source": f"{file}, line 3"}
+    assert data["load.kv_type"]["source"] == "default"
+    assert "secret1" not in cli("config", "show").stdout + json.dumps(data)
+
+
+def test_load_estimates_with_the_draft_and_refuses_with_numbers(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from foredraft.models import memory
+
+    data = cli("load", "big", "--estimate-only", "--draft", "small", "--context", "4096", "--json").data
+    assert data["fits"]
+    assert data["total"] == data["main"]["total"] + data["draft"]["total"]
+    assert (data["context"], data["draft_name"]) == (4096, "small@q8_0")
+    assert "it fits" in cli("load", "big", "--estimate-only").stdout
+    monkeypatch.setattr(memory, "this_machine", lambda: memory.Machine(9_000_000, 10**9))
+    refused = cli("load", "big", "--estimate-only", "--context", "8192", code=1)
+    assert "it does not fit" in refused.stdout
+    assert "are free" in refused.stderr
+    assert "This fits: --context" in refused.stderr
+    assert "it does not fit" in cli("load", "big", "--estimate-only", "--guardrail", "off", "--context", "8192").stdout
+
+
+# ---- get ----
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    main, draft = "Qwen/Qwen2.5-14B-Instruct-GGUF", "Qwen/Qwen2.5-0.5B-Instruct-GGUF"
+    made = Hub(
+        {
+            main: {
+                "qwen2.5-14b-instruct-q4_k_m.gguf": model(params=32 * 500),
+                "qwen2.5-14b-instruct-q8_0.gguf": model(params=32 * 900, kind="Q8_0"),
+            },
+            draft: {"qwen2.5-0.5b-instruct-q8_0.gguf": model(params=32 * 50, kind="Q8_0")},
+        }
+    )
+    server = serve(made)
+    monkeypatch.setenv("HF_ENDPOINT", made.url)
+    monkeypatch.setattr(hub_module, "RETRY_SECONDS", 0)
+    yield made
+    server.shutdown()
+    server.server_close()
+
+
+def test_get_by_catalogue_name_with_its_draft(cli: Cli, hub: Hub) -> None:
+    data = cli("get", "qwen2.5-14b-instruct@q8_0", "--with-draft", "--json").data
+    assert [entry["name"] for entry in data] == ["qwen2.5-14b-instruct@q8_0", "qwen2.5-0.5b-instruct@q8_0"]
+    assert all(Path(entry["path"]).is_file() for entry in data)
+    listed = {entry["name"]: entry for entry in cli("ls", "--json").data}
+    assert listed["qwen2.5-14b-instruct@q8_0"]["source"] == "own"
+    assert cli("pair", "qwen2.5-14b", "--json").data["drafts"][-1]["usable"] in (True, False)
+
+
+def test_pull_is_get_and_list_downloads_nothing(cli: Cli, hub: Hub) -> None:
+    text = cli("pull", "Qwen/Qwen2.5-14B-Instruct-GGUF", "--list").stdout
+    assert [line.split()[0] for line in text.splitlines()] == ["QUANT", "Q8_0", "Q4_K_M"]
+    choices = cli("get", "qwen2.5-14b-instruct", "--list", "--json").data["choices"]
+    assert all(choice["fits"] for choice in choices)
+    assert hub.downloads() == []
+
+
+def test_get_alone_lists_the_catalogue(cli: Cli) -> None:
+    assert "deepseek-r1-distill-qwen-32b" in cli("get").stdout
+    assert cli("get", "--json").data[0]["repository"].count("/") == 1
+
+
+def test_failed_downloads_have_a_reason(cli: Cli, hub: Hub) -> None:
+    assert "status 500" in _failing(cli, hub)
+    assert cli("get", "owner/missing", "--json", code=1).data["error"]["code"] == "download"
+    assert "It has: Q8_0, Q4_K_M" in cli("get", "qwen2.5-14b-instruct@q2_k", code=1).stderr
+
+
+def _failing(cli: Cli, hub: Hub) -> str:
+    hub.fail_with = 500
+    text = cli("get", "qwen2.5-14b-instruct", code=1).stderr
+    hub.fail_with = 0
+    return str(text)
+
+
+# ---- the program itself ----
+
+
+def test_names_are_completed(cli: Cli, folder: Path) -> None:
+    from foredraft.cli.models import complete_model
+
+    assert complete_model("b") == ["big@q8_0"]
+    assert complete_model("zz") == []
+
+
+def test_ls_imports_neither_the_engine_nor_the_interface(folder: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['foredraft', 'ls', '--json']\n"
+        "from foredraft.cli.main import app\n"
+        "try:\n    app()\nexcept SystemExit:\n    pass\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
+    )
+    for _ in range(2):  # the second time with a warm cache
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    loaded = set(json.loads(done.stderr.strip().splitlines()[-1].replace("'", '"')))
+    heavy = {
+        "llama_cpp",
+        "numpy",
+        "nicegui",
+        "fastapi",
+        "uvicorn",
+        "pydantic",
+        "huggingface_hub",
+        "jinja2",
+        "gguf",
+        "torch",
+    }
+    assert loaded & heavy == set()
+
+
+def test_help_lists_every_command(cli: Cli) -> None:
+    text = cli("--help").stdout
+    for name in ("ls", "show", "pair", "get", "rm", "import", "load", "config"):
+        assert f" {name} " in text
+    assert cli("nope", code=2).exit_code == 2
