@@ -73,7 +73,7 @@ def test_versions_edit_branch_continue_copy_delete(another, open_page, ask):
 
 
 def test_stop_reload_and_a_second_tab_in_mid_answer(another, open_page, context, script):
-    slow = another("scripted", text=script * 6, speed=120)
+    slow = another("scripted", text=script * 40, speed=120)
     page = open_page(slow)
     send(page, "A long answer, please")
     expect(page.locator(".fd-prose")).to_contain_text("Why the answer", timeout=20_000)

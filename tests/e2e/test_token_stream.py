@@ -1,0 +1,251 @@
+"""The answer's element: what is painted is what was accepted, whatever the Markdown; and nothing in it can run."""
+
+import os
+import random
+
+import pytest
+
+# Every visible character of a document is another one, so that it can be found again in the page.
+SENTINELS = [chr(c) for c in range(0x4E00, 0x4E00 + 18000)]
+
+CHECK = """async ({text, cuts, kinds, steps}) => {
+    const { Answer } = await import('/_foredraft/static/answer.js');
+    const root = document.createElement('div');
+    root.className = 'fd-prose';
+    document.body.append(root);
+    const answer = new Answer(root, {copy: 'Copy', copied: 'Copied', code: 'Code', table: 'Table'});
+    const tokens = cuts.slice(1).map((end, i) => [text.slice(cuts[i], end), kinds[i], 0]);
+    for (let at = 0; at < tokens.length; at += steps) {
+        answer.push(tokens.slice(at, at + steps));
+        answer.render(false);
+    }
+    answer.render(true);
+    const kindOf = {};
+    tokens.forEach(([piece, kind]) => { for (const c of piece) kindOf[c] = kind; });
+    const painted = new Map();
+    for (const [name, letter] of [['fd-accepted', 'a'], ['fd-corrected', 'c']])
+        for (const range of CSS.highlights.get(name))
+            if (root.contains(range.startContainer))
+                for (let i = range.startOffset; i < range.endOffset; i++)
+                    painted.set(range.startContainer.data[i] + '|' + i + '|' + range.startContainer.data, letter);
+    const wrong = [];
+    let seen = 0;
+    const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+    for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+        if (node.parentElement.closest('math, .fd-math, .fd-code-head')) continue;
+        for (let i = 0; i < node.data.length; i++) {
+            const c = node.data[i];
+            if (c < '\\u4e00' || c > '\\u9fff') continue;
+            seen += 1;
+            const is = painted.get(c + '|' + i + '|' + node.data) ?? 'm';
+            const should = kindOf[c] === 'b' ? 'm' : kindOf[c];
+            if (is !== should) wrong.push([c, text.indexOf(c), is, should]);
+        }
+    }
+    answer.drop();
+    const left = [...CSS.highlights.get('fd-accepted')].filter((r) => root.contains(r.startContainer)).length;
+    root.remove();
+    return {seen, wrong: wrong.slice(0, 5), left};
+}"""
+
+
+class Document:
+    """A random Markdown document: code, tables, lists, emphasis, quotes, links, formulas, all nested as they come."""
+
+    def __init__(self, seed):
+        self.random = random.Random(seed)
+        self.letters = iter(SENTINELS)
+
+    def word(self):
+        return "".join(next(self.letters) for _ in range(self.random.randint(1, 4)))
+
+    def inline(self, depth=0):
+        pick = self.random.random()
+        if depth > 2 or pick < 0.45:
+            return self.word()
+        inner = self.inline(depth + 1)
+        return self.random.choice(
+            [
+                f"**{inner}**",
+                f"*{inner}*",
+                f"`{self.word()}`",
+                f"~~{inner}~~",
+                f"[{inner}](https://example.com/a_b)",
+                f"{inner} {self.inline(depth + 1)}",
+                f"\\*{inner}",
+                f"&amp;{inner}",
+                f"{inner}<br>",
+                f"$x^2$ {inner}",
+                f"`` {self.word()} ` {self.word()} ``",
+                f"__{inner}__",
+                f"![{self.word()}](x.png)",
+                f"{inner}  \n{self.word()}",
+                f"<b>{inner}</b>",
+                f"{inner}\n{self.word()}",
+                f"[{inner}]",
+                f"\\({self.random.randint(1, 9)}\\) {inner}",
+                f'[{inner}](https://e.com "{self.random.choice("abc")}")',
+                f"{inner} _ {self.word()} * {self.word()}",
+            ]
+        )
+
+    def line(self):
+        return " ".join(self.inline() for _ in range(self.random.randint(1, 4))).replace("\n", " ")
+
+    def cell(self):
+        more = self.random.choice(["", r" \| " + self.word()])
+        return self.inline(2).replace("\n", " ").replace("|", "") + more
+
+    def block(self, depth=0):
+        kind = self.random.randrange(8)
+        if kind == 0:
+            return "#" * self.random.randint(1, 4) + " " + self.line()
+        if kind == 1:
+            indents = [self.random.choice([0, 2, 4]) for _ in range(self.random.randint(1, 4))]
+            code = "\n".join(" " * indent + self.word() for indent in indents)
+            language, empty = self.random.choice(["python", "", "x y", "json"]), self.random.choice(["", "\n"])
+            return f"```{language}\n{empty}{code}\n```"
+        if kind == 2:
+            columns = self.random.randint(1, 3)
+            rows = [" | ".join(self.cell() for _ in range(columns)) for _ in range(self.random.randint(1, 3))]
+            edge = self.random.choice(["|", ""]) if columns > 1 else "|"
+            lines = [rows[0], "|".join(["---"] * columns), *rows[1:]]
+            return "\n".join(f"{edge}{line}{edge}" for line in lines)
+        if kind == 3:
+            mark = self.random.choice(["- ", "* ", "1. ", "3) "])
+            items = [mark + self.line() for _ in range(self.random.randint(1, 4))]
+            if depth < 2 and self.random.random() < 0.4:
+                inner = self.block(depth + 1).split("\n")
+                items.append(mark + ("\n" + " " * len(mark)).join([self.word(), "", *inner]))
+            return self.random.choice(["\n", "\n\n"]).join(items)
+        if kind == 4 and depth < 2:
+            return "\n".join("> " + line for line in self.block(depth + 1).split("\n"))
+        if kind == 5:
+            return "$$" + "\n\\frac{1}{2}\n" + "$$"
+        if kind == 6:
+            return "    " + self.word() + "\n    " + self.word()
+        return "\n".join(self.line() for _ in range(self.random.randint(1, 3)))
+
+    def text(self):
+        return "\n\n".join(self.block() for _ in range(self.random.randint(1, 5))) + self.random.choice(["", "\n"])
+
+
+def cut(text, rng):
+    """The text in tokens, as the page gets it: cut anywhere, with an origin each. Offsets count UTF-16 units."""
+    cuts = sorted({0, len(text), *(rng.randrange(len(text) + 1) for _ in range(len(text) // 3))})
+    return cuts, [rng.choice("aacmb") for _ in cuts[1:]]
+
+
+@pytest.fixture(scope="module")
+def blank(served, browser, browser_context_args):
+    context = browser.new_context(**browser_context_args)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(served.url + "/docs")
+    page.goto(served.url)
+    page.wait_for_function("window.fd")
+    yield page
+    context.close()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_painted_ranges_are_the_true_origins(blank, seed):
+    checked = 0
+    for number in range(40):
+        rng = random.Random(1000 * seed + number)
+        text = Document(1000 * seed + number).text()
+        cuts, kinds = cut(text, rng)
+        steps = rng.choice([1, 3, 7, 50, 10_000]) if len(cuts) < 400 else 50
+        result = blank.evaluate(CHECK, {"text": text, "cuts": cuts, "kinds": kinds, "steps": steps})
+        assert result["wrong"] == [], (number, text)
+        assert result["left"] == 0
+        checked += result["seen"]
+    assert checked > 1000
+
+
+HOSTILE = [
+    "<script>window.hacked=1</script>",
+    '<img src=x onerror="window.hacked=1">',
+    "[click](javascript:window.hacked=1)",
+    "[click](  JaVaScRiPt:window.hacked=1)",
+    "[click](data:text/html,<script>window.hacked=1</script>)",
+    "[click](vbscript:x)",
+    "<javascript:window.hacked=1>",
+    "![x](https://evil.example/track.png)",
+    '<iframe src="https://evil.example"></iframe>',
+    '<a href="https://evil.example" onclick="window.hacked=1">x</a>',
+    '```html" onmouseover="window.hacked=1\n<script>window.hacked=1</script>\n```',
+    "```<script>window.hacked=1</script>\nx\n```",
+    r"$\href{javascript:window.hacked=1}{x}$ $\includegraphics{https://evil.example/x.png}$",
+    r"$$\htmlData{x=1}{y} \url{javascript:window.hacked=1}$$",
+    "<style>*{display:none}</style>",
+    '<form action="https://evil.example"><input></form>',
+    '[x](https://e.example "title\\" onmouseover=window.hacked=1")',
+    "| <script>window.hacked=1</script> |\n|---|\n| <b onclick=window.hacked=1>x</b> |",
+    "{{ constructor.constructor('window.hacked=1')() }}",
+    "</div></section><h1>outside</h1>",
+    "<svg onload=window.hacked=1>",
+    "&lt;script&gt;window.hacked=1&lt;/script&gt;",
+]
+
+
+def test_hostile_text_cannot_run(another, open_page):
+    """Through the whole app: as the model's answer, as the user's message, and as the chat's title."""
+    text = "\n\n".join(HOSTILE)
+    page = open_page(another("scripted", text=text))
+    page.fill("#fd-text", text)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".fd-stats", timeout=60_000)
+    page.wait_for_selector("math")
+    page.evaluate("""for (const e of document.querySelectorAll('.fd-prose *, .fd-chat, .fd-user *'))
+        e.dispatchEvent(new Event('mouseover'))""")
+    assert page.evaluate("window.hacked") is None
+    found = page.evaluate("""() => ({
+        bad: document.querySelectorAll('.fd-main :is(script, img, iframe, style, form[action], svg[onload])').length,
+        links: [...document.querySelectorAll('.fd-prose a, .fd-prose [href]')].map((a) => a.getAttribute('href')),
+        handlers: [...document.querySelectorAll('.fd-main *')].filter((e) =>
+            [...e.attributes].some((a) => a.name.startsWith('on'))).length,
+    })""")
+    assert found["bad"] == 0
+    assert found["handlers"] == 0
+    assert all(link.startswith(("https://", "http://", "mailto:")) for link in found["links"]), found["links"]
+
+
+def test_the_policy_is_on_and_nothing_is_fetched_from_elsewhere(served, open_page):
+    page = open_page(served)
+    policy = page.evaluate("fetch('/').then((r) => r.headers.get('content-security-policy'))")
+    assert "default-src 'self'" in policy
+    assert page.evaluate("fetch('https://example.com').then(() => 'came', () => 'refused')") == "refused"
+
+
+FRAMES = """() => {
+    let longest = 0, last = performance.now(), on = true;
+    const frame = (now) => {
+        longest = Math.max(longest, now - last);
+        last = now;
+        if (on) requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+    window.fdStop = () => { on = false; return longest; };
+}"""
+
+
+def test_the_page_keeps_up_with_the_model(another, open_page, script):
+    """2,000 tokens at 200 a second. The figures are printed; the bars are checked on machines that are not busy."""
+    served = another("scripted", text=(script * 8)[:6000], speed=200)
+    page = open_page(served)
+    page.fill("#fd-text", "Go")
+    page.evaluate(FRAMES)
+    before, idle = served.cpu_seconds(), os.getloadavg()[0] < 1.5
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".fd-stats", timeout=120_000)
+    longest, cpu = page.evaluate("window.fdStop()"), served.cpu_seconds() - before
+    model_s, page_s = page.evaluate(
+        "fetch('/_foredraft/export/' + location.pathname.split('/').pop() + '.json').then((r) => r.json())"
+        ".then((c) => [c.messages.at(-1).meta.stats.generation_s, window.fdAnswerSeconds])"
+    )
+    extra = page_s / model_s - 1
+    print(f"model {model_s:.2f} s, page +{extra:.1%}, longest frame gap {longest:.0f} ms, server {cpu / model_s:.1%}")
+    if idle:
+        assert extra <= 0.03
+        assert longest <= 100

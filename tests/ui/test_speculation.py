@@ -1,0 +1,145 @@
+"""The section "Speculative Decoding" in every state."""
+
+from dataclasses import replace
+
+import pytest
+
+from foredraft.core.params import MAX_DRAFT
+from foredraft.models.cache import Measured
+from foredraft.models.pairing import NOT_USABLE
+from foredraft.scheduling.answer import SpeculationStatus
+from foredraft.ui.choices import Choices
+from tests.ui.fakes import LOADED, SHELF, info, press
+
+DRAFTED = replace(LOADED, draft_info=info("Small 0.6B", 600_000_000), speculation=SpeculationStatus("active"))
+
+
+async def test_without_a_main_model_it_says_so(app):
+    async with app() as (user, _):
+        await user.open("/")
+        await user.should_see("Load a model first to see which drafts fit.")
+        await user.should_see("Load a model")
+
+
+async def test_while_the_main_model_is_loading(app):
+    async with app(replace(LOADED, status="loading", info=None, progress=0.4)) as (user, _):
+        await user.open("/")
+        await user.should_see("The main model is being loaded…")
+        await user.should_see("Loading… 40%")
+
+
+async def test_every_model_is_listed_with_its_reason(app):
+    async with app(LOADED) as (user, _):
+        await user.open("/")
+        for group in ("Recommended", "Also works", "Not usable"):
+            await user.should_see(group)
+        for name, _, reason in SHELF:
+            await user.should_see(name)
+            await user.should_see(reason)
+        await user.should_see("Get another draft model…")
+
+
+async def test_choosing_a_draft_changes_it_without_loading_the_main_model_again(app):
+    async with app(LOADED) as (user, state):
+        await user.open("/")
+        await user.should_see("Small 0.6B")
+        press(user, "Small 0.6B")
+        await user.should_see("Measure (20 s)")
+        assert state.services.runtime.drafts == ["/models/Small 0.6B.gguf"]
+
+
+async def test_a_refused_draft_says_why(app):
+    async with app(LOADED) as (user, state):
+        state.services.runtime.refuse = True
+        await user.open("/")
+        await user.should_see("Middle 3B")
+        press(user, "Middle 3B")
+        await user.should_see("The draft model could not be loaded")
+        await user.should_see("Different tokenizer: 3 tokens")
+
+
+async def test_nothing_fits_and_there_are_ways_on(app):
+    none = [(name, NOT_USABLE, "Different tokenizer") for name, _, _ in SHELF]
+    async with app(LOADED, shelf=none, language="ja") as (user, state):
+        await user.open("/")
+        await user.should_see("互換性のあるドラフトモデルはありません")
+        await user.should_see("ほかのモデルが使えない理由を見る")
+        press(user, "モデルなしで下書きする")
+        await user.should_see("このチャットに出た語句を再利用します。")
+        assert Choices.of(state.chats.preference("choices")).method == "suffix"
+
+
+async def test_a_known_family_offers_its_draft(app):
+    llama = replace(LOADED, info=replace(info("Main"), path="/models/llama-3.1-8b-instruct.gguf"))
+    async with app(llama, shelf=()) as (user, state):
+        main = state.shelf.store.main
+        path = main.path.with_name("llama-3.1-8b-instruct.gguf")
+        state.shelf.store.main = replace(main, name=path.stem, path=path)
+        await user.open("/")
+        await user.should_see("Download llama-3.2-1b-instruct (about 1.3 GB)")
+
+
+@pytest.mark.parametrize(
+    ("plain", "drafted", "words"),
+    [(20.0, 38.0, "Measured: 20.0 → 38.0 tok/s (1.9×)"), (20.0, 16.0, "This draft makes answers slower here (0.8×).")],
+)
+async def test_the_measured_gain_is_shown(app, plain, drafted, words):
+    async with app(DRAFTED) as (user, state):
+        gain = drafted / plain
+        state.shelf.store.speeds["Small 0.6B"] = Measured(gain, gain, gain, plain, drafted, "2026-01-01")
+        await user.open("/")
+        await user.should_see(words)
+        await user.should_see("1.9×" if gain > 1 else "0.8×")
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "words"),
+    [
+        ("active", "", "Active"),
+        ("paused", "slower", "Paused: guesses were slower than answering directly. Will try again."),
+        ("unavailable", "No such file.", "Answering without a draft: No such file."),
+    ],
+)
+async def test_the_status_is_never_silent(app, status, reason, words):
+    async with app(replace(DRAFTED, speculation=SpeculationStatus(status, reason))) as (user, _):
+        await user.open("/")
+        await user.should_see(words)
+
+
+async def test_switching_off_says_off(app):
+    async with app(DRAFTED) as (user, state):
+        await user.open("/")
+        press(user, "Off")
+        assert Choices.of(state.chats.preference("choices")).enabled is False
+        await user.should_not_see("Measure (20 s)")
+
+
+async def test_only_developers_see_the_knobs(app):
+    async with app(DRAFTED, mode="power") as (user, _):
+        await user.open("/")
+        await user.should_see("Max draft size")
+        await user.should_not_see("Drafting probability cutoff")
+    async with app(DRAFTED, mode="developer") as (user, _):
+        await user.open("/")
+        for name in ("Drafting probability cutoff", "Min draft size", "Acceptance", "Settings as JSON"):
+            await user.should_see(name)
+
+
+async def test_users_have_one_switch(app):
+    async with app(DRAFTED, mode="user") as (user, _):
+        await user.open("/")
+        await user.should_see("Faster answers")
+        await user.should_not_see("Max draft size")
+        await user.should_not_see("Lab")
+
+
+def test_the_settings_of_a_chat_become_the_parameters_of_a_request():
+    speculation = Choices(adjust=False, max_draft=5, min_draft=9, p_min=0.5, acceptance="block").speculation()
+    assert (speculation.max_draft, speculation.min_draft, speculation.p_min) == (5, 5, 0.5)
+    assert Choices(adjust=True).speculation().max_draft is None
+    assert Choices.of(Choices(temperature=0.3, method="suffix").stored()) == Choices(temperature=0.3, method="suffix")
+
+
+@pytest.mark.parametrize("stored", [{"temperature": -1}, {"max_draft": MAX_DRAFT + 1}, {"top_k": "x"}, {"old": 1}])
+def test_wrong_stored_settings_fall_back(stored):
+    assert Choices.of(stored) == Choices()
