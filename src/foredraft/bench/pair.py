@@ -7,7 +7,7 @@ certain while one watches.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -16,7 +16,7 @@ from foredraft.bench.categories import prompts
 from foredraft.bench.costs import Costs, measure_costs
 from foredraft.bench.modes import PLAIN, parse, stage
 from foredraft.bench.runner import Plan, Run
-from foredraft.bench.statistics import mean
+from foredraft.bench.statistics import ratio
 from foredraft.core.errors import ForedraftError
 from foredraft.llm import LLM
 
@@ -26,8 +26,8 @@ _COSTS_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What is known so far; the last one is the result. `speedup` with its interval is the mean over the categories
-    of the bench, half greedy and half at temperature 0.8; None until something has been measured."""
+    """What is known so far; the last one is the result. `speedup` with its interval is what somebody gains who asks
+    prompts of all categories, half of them greedy and half at temperature 0.8; None until something was measured."""
 
     share: float
     """Of the measuring that is done, 0 to 1."""
@@ -51,7 +51,7 @@ class Measurement:
 
 def measure_pair(
     llm: LLM, seconds: float = 20.0, *, clock: Callable[[], float] = time.perf_counter
-) -> Iterator[Measurement]:
+) -> Generator[Measurement]:
     """Measure a loaded pair for about so many seconds, all categories in turns. Each step yields what is known so far;
     leaving the loop (or closing the iterator) cancels, and the pair is as it was. Nothing else may be running.
 
@@ -79,14 +79,12 @@ def measure_pair(
 
 
 def _so_far(run: Run, costs: Costs, share: float, what: str) -> Measurement:
-    results = run.trials.results()
-    if not results:
+    trials = run.trials.measured
+    if not trials:
         return Measurement(share, what, costs=costs)
-    speedup = mean([result.speedup for result in results])
-    tokens = sum(trial.tokens for trial in run.trials.measured)
-    seconds = {
-        mode: sum(median(trial.answer_s(mode)) for trial in run.trials.measured) for mode in (PLAIN, *run.trials.modes)
-    }
+    speedup = ratio([trial.answer_s(PLAIN) for trial in trials], [trial.answer_s("auto") for trial in trials])
+    tokens = sum(trial.tokens for trial in trials)
+    seconds = {mode: sum(median(trial.answer_s(mode)) for trial in trials) for mode in (PLAIN, "auto")}
     return Measurement(
         share,
         what,

@@ -31,13 +31,16 @@ class Report:
 
     @classmethod
     def of(cls, llm: LLM, costs: Costs, run: Run, notes: list[str]) -> Report:
+        results = run.trials.results()
+        if any(result.prompts * run.repeats == 1 for result in results):
+            notes = [*notes, "Where a line rests on a single answer, its interval has no width and says nothing."]
         return cls(
             machine(),
             llm.info.name,
             llm.draft_info.name if llm.draft_info is not None else None,
             costs,
             run.trials,
-            run.trials.results(),
+            results,
             run.compared,
             run.parted,
             run.finished,
