@@ -19,7 +19,7 @@ from foredraft.speculative.controllers.costs import CostModel, measure
 from foredraft.speculative.controllers.disk import Key
 from foredraft.speculative.drafters import DRAFTERS, Arbiter, Drafter, ModelDrafter
 
-FINDERS = ("prediction", "suffix", "ngram")
+FINDERS = ("grammar", "prediction", "suffix", "ngram")
 """Sources that find their guesses in texts and cost next to nothing, in order of preference among equals."""
 
 

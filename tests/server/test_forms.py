@@ -216,11 +216,13 @@ def test_thinking_is_apart_from_the_answer(client: openai.OpenAI) -> None:
 
 
 def test_a_prediction_is_a_free_draft(client: openai.OpenAI) -> None:
-    off = {"draft_model": "off", "speculative": {"enabled": True, "method": "prediction"}}
     text = ask(client, seed=2, max_tokens=60, extra_body={"draft_model": "off"}).choices[0].message.content
-    body = {"speculative": {"method": "prediction"}}
+    body = {"speculative": {"method": "prediction"}, "draft_model": "good-draft"}
     answer = ask(client, seed=2, max_tokens=60, prediction={"type": "content", "content": text}, extra_body=body)
     assert answer.choices[0].message.content == text
     details = answer.usage.completion_tokens_details
-    assert details.accepted_prediction_tokens >= 0
-    del off
+    assert details.accepted_prediction_tokens > 20
+    wrong = {"type": "content", "content": text[:20] + " cat" * 20}
+    answer = ask(client, seed=2, max_tokens=60, prediction=wrong, extra_body=body)
+    assert answer.choices[0].message.content == text
+    assert answer.usage.completion_tokens_details.rejected_prediction_tokens > 0

@@ -18,7 +18,7 @@ from foredraft.scheduling.hosted import LoadSpec, Progress
 from foredraft.scheduling.runtime import Runtime
 from foredraft.server.app import create_app
 from foredraft.server.services import ServerSettings, Services
-from foredraft.speculative.drafters import ModelDrafter, NoDrafter
+from foredraft.speculative.drafters import Arbiter, GrammarDrafter, ModelDrafter, NoDrafter, PredictionDrafter
 
 N_VOCAB = 330
 CHATML = (
@@ -46,7 +46,8 @@ class ToyLLM(LLM):
             return
         blur = {"auto": 0.2, "good-draft": 0.05, "bad-draft": 0.9}[draft]
         engine = self.engine.blurred(blur, name=draft if draft != "auto" else "toy-draft")
-        self.scheduler.drafter = ModelDrafter(engine, self.engine.info.n_vocab)
+        drawn = ModelDrafter(engine, self.engine.info.n_vocab)
+        self.scheduler.drafter = Arbiter([GrammarDrafter(), PredictionDrafter(), drawn])
         self.draft_info = engine.info
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from foredraft.speculative.drafters.arbiter import Arbiter
 from foredraft.speculative.drafters.base import Drafter
+from foredraft.speculative.drafters.grammar import GrammarDrafter
 from foredraft.speculative.drafters.model import ModelDrafter
 from foredraft.speculative.drafters.ngram import NgramDrafter
 from foredraft.speculative.drafters.none import NoDrafter
@@ -14,6 +15,7 @@ __all__ = [
     "DRAFTERS",
     "Arbiter",
     "Drafter",
+    "GrammarDrafter",
     "ModelDrafter",
     "NgramDrafter",
     "NoDrafter",
@@ -29,5 +31,6 @@ DRAFTERS: dict[str, Callable[..., Drafter]] = {
     "ngram": NgramDrafter,
     "suffix": SuffixDrafter,
     "prediction": PredictionDrafter,
+    "grammar": GrammarDrafter,
 }
 """By name. All but the model drafter, which needs an engine, can be made without arguments."""
