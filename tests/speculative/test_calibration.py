@@ -85,13 +85,12 @@ def test_trust_falls_fast_and_comes_back() -> None:
     trust = Trust()
     usual = trust.level
     for _ in range(5):
-        trust.learn(0.9, False)
+        trust.learn([0.9], 0)
     assert trust.level < 0.4
     low = trust.level
     trust.rest(200)
     assert low < trust.level < usual
-    for _ in range(6):
-        trust.learn(0.9, True)
+    trust.learn([0.9] * 6, 6)
     assert trust.level > 0.85
 
 

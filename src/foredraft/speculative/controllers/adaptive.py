@@ -332,12 +332,11 @@ class Adaptive:
         """The first `judged` tokens of a guess were looked at, and the first `stood` of them stand."""
         table = self.calibration.table(x.source, answer.mode)
         buckets = [bucket(c) for c in x.confidence[: judged + 1]]
-        drawn = x.source == MODEL
+        if x.source == MODEL:
+            answer.trust.learn([table.rates[at] for at in buckets[:judged]], stood)
+            for before, at in itertools.pairwise(buckets[: stood + 1]):
+                table.learn_next(before, at)
         for j, at in enumerate(buckets[:judged]):
-            if drawn:
-                answer.trust.learn(table.rates[at], j < stood)
-                if j < stood and j + 1 < len(buckets):
-                    table.learn_next(at, buckets[j + 1])
             table.learn(at, j < stood)
 
     def _account(self, answer: Answer) -> None:

@@ -165,12 +165,17 @@ class Trust:
         self.level = sum([w * g for w, g in zip(_LEVEL_PRIOR, _LEVELS, strict=True)])
         """Expected factor."""
 
-    def learn(self, rate: float, stood: bool) -> None:
-        """A guess that was expected to stand with this rate did, or did not."""
-        chances = [min(0.99, g * rate) for g in _LEVELS]
-        if not stood:
-            chances = [1.0 - p for p in chances]
-        self._weigh([w * p for w, p in zip(self._weights, chances, strict=True)], _HAZARD)
+    def learn(self, rates: Sequence[float], stood: int) -> None:
+        """Of guesses expected to stand with these rates the first so many did, and the one behind them did not."""
+        top = 1.0  # a chance above 1 makes no sense: where the highest level would give one, it counts for less
+        for rate in rates[:stood]:
+            top *= min(_LEVELS[-1], 0.99 / rate)
+        weights = [w * g**stood for w, g in zip(self._weights, _LEVELS, strict=True)]
+        weights[-1] = self._weights[-1] * top
+        if stood < len(rates):
+            rate = rates[stood]
+            weights = [w * (1.0 - min(0.99, g * rate)) for w, g in zip(weights, _LEVELS, strict=True)]
+        self._weigh(weights, 1.0 - (1.0 - _HAZARD) ** len(rates))
 
     def rest(self, tokens: int) -> None:
         """So many tokens were written without a verdict."""
