@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 
 from foredraft.core.params import SamplingParams
 
@@ -46,8 +47,8 @@ def law(
     weight = {t: math.exp(logits[t] - logits[order[0]]) for t in order}
     if params.top_p < 1.0:
         goal = params.top_p * math.fsum(weight.values()) * (1.0 + slack)
-        count = next((n for n in range(1, len(order)) if math.fsum(weight[t] for t in order[:n]) >= goal), len(order))
-        order = order[:count]
+        below = [sum_before for sum_before in accumulate((weight[t] for t in order), initial=0.0) if sum_before < goal]
+        order = order[: max(1, len(below))]
     if params.min_p > 0.0:
         order = [t for t in order if weight[t] >= min(params.min_p * (1.0 + slack), 1.0)]
     best = logits[order[0]]
