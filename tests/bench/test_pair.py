@@ -56,7 +56,7 @@ def test_all_categories_take_part() -> None:
     ticks = count()
     seen: set[str] = set()
     with pair() as llm:
-        for now in measure_pair(llm, seconds=20.0, clock=lambda: next(ticks) * 1e-3):
+        for now in measure_pair(llm, seconds=1000.0, clock=lambda: next(ticks) * 0.05):
             if "temperature" in now.what:
                 seen.add(now.what.split(" ")[0])
             if len(seen) == len(CATEGORIES):
