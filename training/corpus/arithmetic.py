@@ -24,6 +24,12 @@ SUM = both(
     [Could you|Can you|Would you|Please] [calculate|compute|work out|tell me] {a} [+|plus] {b}[?|]
     [What number is|Which number is] {a} [+|plus] {b}?
     [What is|How much is] {b} more than {a}?
+    [Increase|Raise] {a} by {b}[.|: what is the result?| and tell me the result.]
+    {a} [increased|raised] by {b} is what?
+    Count {a} and {b} together[.|, please.]
+    {a} apples and {b} apples are how many apples?
+    What do {a} and {b} come to?
+    What is {a} with {b} more?
     ~ Put {a} and {b} together. What does it come to?
     ~ If I increase {a} by {b}, where do I end up?
     ~ Adding {a} and {b} gives which number?
@@ -39,6 +45,11 @@ SUM = both(
     {a}と{b}[を合わせると|を足し合わせると|の合計は|で合計]いくつ[ですか|になりますか]?
     {a}より{b}[大きい|多い][数|数字]は[何|いくつ]ですか?
     [次の足し算をしてください|この足し算を解いてください|足し算をお願いします]。{a} + {b}
+    {a}に{b}を[加算|プラス]すると[いくつですか|どうなりますか]?
+    {a}が{b}[増える|ふえる]といくつですか?
+    {a}円と{b}円で[全部で|合計]いくらですか?
+    {a}と{b}をまとめるといくつになりますか?
+    {a}に{b}を足した数[は何ですか|を言ってください]。
     ~ {a}に{b}を加算した結果を知りたいです。
     ~ {a}個と{b}個、全部でいくつになる?
     ~ 足し算の{a} + {b} はどんな数になりますか?
@@ -58,6 +69,13 @@ DIFFERENCE = both(
     [Could you|Can you|Would you|Please] [calculate|compute|work out|tell me] {a} [-|minus] {b}[?|]
     [What number is|Which number is] {a} [-|minus] {b}?
     [What is|How much is] {b} less than {a}?
+    [Decrease|Reduce] {a} by {b}[.|: what is it?| and tell me the result.]
+    {a} [decreased|reduced|lowered] by {b} is what?
+    How much [bigger|larger|greater|more] is {a} than {b}?
+    By how much does {a} exceed {b}?
+    What remains of {a} without {b}?
+    {a} apples, {b} of them gone: how many [remain|are left]?
+    What is the gap between {a} and {b}?
     ~ Lower {a} by {b}. What remains?
     ~ By how much is {a} greater than {b}?
     ~ Removing {b} from {a} leaves which number?
@@ -73,6 +91,11 @@ DIFFERENCE = both(
     {a}から{b}を[取ると残りは|引いたら残りは|引いた残りは]いくつ[ですか|になりますか]?
     {a}より{b}[小さい|少ない][数|数字]は[何|いくつ]ですか?
     [次の引き算をしてください|この引き算を解いてください|引き算をお願いします]。{a} - {b}
+    {a}を{b}[減らす|へらす]と[いくつ|何]ですか?
+    {a}は{b}より[いくつ|どのくらい|どれくらい]大きいですか?
+    {a}と{b}はいくつ違いますか?
+    {a}から{b}が減ると[いくつですか|どうなりますか]?
+    {a}から{b}を引いた数[は何ですか|を言ってください]。
     ~ {a}から{b}を減らした結果を知りたいです。
     ~ {a}は{b}よりどれだけ大きいですか?
     ~ 引き算の{a} - {b} はどんな数になりますか?
@@ -89,6 +112,10 @@ PRODUCT = both(
     [Do the multiplication|Multiplication|Solve|Product]: {a} [×|*] {b}
     [Could you|Can you|Please] [calculate|compute|work out|tell me] {a} [×|times] {b}[?|]
     [What number is|Which number is] {a} [×|times] {b}?
+    {a} [boxes|rows|bags] [of|with] {b} [each|things each]: how many [in all|in total|together]?
+    How many are {a} [groups|sets] of {b} [together|in all]?
+    What is {a} [multiplied with|multiplied by] {b}?
+    What do {a} groups with {b} in each [make|give]?
     ~ {a} groups of {b} make how many?
     ~ Multiplying {a} with {b} gives which number?
     """,
@@ -101,6 +128,10 @@ PRODUCT = both(
     [計算|かけ算|掛け算|問題|次の計算]: {a} × {b}
     {a} × {b} [=|= ?|は?|の結果は?]
     {a}の{b}倍は[いくつ|いくら|何][ですか|になりますか]?
+    {b}個入りの箱が{a}箱あります。全部で何個ですか?
+    {a}と{b}を掛けた[数|答え|結果]は何ですか?
+    {a}個ずつ{b}人に配ると全部で何個ですか?
+    {a}を{b}倍するといくつですか?
     ~ {a}と{b}を掛け合わせた結果を知りたいです。
     ~ かけ算の{a} × {b} はどんな数になりますか?
     """,
@@ -113,6 +144,10 @@ QUOTIENT = both(
     [Divide|Please divide|Can you divide] {a} by {b}[.|]
     [What do you get|What is the result] [if|when] [you|I|we] divide {a} by {b}?
     [Do the division|Division|Solve]: {a} [/|÷] {b}
+    [Share|Split|Distribute] {a} [things|items|apples] among {b} [people|children]. How many does each get?
+    How many times does {b} go into {a}?
+    [Break|Cut] {a} into {b} equal [groups|pieces]. [How big is one?|How many are in one?]
+    {a} shared by {b} is what?
     ~ Split {a} into {b} equal parts. How big is each?
     """,
     """
@@ -121,6 +156,10 @@ QUOTIENT = both(
     {a} ÷ {b} を[計算して|計算してください|解いてください|求めてください]。
     {a}を{b}で[割ってください|割って]。
     [計算|割り算|わり算|問題]: {a} ÷ {b}
+    {a}個を{b}人で分けると一人何個ですか?
+    {a}を{b}つに等しく分けるといくつずつですか?
+    {a}の中に{b}はいくつありますか?
+    {a}を{b}で割った[数|答え]は何ですか?
     ~ {a}を{b}等分するといくつずつになりますか?
     """,
 )
@@ -132,6 +171,10 @@ POWER = both(
     [What is|Calculate|Find] {a} raised to [the power|] {b}[?|]
     [What is|Calculate|Find] the {b}th power of {a}[?|.]
     [Raise|Please raise] {a} to the power [of|] {b}.
+    What do {b} factors of {a} make?
+    Use {a} as a factor {b} times.
+    What is {a} multiplied by itself, with {b} factors?
+    {a} with the exponent {b} is what?
     ~ Work out {a} multiplied by itself, {b} factors in all.
     """,
     """
@@ -140,6 +183,9 @@ POWER = both(
     {a}^{b} [は|はいくつですか|を計算してください|=]
     [計算|累乗]: {a}^{b}
     {a}を{b}乗すると[いくつ|いくら|何]ですか?
+    {a}を{b}個掛けた数は何ですか?
+    {a}を{b}回かけると[いくつ|何]ですか?
+    {a}の{b}乗の答えを言ってください。
     ~ {a}を{b}回掛け合わせた数は何ですか?
     """,
 )
@@ -152,6 +198,10 @@ COMPARE = both(
     [Tell me|Say] which [is|number is] {larger}: {a} or {b}[.|]
     [Of|Between] {a} and {b}, which [is|one is] {larger}?
     [Find|Give me|Pick] the {larger} [number|one]: {a}, {b}[.|]
+    Which of the two is {larger}, {a} or {b}?
+    Look at {a} and {b}. Which is the {larger} number?
+    [Name|Say] the {larger} one of {a} and {b}.
+    Of the two numbers {a} and {b}, name the {larger} one.
     ~ Take {a} and {b}: name the {larger} of the two.
     """,
     """
@@ -161,6 +211,9 @@ COMPARE = both(
     {larger}のは{a}と{b}の[どちら|どっち][ですか|でしょうか]?
     {a}と{b}のうち、{larger}[方|ほう|数]は[どちら|どれ|何]ですか?
     {larger}[方|数]を[選んでください|答えてください|教えてください]: {a}、{b}
+    {a}と{b}の二つ[の数|]で、{larger}のはどちらですか?
+    {a}と{b}を見てください。{larger}方は[どちらですか]?
+    {a}と{b}の{larger}方を言ってください。
     ~ {a}と{b}の二つを見て、{larger}数を言ってください。
     """,
 )
@@ -171,6 +224,8 @@ PARITY = both(
     [Is|Tell me whether|Say whether|Check whether] the number {a} [is|] [even or odd|odd or even][?|.]
     [What is|Which is] {a}, [even or odd|odd or even]?
     Tell me if {a} is [even|odd|even or odd].
+    Does {a} count as [even or odd|odd or even]?
+    Even or odd: {a}?
     ~ The number {a}: does it count as even or as odd?
     """,
     """
@@ -178,6 +233,7 @@ PARITY = both(
     {a}が[偶数か奇数か|奇数か偶数か][教えてください|答えてください|言ってください|調べてください]。
     数字の{a}は[偶数|奇数][ですか|でしょうか]?
     {a}は[偶数と奇数のどちら|奇数と偶数のどちら]ですか?
+    {a}は偶数に入りますか、奇数に入りますか?
     ~ {a}という数は偶数と奇数のどちらに入りますか?
     """,
 )
@@ -187,11 +243,16 @@ GAIN = both(
     {name} has {a} {thing}[.| and] [{he} [buys|gets|finds|receives] {b} more|Then {name} gets {b} more]. How many {thing} does {name} have [now|in total|]?
     {name} [had|has] {a} {thing} and [got|found|bought] {b} more. How many are [there|that] [now|in total|]?
     There are {a} {thing} on the table. {name} adds {b}. How many are there [now|in total]?
+    {name} [counted|collected|picked] {a} {thing} [first|in the morning] and {b} [later|in the evening]. How many [in all|are that]?
+    At first there were {a} {thing}. {b} more [came|arrived]. How many are there now?
+    {name} gets {b} {thing} and had {a} before. What is the number now?
     ~ First {name} counted {a} {thing}, later another {b} arrived. What is the new count?
     """,
     """
     {name}は{thing}を{a}個持っています。[{b}個もらいました|{b}個買いました|さらに{b}個見つけました]。[全部で|今、]何個[ありますか|ですか|持っていますか]?
     机の上に{thing}が{a}個あります。{name}が{b}個[置きました|足しました]。[全部で|今、]何個[ありますか|ですか]?
+    {thing}が{a}個あって、あとから{b}個[来ました|届きました|ふえました]。合わせて何個ですか?
+    {name}の{thing}は{a}個でしたが、{b}個ふえました。いくつですか?
     ~ 最初に{thing}が{a}個あり、あとで{b}個ふえました。{name}の数はいくつになりましたか?
     """,
 )
@@ -201,11 +262,18 @@ LOSS = both(
     {name} has {a} {thing}[.| and] [{name} [eats|loses|sells|gives away] {b}|Then {b} are lost]. How many {thing} [does {name} have left|are left|remain]?
     {name} [had|has] {a} {thing} and [lost|sold|gave away] {b}. How many are [left|there now]?
     There are {a} {thing} on the table. {name} takes {b} away. How many are left?
+    Of {a} {thing}, {name} [used|broke|ate|gave away] {b}. How many are left?
+    {name} used {b} of {a} {thing}. How many remain?
+    At first there were {a} {thing}. {b} are gone. How many are there now?
+    From {a} {thing} {name} took {b}. How many are left?
     ~ From {a} {thing} {name} used up {b}. What is the new count?
     """,
     """
     {name}は{thing}を{a}個持っています。[{b}個あげました|{b}個なくしました|{b}個売りました]。[残りは|今、]何個[ありますか|ですか]?
     机の上に{thing}が{a}個あります。{name}が{b}個[取りました|持っていきました]。[残りは|今、]何個[ありますか|ですか]?
+    {thing}が{a}個あります。{name}が{b}個[使う|食べる|あげる]と残りは何個ですか?
+    {a}個の{thing}から{b}個[使いました|なくなりました]。いくつ残りますか?
+    {name}の{thing}は{a}個でしたが、{b}個使いました。残りはいくつですか?
     ~ {thing}が{a}個ありましたが、{name}が{b}個使いました。いくつになりましたか?
     """,
 )
@@ -333,7 +401,7 @@ def _problem(s: Source) -> Document:
 KINDS = (
     (_sum, 24),
     (_difference, 30),
-    (_product, 16),
+    (_product, 20),
     (_long_product, 4),
     (_quotient, 5),
     (_power, 6),

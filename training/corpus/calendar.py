@@ -12,6 +12,9 @@ DAY = both(
     [It is|Today is] {x}. [Which|What] day [is it|will it be] {n} days [later|from now]?
     [Tell me|Name|Give me] the day {n} days after {x}.
     {n} days after {x} is [what day|which day]?
+    Count {n} days from {x}. Which day is it?
+    If I wait {n} days from {x}, what day is it?
+    We start on {x}. What day is it {n} days later?
     ~ Starting on {x}, wait {n} days. Which day is it then?
     """,
     """
@@ -20,6 +23,9 @@ DAY = both(
     今日は{x}です。{n}日後は何曜日[ですか|でしょうか|になりますか]?
     {x}から{n}日[後|たつと]は何曜日ですか?
     {x}の{n}日後の曜日[を教えてください|は|を答えてください]。
+    {x}から{n}日数えると何曜日ですか?
+    {x}から{n}日待つと何曜日ですか?
+    {x}に始めて{n}日たちました。何曜日ですか?
     ~ {x}に始めて{n}日待つと何曜日になりますか?
     """,
 )
@@ -29,6 +35,8 @@ NEXT = both(
     [What|Which] is the {unit} {side} {x}?
     [Tell me|Name|Give me|Say] the {unit} [that comes|] {side} {x}.
     {side_upper} {x} [comes|is] which {unit}?
+    In the order of the {unit}s, which is right {side} {x}?
+    {x}: which {unit} stands {side} it?
     ~ In the usual order, what {unit} stands right {side} {x}?
     """,
     """
@@ -36,6 +44,8 @@ NEXT = both(
     {x}の{side}は何{short}[ですか|でしょうか]?
     {x}の{side}に来る{unit}[は何ですか|を教えてください|を答えてください]。
     {x}の{side}[は|を教えてください]。
+    {x}のすぐ{side}の{unit}は何ですか?
+    順番で{x}の{side}は何ですか?
     ~ 順番で{x}のすぐ{side}は何{short}になりますか?
     """,
 )
@@ -45,6 +55,8 @@ LENGTH = both(
     [What is|Tell me] the number of days in {x}[?|.]
     [How long|How many days long] is {x}[?| in days?]
     {x}: how many days?
+    Of how many days does {x} consist?
+    Count the days in {x}.
     ~ Count the days of {x}.
     """,
     """
@@ -52,6 +64,7 @@ LENGTH = both(
     {x}の日数[は|を教えてください|は何日ですか]。
     {x}には何日ありますか?
     {x}は何日間ですか?
+    {x}は合わせて何日ですか?
     ~ {x}の日を全部数えると何日ですか?
     """,
 )
@@ -62,6 +75,9 @@ CONVERT = both(
     [What is|What's|How much is] {n} {u} in {v}?
     {n} {u} [is|are|equals|=] how many {v}?
     [Express|Write|Give] {n} {u} in {v}[.|]
+    How much is {n} {u} if the unit is {v}?
+    Say in {v}: {n} {u}.
+    In {v}, what are {n} {u}?
     ~ Say {n} {u} with {v} as the unit.
     """,
     """
@@ -69,6 +85,8 @@ CONVERT = both(
     {n}{u}を{v}に[直してください|変換してください|すると|換算してください|直すと]。
     {n}{u}は{v}で[いくつですか|いくらですか|何になりますか]。
     {n}{u} = 何{v}[ですか|]?
+    {n}{u}を{v}の単位で言うと?
+    {v}では{n}{u}はどうなりますか?
     ~ {u}で{n}のとき、{v}ではどうなりますか?
     """,
 )
@@ -78,12 +96,17 @@ SPELL = both(
     [Spell|Write] "{x}" letter by letter.
     [What are|Tell me|Give me|List] the letters [of|in] "{x}"[?|.]
     [Split|Break] "{x}" into letters.
+    Letter by letter, please: "{x}"
+    Write "{x}" with dashes between the letters.
+    One letter after another: "{x}"
     ~ One letter after the other, please: "{x}".
     """,
     """
     「{x}」を一文字ずつ[書いてください|言ってください|区切ってください|分けてください]。
     「{x}」の文字を[一つずつ|順に][書いてください|並べてください|教えてください]。
     「{x}」を文字に[分けてください|分けて|分解してください]。
+    「{x}」を点で区切って書いてください。
+    「{x}」の文字の間に点を入れてください。
     ~ 文字の間に点を入れて「{x}」を書いてください。
     """,
 )
@@ -93,6 +116,8 @@ COUNT = both(
     [Count|Please count] the letters [in|of] "{x}"[.|]
     [What is|Tell me] the number of letters in "{x}"[?|.]
     [How long is|What is the length of] the word "{x}"?
+    Of how many letters is "{x}" made?
+    "{x}" has how many letters?
     ~ "{x}" consists of how many letters?
     """,
     """
@@ -100,6 +125,8 @@ COUNT = both(
     「{x}」の文字数[は|を教えてください|を数えてください|はいくつですか]。
     「{x}」の文字を数えてください。
     「{x}」には文字がいくつありますか?
+    「{x}」は文字がいくつですか?
+    「{x}」はいくつの文字ですか?
     ~ 「{x}」はいくつの文字でできていますか?
     """,
 )
@@ -108,12 +135,16 @@ EDGE = both(
     [What is|Tell me|Which is|Give me] the {e} letter of "{x}"[?|.]
     [Which|What] letter is the {e} [one|] in "{x}"?
     "{x}": [what is|] the {e} letter?
+    In "{x}", which letter is {e}?
+    Say the {e} letter in the word "{x}".
     ~ Name the letter that stands {e} in "{x}".
     """,
     """
     「{x}」の{e}の文字は[何|どれ][ですか|でしょうか]?
     「{x}」の{e}の文字を[教えてください|答えてください|書いてください]。
     「{x}」で{e}の文字は何ですか?
+    「{x}」の{e}は何の文字ですか?
+    「{x}」の{e}にある文字を教えてください。
     ~ 「{x}」という言葉の{e}には何の文字がありますか?
     """,
 )

@@ -296,6 +296,10 @@ WRITE = both(
     [Please|Could you|Can you] [code|program|implement] a function [for|that returns] {what}[?|]
     [Implement|Program] {name} in Python, returning {what}.
     In Python, [write|define|show me] a function [that returns|for] {what}.
+    I lack a Python function for {what}. [Write it|Please write it].
+    My program needs a function that returns {what}.
+    Use def to [return|get] {what}.
+    Fill in a Python function for {what}.
     ~ My program lacks a function for {what}; fill it in with Python.
     ~ Using def, produce {what}.
     """,
@@ -307,6 +311,9 @@ WRITE = both(
     [Pythonのコード|コード|Pythonの関数]: {what}
     {what}を[返す|求める][コード|Pythonのコード]が[欲しいです|必要です|知りたいです]。
     関数{name}をPythonで[実装してください|書いてください]。{what}を返します。
+    {what}を返す[もの|関数]をdefで[作って|書いて]ください。
+    プログラムに{what}を返す関数が必要です。
+    {what}を得る関数を[用意して|書いて]ください。
     ~ {what}を得るための関数をPythonで用意してもらえますか?
     ~ defを使って{what}を返すものを作りたいです。
     """,
@@ -317,12 +324,16 @@ EXPLAIN = both(
     [Explain|Please explain|Can you explain|Describe] this [code|function|Python code][.|:]\\n{code}
     [What is|Tell me] the purpose of this [code|function][?|:]\\n{code}
     [Here is|I found] [some code|a function]. What does it [do|return]?\\n{code}
+    What happens here?\\n{code}
+    Describe in words what this does:\\n{code}
     ~ Put into words what happens here:\\n{code}
     """,
     """
     この[コード|関数|Pythonの関数]は何を[しますか|していますか|返しますか]?\\n{code}
     [次の|この][コード|関数]を[説明してください|説明して|解説してください]。\\n{code}
     [次の|この][コード|関数]の[意味|働き]を教えてください。\\n{code}
+    ここで何をしていますか?\\n{code}
+    言葉で説明してください。\\n{code}
     ~ ここで何が起きているか言葉で説明してください。\\n{code}
     """,
 )

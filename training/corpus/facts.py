@@ -79,6 +79,10 @@ RELATIONS = (
         [What|Which] city has {x} as its country, as capital?
         [I forgot|I do not remember|Remind me of] the capital of {x}.
         What is the name of the capital [city|] of {x}?
+        If I [visit|go to] {x}, [what|which] is the capital[ city|]?
+        Which capital does {x} have?
+        The government of {x} sits in which capital?
+        I travel to {x}. What is the capital?
         ~ From which city is {x} governed as its capital?
         ~ If I travel to {x}, what is its capital called?
         """,
@@ -91,6 +95,9 @@ RELATIONS = (
         {x}の首都を[知っていますか|知ってる|ご存じですか]?
         [首都の問題|首都クイズ|首都]: {x}[は?|の首都は?|]
         {x}の首都を[忘れました|思い出せません]。
+        {x}を旅行します。首都はどこですか?
+        {x}にある首都の名前を[教えて|挙げて]ください。
+        {x}の首都になっている[町|都市]は何ですか?
         ~ {x}で首都になっている都市を挙げてください。
         ~ {x}へ行きます。首都は何という町ですか?
         """,
@@ -116,6 +123,9 @@ RELATIONS = (
         [Name|Tell me|Say] the country [whose capital is|with the capital] {y}.
         [What is|Which is] the country with {y} as [its|the] capital?
         [Tell me|Do you know] which country has the capital {y}[.|]
+        In which country is {y} the capital?
+        {y} is a capital. Of which country?
+        The people of which country have {y} as capital?
         ~ People call {y} their capital: in which country?
         """,
             """
@@ -125,6 +135,8 @@ RELATIONS = (
         [どこの国|どの国]の首都が{y}ですか?
         {y}が首都である国[を教えてください|の名前は何ですか|を答えてください]。
         {y}が首都の国[を教えてください|はどこですか|の名前は]。
+        {y}が首都になっているのはどの国ですか?
+        首都{y}がある国を[挙げて|教えて]ください。
         ~ 首都として{y}を持つ国を挙げてください。
         """,
         ),
@@ -141,6 +153,10 @@ RELATIONS = (
         {x}: [what is its|which] chemical symbol?
         The chemical symbol [for|of] {x} is [what|which]?
         [Can you|Please] tell me the symbol of the element {x}[?|]
+        In the periodic table, {x} has which symbol?
+        Which letters [mean|stand for] {x} in chemistry?
+        On the periodic table, what is the symbol for {x}?
+        How is {x} marked in chemistry?
         ~ In the periodic table, which letters mark {x}?
         """,
             """
@@ -149,6 +165,9 @@ RELATIONS = (
         [元素記号|化学記号]で{x}は[何|どう書きます|どう表します][か|]?
         {x}を[元素記号|化学記号]で[書いてください|表してください]。
         {x}という元素の記号は何ですか?
+        周期表の{x}の記号は何ですか?
+        {x}は化学でどんな文字になりますか?
+        周期表で{x}の文字を教えてください。
         ~ 周期表で{x}はどの文字で表されますか?
         """,
         ),
@@ -172,6 +191,10 @@ RELATIONS = (
         [Which|What] money [does {x} use|is used in {x}|do people pay with in {x}]?
         [How do|With what do] people pay in {x}?
         {x}: [what is its|which] currency?
+        What is the money of {x} called?
+        What do I pay with in {x}?
+        What is the local currency of {x}?
+        The money in {x} has what name?
         ~ In {x}, what is the local money called?
         """,
             """
@@ -179,6 +202,9 @@ RELATIONS = (
         {x}の通貨[を教えてください|を答えてください|の名前は|は|を教えて]。
         {x}では[どの通貨|何という通貨|どんなお金]を[使いますか|使っていますか]?
         {x}で使われる[通貨|お金]は何ですか?
+        {x}で買い物をする時のお金は何ですか?
+        {x}のお金の名前は何といいますか?
+        {x}での支払いには何を使いますか?
         ~ {x}での支払いに使うお金は何といいますか?
         """,
         ),
@@ -200,6 +226,10 @@ RELATIONS = (
         [Tell me|Name|Say] the continent of {x}.
         [Where|On which part of the world] is {x}[, which continent|]?
         {x} [is part of|belongs to|lies on] [which|what] continent?
+        On a map, on which continent is {x}?
+        Which continent holds the country {x}?
+        On the globe, {x} is on which continent?
+        Looking at a map, where is {x}?
         ~ Looking at a globe, which continent holds {x}?
         """,
             """
@@ -207,6 +237,9 @@ RELATIONS = (
         {x}がある[大陸|地域|州]は[どこ|何][ですか|でしょうか]?
         {x}のある[大陸|地域][を教えてください|を答えてください]。
         {x}は世界のどこに[ありますか|あるのですか]?
+        地図で見ると{x}はどこの大陸ですか?
+        {x}は地球のどの大陸にありますか?
+        地球儀では{x}はどこにありますか?
         ~ 地球儀で見ると{x}はどの大陸に入りますか?
         """,
         ),
@@ -228,6 +261,8 @@ RELATIONS = (
         [What is|Tell me] the number of legs of {x}[?|]
         [On how many|How many] legs does {x} walk?
         [Tell me|Do you know] how many legs {x} has[.|]
+        Count for me: how many legs has {x}?
+        The legs of {x}: how many?
         ~ Count the legs of {x}.
         """,
             """
@@ -235,6 +270,8 @@ RELATIONS = (
         {x}には[足|脚]が何本ありますか?
         {x}の[足|脚]の[数|本数][は|を教えてください|は何本ですか]。
         {x}は何本足ですか?
+        {x}の足を数えると何本ですか?
+        {x}が持っている足は何本ですか?
         ~ {x}は足を何本持っていますか?
         """,
         ),
@@ -251,6 +288,10 @@ RELATIONS = (
         {x} was written by whom?
         [Tell me|Name|Do you know] [who wrote|the author of] {x}[.|]
         [Which|What] author wrote {x}?
+        Whose [book|work] is {x}?
+        {x} is from which author?
+        From which writer does {x} come?
+        {x} came from the pen of which author?
         ~ From whose pen does {x} come?
         """,
             """
@@ -258,6 +299,9 @@ RELATIONS = (
         {x}の[作者|著者|作家]は[誰|だれ|どなた][ですか|でしょうか]?
         {x}の[作者|著者][を教えてください|の名前は]。
         誰が{x}を書きましたか?
+        {x}は誰の[作品|本]ですか?
+        {x}という作品の作家は誰ですか?
+        どの作家が{x}を書きましたか?
         ~ {x}はどの作家の作品ですか?
         """,
         ),
@@ -282,6 +326,10 @@ RELATIONS = (
         [What is|Give me] an antonym [of|for] {x}[?|]
         {x}: [what is the|the|its] opposite[?|]
         [Can you|Please] [tell me|name|give me] the opposite [word|] of {x}[?|]
+        [What is|Give me|Say] the contrary of {x}[.|?]
+        What is the reverse of {x}?
+        Which word means not {x}, but the opposite?
+        What word has the contrary meaning to {x}?
         ~ Which word means the contrary of {x}?
         """,
             """
@@ -289,6 +337,9 @@ RELATIONS = (
         {x}の[反対語|対義語|反対の言葉][を教えてください|を答えてください|は|を言ってください]。
         {x}と反対の[言葉|意味の言葉]は何ですか?
         [対義語|反対語]: {x}
+        {x}の逆は何ですか?
+        {x}の逆の言葉を[教えて|挙げて]ください。
+        {x}と逆の意味は何ですか?
         ~ {x}とは逆の意味の言葉を挙げてください。
         """,
         ),
@@ -309,12 +360,17 @@ RELATIONS = (
         [What is|Name|Tell me|Say] the {x} planet from the sun[?|]
         [Counting from the sun|From the sun], [which|what] planet is the {x}?
         [What is the name of|Which is] the {x} planet of the solar system?
+        What planet comes {x} after the sun?
+        Going out from the sun, which planet is {x}?
+        Which planet is {x} in the row from the sun?
         ~ Going outward from the sun, what comes {x}?
         """,
             """
         太陽から{x}番目の惑星は[何|どれ|なん][ですか|でしょうか|]?
         太陽から数えて{x}番目の惑星は[何|どれ][ですか|でしょうか]?
         太陽系の{x}番目の惑星[を教えてください|は何ですか|の名前は]。
+        太陽に近い順で{x}番目の惑星は何ですか?
+        惑星を太陽から並べると{x}番目は何ですか?
         ~ 太陽の近くから並べると{x}番目に来る星はどれですか?
         """,
         ),
@@ -331,6 +387,10 @@ RELATIONS = (
         [Can you|Could you|Please] [tell me|name] the {x}[?|]
         [I want to know|I would like to know|Tell me, what is] the {x}[.|?]
         The {x} is [what|which|called what]?
+        [Which|What] is called the {x}?
+        Name what is known as the {x}.
+        What has the title of the {x}?
+        Which one is the {x}?
         ~ Which one holds the title of the {x}?
         """,
             """
@@ -338,6 +398,9 @@ RELATIONS = (
         {x}[を教えてください|を答えてください|の名前は|を教えて|を知っていますか]。
         {x}といえば[何|どれ]ですか?
         [質問|クイズ]: {x}は?
+        {x}と呼ばれるのは何ですか?
+        {x}として有名なのは何ですか?
+        {x}を挙げてください。
         ~ {x}として知られるものを挙げてください。
         """,
         ),
@@ -375,6 +438,11 @@ FORMULA = both(
     [How is|In which way is] the {x} [calculated|computed|defined]?
     {x}: [what is the|which|the|] formula[?|]
     [Formula|The formula] for the {x}[?|, please.]
+    [Which|What] expression gives the {x}?
+    How do we write the {x} in [math|mathematics|symbols]?
+    [Remind me of|I forgot] the {x} formula.
+    With which formula do I work out the {x}?
+    How is the {x} written as a formula?
     ~ With which expression does one work out the {x}?
     ~ Remind me how the {x} is written in mathematics.
     """,
@@ -386,6 +454,10 @@ FORMULA = both(
     {x}を[求める|計算する][公式|式]を[教えてください|書いてください]。
     {x}の[計算方法|求め方|計算のしかた][は|を教えてください|は何ですか]。
     [公式|数学の公式]: {x}
+    {x}は[数学で|]どのような式になりますか?
+    {x}を表す式を[思い出せません|教えてください]。
+    {x}を出す[式|公式]は何ですか?
+    {x}を計算するにはどの公式を使いますか?
     ~ {x}はどんな式で表されますか?
     ~ {x}を出すにはどの式を使いますか?
     """,
