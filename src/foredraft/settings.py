@@ -116,12 +116,12 @@ class Settings(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
-    models: ModelsSection = ModelsSection()
-    draft: DraftSection = DraftSection()
-    load: LoadSection = LoadSection()
-    memory: MemorySection = MemorySection()
-    server: ServerSection = ServerSection()
-    interface: InterfaceSection = InterfaceSection()
+    models: ModelsSection = Field(default_factory=ModelsSection)
+    draft: DraftSection = Field(default_factory=DraftSection)
+    load: LoadSection = Field(default_factory=LoadSection)
+    memory: MemorySection = Field(default_factory=MemorySection)
+    server: ServerSection = Field(default_factory=ServerSection)
+    interface: InterfaceSection = Field(default_factory=InterfaceSection)
     model: dict[str, ModelSection] = {}
 
     @classmethod

@@ -31,7 +31,7 @@ def load(
     json_output: Json = False,
 ) -> None:
     """Load a model and its draft into the running server, or say how much memory that will take (--estimate-only)."""
-    from foredraft.models.memory import LoadPlan, estimate, memory_check, require_fit, this_machine
+    from foredraft.models.memory import LoadPlan, estimate, memory_check, nearest_fit, require_fit, this_machine
     from foredraft.models.recommend import choose_draft
     from foredraft.settings import load_settings
 
@@ -66,10 +66,13 @@ def load(
     made = estimate(main.facts, draft_facts, plan, machine=machine, guardrail=rail)
     if json_output:
         named = {"model": main.name, "draft_name": chosen.name if chosen is not None else None}
-        print(json.dumps({**named, **made.as_json()}, ensure_ascii=False, indent=2))
-    else:
-        _print(made)
-        print(why or (f"Draft {chosen.name}." if chosen is not None else "No draft."))
+        hint = "" if made.fits else nearest_fit(main.facts, draft_facts, made)
+        print(json.dumps({**named, **made.as_json(), "hint": hint or None}, ensure_ascii=False, indent=2))
+        if not made.fits and rail != "off":
+            raise typer.Exit(1)
+        return
+    _print(made)
+    print(why or (f"Draft {chosen.name}." if chosen is not None else "No draft."))
     require_fit(main.facts, draft_facts, plan, machine=machine, guardrail=rail)
 
 
