@@ -109,9 +109,10 @@ async def test_the_status_is_never_silent(app, status, reason, words):
 async def test_switching_off_says_off(app):
     async with app(DRAFTED) as (user, state):
         await user.open("/")
+        await user.should_see("Measure (20 s)")
         press(user, "Off")
-        assert Choices.of(state.chats.preference("choices")).enabled is False
         await user.should_not_see("Measure (20 s)")
+        assert Choices.of(state.chats.preference("choices")).enabled is False
 
 
 async def test_only_developers_see_the_knobs(app):
