@@ -88,7 +88,11 @@ def test_jumps_over_an_expensive_row() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.booleans(), st.integers(0, 16), st.floats(0, 5)), max_size=60),
+    st.lists(
+        st.tuples(st.sampled_from([True, True, False]), st.sampled_from([0, 0, 0, 0, 1, 3, 16]), st.floats(0, 5)),
+        min_size=10,
+        max_size=60,
+    ),
     st.sampled_from(sorted(PRESETS)),
 )
 @settings(max_examples=100, deadline=None)
@@ -113,7 +117,7 @@ def test_the_bucket_keeps_its_inequality(rounds: list[tuple[bool, int, float]], 
 
 
 @given(data=st.data(), seed=st.integers(0, 2**16), name=st.sampled_from(sorted(PRESETS)))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_the_promise_holds(data: st.DataObject, seed: int, name: str) -> None:
     """time ≤ (1 + ε)·plain + B over every window: any text, any curve, any draft cost, noise, disturbances.
 

@@ -81,8 +81,6 @@ class Answer:
         """A round with the draft model: what came of its guess, and whether its first token was right."""
         if self.probing:
             self._wait = _FIRST_WAIT if right else min(2 * self._wait, _LONGEST_WAIT)
-            if right:
-                self._fund = max(self._fund, _FUND)
         self._came = came
         self.plain_run = 0
 
