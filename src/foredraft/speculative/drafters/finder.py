@@ -70,7 +70,7 @@ class Finder:
         self._known.clear()
 
     def _propose(self, sequence: RunningSequence, limit: int) -> Proposal:
-        limit = min(limit, sequence.room - 1, MAX_FOUND)
+        limit = sequence.look_ahead(min(limit, MAX_FOUND))
         if limit <= 0:
             return Proposal()
         began = self._clock()
