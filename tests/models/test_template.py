@@ -45,38 +45,44 @@ CONVERSATIONS: dict[str, Messages] = {
 }
 
 
+@pytest.fixture(scope="module")
+def known_templates(shared_data: Path) -> dict[str, ChatTemplate]:
+    """All templates of the shared data, compiled once."""
+    paths = sorted((shared_data / "templates").glob("*.jinja"))
+    return {path.name: ChatTemplate(path.read_text(encoding="utf-8"), bos="<s>", eos="</s>") for path in paths}
+
+
 @pytest.mark.parametrize("conversation", CONVERSATIONS)
 @pytest.mark.parametrize("tools", [None, TOOLS], ids=["", "tools"])
-def test_all_known_templates(shared_data: Path, conversation: str, tools: list[dict[str, Any]] | None) -> None:
+def test_all_known_templates(
+    known_templates: dict[str, ChatTemplate], conversation: str, tools: list[dict[str, Any]] | None
+) -> None:
     """Rendered, or refused with a reason; and the last thing the user said is in it."""
-    paths = sorted((shared_data / "templates").glob("*.jinja"))
-    assert len(paths) == 70
+    assert len(known_templates) == 70
     messages = CONVERSATIONS[conversation]
     refused = []
-    for path in paths:
-        chat = ChatTemplate(path.read_text(encoding="utf-8"), bos="<s>", eos="</s>")
+    for name, chat in known_templates.items():
         try:
             text = chat.render(messages, tools=tools)
         except TemplateError as error:
-            refused.append((path.name, error.message))
+            refused.append((name, error.message))
         else:
-            assert messages[-1]["content"] in text, path.name
+            assert messages[-1]["content"] in text, name
     reasons = ("The chat template refuses", "The chat template failed: 'functions'")
     assert [reason for _, reason in refused if not reason.startswith(reasons)] == []
     assert len(refused) <= {"one message": 1, "several turns": 1, "system prompt": 2, "tool call": 5}[conversation]
 
 
-def test_arguments_of_tool_calls_come_as_text_or_as_a_table(shared_data: Path) -> None:
+def test_arguments_of_tool_calls_come_as_text_or_as_a_table(known_templates: dict[str, ChatTemplate]) -> None:
     """OpenAI sends JSON text, Hugging Face a table: both give the same prompt."""
     as_text = [{**message} for message in CONVERSATIONS["tool call"]]
     function = {**CALL["function"], "arguments": '{"city": "金沢"}'}  # type: ignore[dict-item]
     as_text[1] = {**as_text[1], "tool_calls": [{**CALL, "function": function}]}
     different = []
-    for path in sorted((shared_data / "templates").glob("*.jinja")):
-        chat = ChatTemplate(path.read_text(encoding="utf-8"), bos="<s>", eos="</s>")
+    for name, chat in known_templates.items():
         try:
             if chat.render(as_text, tools=TOOLS) != chat.render(CONVERSATIONS["tool call"], tools=TOOLS):
-                different.append(path.name)
+                different.append(name)
         except TemplateError:
             continue
     assert different == []
