@@ -73,7 +73,7 @@ class Served:
         command = [sys.executable, str(HERE / "serve.py"), str(self.port), str(self.home), *self.models]
         with (self.home / "log.txt").open("a") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        ends = time.monotonic() + 90
+        ends = time.monotonic() + 180
         while time.monotonic() < ends:
             try:
                 urllib.request.urlopen(self.url + "/health", timeout=5).read()
@@ -153,25 +153,36 @@ class Watched:
             self.foreign.append(request.url)
 
 
-@pytest.fixture
-def open_page(context):
-    """`open_page(served)`: a page of the app, ready to be used. Ends with a check of what it did."""
-    watched = []
-
+@pytest.fixture(scope="session")
+def shared_context(browser, browser_context_args):
+    """One browser profile for all tests: what pages load is in its cache then, and no test needs a first visit."""
+    context = browser.new_context(**browser_context_args)
     context.set_default_timeout(60_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def open_page(shared_context):
+    """`open_page(served)`: a page of the app, ready to be used. Ends with a check of what it did."""
+    watched, pages = [], []
 
     def make(served, path="/", *, mode="power", language="auto", theme="auto", quiet=True):
         prefer(served, mode=mode, language=language, theme=theme)
-        page = context.new_page()
+        page = shared_context.new_page()
+        page.set_viewport_size({"width": 1440, "height": 900})
+        pages.append(page)
         watch = Watched(page, served.url)
         if quiet:
             watched.append(watch)
-        page.goto(served.url + path)
+        page.goto(served.url + path, wait_until="domcontentloaded")
         page.wait_for_selector(".fd-app")
         page.wait_for_function("window.fd && window.socket && window.socket.connected")
         return page
 
     yield make
+    for page in pages:
+        page.close()
     for watch in watched:
         assert watch.foreign == []
         assert [e for e in watch.errors if not re.search(r"ERR_|Failed to load resource", e)] == []

@@ -72,7 +72,7 @@ def test_versions_edit_branch_continue_copy_delete(another, open_page, ask):
     expect(page.locator(".fd-user")).to_have_count(1)
 
 
-def test_stop_reload_and_a_second_tab_in_mid_answer(another, open_page, context, script):
+def test_stop_reload_and_a_second_tab_in_mid_answer(another, open_page, script):
     slow = another("scripted", text=script * 40, speed=120)
     page = open_page(slow)
     send(page, "A long answer, please")
@@ -80,7 +80,7 @@ def test_stop_reload_and_a_second_tab_in_mid_answer(another, open_page, context,
     page.reload()
     expect(page.locator(".fd-prose")).to_contain_text("Why the answer", timeout=20_000)
     expect(page.get_by_role("button", name="Stop")).to_be_visible()
-    second = context.new_page()
+    second = page.context.new_page()
     second.goto(page.url)
     expect(second.locator(".fd-prose")).to_contain_text("quicksort", timeout=30_000)
     before = len(second.locator(".fd-prose").inner_text())

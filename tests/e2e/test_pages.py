@@ -50,18 +50,16 @@ def overflowing(page):
 
 
 @pytest.fixture(scope="module")
-def answered(served, browser, browser_context_args):
+def answered(served, shared_context):
     """One chat with an answer, for every picture."""
-    context = browser.new_context(**browser_context_args)
-    page = context.new_page()
-    page.set_default_timeout(60_000)
+    page = shared_context.new_page()
     page.goto(served.url)
     page.wait_for_function("window.socket && window.socket.connected")
     page.fill("#fd-text", "Explain speculative decoding and show a quicksort in Python.")
     page.keyboard.press("Enter")
     page.wait_for_selector(".fd-stats")
     path = page.evaluate("location.pathname")
-    context.close()
+    page.close()
     return path
 
 

@@ -137,15 +137,12 @@ def cut(text, rng):
 
 
 @pytest.fixture(scope="module")
-def blank(served, browser, browser_context_args):
-    context = browser.new_context(**browser_context_args)
-    page = context.new_page()
-    page.set_default_timeout(60_000)
-    page.goto(served.url + "/docs")
+def blank(served, shared_context):
+    page = shared_context.new_page()
     page.goto(served.url)
     page.wait_for_function("window.fd")
     yield page
-    context.close()
+    page.close()
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -63,7 +63,7 @@ async def test_an_answer_is_followed_and_kept(made):
     assert kept.status == "done"
     assert kept.text == "".join(token[0] for token in tokens) == "".join(token[0] for token in kept.tokens)
     assert kept.meta["stats"]["tokens"] - len(tokens) in (0, 1)  # the end token has no text
-    assert kept.meta["stats"]["accepted"] == sum(token[1] == "a" for token in tokens)
+    assert kept.meta["stats"]["accepted"] - sum(token[1] == "a" for token in tokens) in (0, 1)
     assert {token[1] for token in tokens} <= set("acbm")
 
 

@@ -73,13 +73,25 @@ def notices(page: Page) -> None:
 def _listen(page: Page) -> None:
     """Refreshes panels when something has changed anywhere: in this page, another tab, the API."""
     client = ui.context.client
+    missed: dict[str, None] = {}
 
     def heard(topic: str, about: str) -> None:
         panels = _panels(page, topic, about)
-        if panels and client.id in client.instances:
-            with client:
-                page.refresh(*panels)
+        if not panels or client.id not in client.instances:
+            return
+        if not client.has_socket_connection:
+            missed.update(dict.fromkeys(panels))  # a tab that is away (or not there yet) is shown it when it comes
+            return
+        with client:
+            page.refresh(*panels)
 
+    def came() -> None:
+        panels = list(missed)
+        missed.clear()
+        with client:
+            page.refresh(*panels)
+
+    client.on_connect(came)
     client.on_delete(page.app.hub.subscribe(heard))
 
 

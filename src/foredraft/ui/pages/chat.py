@@ -50,8 +50,8 @@ def send(app: AppState, chat_id: str | None, text: str, *, inspect: bool = False
     if chat_id is None or not chat_id:
         chats.set_preference("unsent", "")
     asked = chats.add(chat.id, "user", text, parent=chat.leaf)
-    app.generations.answer(chat.id, asked, inspect=inspect)
-    app.hub.publish("messages", chat.id)
+    if app.generations.answer(chat.id, asked, inspect=inspect) is None:
+        app.hub.publish("messages", chat.id)
     return chat.id
 
 

@@ -42,6 +42,12 @@ def conversation(page: Page) -> None:
         view["shown"] += MORE
         messages.refresh()
 
+    def sent(chat_id: str) -> None:
+        """A message has gone out: its chat is shown already, unless it is a new one."""
+        if chat_id != page.chat_id:
+            show_chat(chat_id)
+        ui.run_javascript("fd.toEnd()")
+
     def show_chat(chat_id: str | None) -> None:
         page.chat_id = chat_id
         view["shown"] = AT_FIRST
@@ -57,7 +63,7 @@ def conversation(page: Page) -> None:
         composer = Composer(
             t,
             page="",
-            on_sent=show_chat,
+            on_sent=sent,
             on_stop=lambda: page.app.generations.stop(page.chat_id or ""),
             **_composer_state(page),
         )

@@ -38,6 +38,6 @@ def pairs(page: Page, on_get: Callable[[str], Any]) -> None:
                     Tag("td", t("pairs.yes" if size < 0.8 * memory else "pairs.no"))
                     with Tag("td", ""), Tag("div", "").classes("fd-row").style("flex-wrap: nowrap"):
                         button(t("pairs.main"), lambda main=main: on_get(main.repository), kind="quiet",
-                               aria_label=t("pairs.get_name", name=main.name))  # fmt: skip
+                               aria_label=f"{t('pairs.main')}: {main.name}")  # fmt: skip
                         button(t("pairs.draft"), lambda draft=draft: on_get(draft.repository), kind="quiet",
-                               aria_label=t("pairs.get_name", name=draft.name))  # fmt: skip
+                               aria_label=f"{t('pairs.draft')}: {draft.name}")  # fmt: skip
