@@ -14,6 +14,9 @@ REPEAT = both(
     [Say|Write|Output|Print] exactly: {t}
     {t} [Repeat that|Say that again|Copy that|Write that again][.|, please.]
     [Give me|Send me|Show me] the same [text|words|line] back: {t}
+    Change nothing and [return|repeat|say] this: {t}
+    Echo this back: {t}
+    Return this [text|line] unchanged: {t}
     ~ Be my echo: {t}
     ~ Without changing anything, return this: {t}
     """,
@@ -22,6 +25,8 @@ REPEAT = both(
     [くり返して|繰り返して|復唱して][ください|]: {t}
     [そのまま|同じ文を][書いてください|返してください|出してください|言ってください]: {t}
     「{t}」と[言ってください|書いてください|くり返してください]。
+    変えないで返してください: {t}
+    このまま返してください: {t}
     ~ こだまのように返してください: {t}
     ~ 何も変えずに次を返してください: {t}
     """,
@@ -35,6 +40,11 @@ REPLACE = both(
     {t} [Replace|Change|Correct] "{a}" [with|to|into] "{b}".
     [Write|Give me] this [sentence|] [again|] with "{b}" instead of "{a}": {t}
     [Use|Put] "{b}" instead of "{a}"[:| in:| here:] {t}
+    The right word is "{b}", not "{a}": {t}
+    Not "{a}" but "{b}": {t}
+    I want "{b}" where "{a}" stands: {t}
+    "{a}" is wrong. Put the right word "{b}": {t}
+    Every "{a}" becomes "{b}": {t}
     ~ The word "{a}" is wrong here, "{b}" is right: {t}
     ~ Wherever "{a}" stands, I want "{b}": {t}
     """,
@@ -44,6 +54,10 @@ REPLACE = both(
     {t}[この文の|]「{a}」を「{b}」に[変えてください|直してください|置きかえてください]。
     「{a}」ではなく「{b}」を使って[書いてください|書き直してください]: {t}
     「{a}」の[代わりに|かわりに]「{b}」を[使ってください|入れてください]: {t}
+    正しい言葉は「{b}」です。「{a}」ではありません: {t}
+    「{a}」が間違いです。「{b}」に直してください: {t}
+    「{a}」を全部「{b}」にしてください: {t}
+    「{a}」のところに「{b}」を入れてください: {t}
     ~ 「{a}」は間違いで「{b}」が正しいです: {t}
     ~ 「{a}」のところを全部「{b}」にしたいです: {t}
     """,
@@ -54,6 +68,11 @@ RENAME = both(
     [In this code|In the following code][, |: ]rename {a} to {b}:\\n{t}
     [Use|Write] {b} instead of {a} [in this code|as the name][:|]\\n{t}
     [Replace|Change] the name {a} [by|with|to] {b}:\\n{t}
+    {a} is now called {b}:\\n{t}
+    Give {a} the name {b}:\\n{t}
+    The new name of [the variable|] {a} is {b}[.|:]\\n{t}
+    Let {a} be named {b}[.|:]\\n{t}
+    I want the variable {a} to be {b}:\\n{t}
     ~ The variable {a} needs the new name {b}:\\n{t}
     """,
     """
@@ -61,6 +80,9 @@ RENAME = both(
     [次の|この]コードの{a}を{b}に[変えてください|変更してください|してください]。\\n{t}
     変数名を{a}から{b}に[変えてください|変更してください]。\\n{t}
     {a}という変数の名前を{b}にしてください。\\n{t}
+    {a}の名前は{b}になります。\\n{t}
+    {a}に{b}という名前を[つけて|付けて]ください。\\n{t}
+    新しい変数名は{b}です。{a}を変えてください。\\n{t}
     ~ 変数{a}の新しい名前は{b}です。\\n{t}
     """,
 )
@@ -71,6 +93,9 @@ SORT_NUMBERS = both(
     [Put|Write] [these|these numbers] in order: {t}
     {t}: [sort them|sort these numbers|put them in order].
     [What is|Give me] the sorted order of {t}[?|]
+    [Smallest|The smallest|Lowest] first: {t}
+    From the smallest to the largest[, please|]: {t}
+    Begin with the smallest: {t}
     ~ The smallest first, then the next: {t}
     """,
     """
@@ -78,6 +103,8 @@ SORT_NUMBERS = both(
     {t}を[小さい順に|昇順に|順番に][並べてください|並べかえてください|並べて]。
     [並べかえ|ソート|小さい順]: {t}
     {t}を小さい方から[並べてください|書いてください]。
+    一番小さい数から並べてください: {t}
+    小さい数から順に[書いて|言って]ください: {t}
     ~ 一番小さい数から順に言ってください: {t}
     """,
 )
@@ -87,12 +114,17 @@ SORT_WORDS = both(
     [Put|Write|List] [these|the] words in alphabetical order: {t}
     {t}: [sort them alphabetically|put these words in alphabetical order].
     [What is|Give me] the alphabetical order of {t}[?|]
+    In the order of a dictionary: {t}
+    Like in a dictionary, sort {t}
+    Alphabetically, please: {t}
     ~ As in a dictionary, order {t}
     """,
     """
     [次の|これらの|この]英語の言葉を[アルファベット順に|abc順に][並べてください|並べかえてください|並べて]: {t}
     {t}を[アルファベット順に|abc順に][並べてください|並べかえてください|並べて]。
     [アルファベット順|アルファベット順に並べかえ]: {t}
+    辞書の順に並べてください: {t}
+    abcの順番にしてください: {t}
     ~ 辞書のように並べてください: {t}
     """,
 )
@@ -113,11 +145,15 @@ UPPER = both(
     """
     [Write|Put|Change|Turn|Convert] [this|these words|the following] [in|into|to] [upper case|capital letters|capitals]: {t}
     [Upper case|Capital letters|In capitals], please: {t}
+    Make the letters [big|large]: {t}
+    All letters big, please: {t}
     ~ Make every letter big: {t}
     """,
     """
     [次の|この]英語を大文字に[してください|変えてください|直してください]: {t}
     大文字で書いてください: {t}
+    文字を全部大文字にしてください: {t}
+    文字を大きくしてください: {t}
     ~ 全部の文字を大きくしてください: {t}
     """,
 )

@@ -17,6 +17,9 @@ JSON = both(
     [JSON|As JSON|JSON, please|To JSON]: {t}
     [Make|Build|Create|Produce] [a JSON object|JSON|an object in JSON] [from|of|out of]: {t}
     [What is|What would be] the JSON for this[?|:] {t}
+    I have a note: {t} [Make it JSON|JSON, please].
+    The note says: {t} I need JSON.
+    For a machine: turn this into JSON. {t}
     ~ A machine must read this, so use JSON: {t}
     ~ Here is a note: {t} I would like the JSON of it.
     """,
@@ -27,6 +30,8 @@ JSON = both(
     {t}[これを|この文を|この内容を]JSONに[してください|変換してください]。
     [JSON|JSONに変換|JSONへ]: {t}
     [次の文|この文]からJSONを[作ってください|作って|作成してください]。{t}
+    メモです。{t}JSONにしてください。
+    機械で読みます。JSONにしてください。{t}
     ~ 機械が読めるようにJSONにしたいです。{t}
     ~ メモがあります。{t}JSONでください。
     """,
@@ -40,6 +45,9 @@ TABLE = both(
     [Table|As a table|A table, please]: {t}
     {t} [Make a table of that|Show that as a table|Put that in a table][.|, please.]
     [Turn|Convert|Change] this [into|to] a [Markdown|] table: {t}
+    I want a table [of|for] this: {t}
+    With rows and columns: {t}
+    In table form, please: {t}
     ~ Rows and columns, please: {t}
     ~ I want to see this in table form: {t}
     """,
@@ -49,6 +57,9 @@ TABLE = both(
     [次の|この]データから表を[作ってください|作って|作成してください]。{t}
     {t}[これを|この内容を]表に[してください|まとめてください]。
     [表|表に変換|表にする]: {t}
+    表の形にしたいです。{t}
+    行と列で[書いて|見せて]ください。{t}
+    一覧にしてください。{t}
     ~ 行と列の形で見たいです。{t}
     ~ 一覧表にまとめてほしいです。{t}
     """,

@@ -29,11 +29,20 @@ MORE = both(
     [Now add|Add|And add|Then add|Please add] {n}[ to that| to it| to the result|.|]
     [Plus|And plus|Now plus] {n}[?|]
     [What is that|What do you get|And if you add|How much is it] [plus|with another] {n}[ more|]?
+    Make it {n} [more|larger|greater][.|?]
+    And {n} bigger?
+    The result [plus|and] {n}[?| more, please.]
+    Raise that by {n}.
+    What is the result with {n} more?
     ~ Make the result {n} bigger.
     """,
     """
     [それに|その答えに|そこに|では、それに]{n}を[足してください|足すと?|足すといくつですか?|加えてください。]
     [さらに|もう]{n}[足すと|を足すと|加えると]?
+    答えを{n}[増やして|大きくして]ください。
+    その数に{n}を[足すと|加えると]?
+    結果に{n}を足してください。
+    その結果より{n}大きい数は?
     ~ その結果を{n}大きくしてください。
     """,
 )
@@ -53,12 +62,18 @@ NAME_ASK = both(
     """
     [What is|What's|Tell me|Say|Do you remember|Do you know] my name[?|]
     [Who am I|What am I called|How am I called|Remember my name]?
+    Which name [is mine|do I have|did I say]?
+    What did I say my name is?
+    Which name did I tell you?
     ~ Which name did I give you?
     """,
     """
     [私|僕]の名前は[何|なん][ですか|でしょう|でしたか]?
     [私|僕]の名前を[覚えていますか|言ってください|教えてください]。
     [私|僕]は誰ですか?
+    さっきの名前は何でしたか?
+    私が言った名前は[何|なん]ですか?
+    私は何という名前でしたか?
     ~ さっき言った名前は何だったでしょうか?
     """,
 )
@@ -77,11 +92,17 @@ LIKE_TELL = both(
 LIKE_ASK = both(
     """
     [What do I like|What is my hobby|What do I enjoy|Do you remember my hobby|Tell me what I like|What did I say I like]?
+    Which hobby [do I have|did I tell you|did I say]?
+    What did I mention as my hobby?
+    What is it that I like?
     ~ Which hobby did I mention?
     """,
     """
     [私|僕]の趣味は[何|なん][ですか|でしたか]?
     [私|僕]は何が好き[ですか|でしたか]?
+    私が言った趣味は[何|なん]ですか?
+    さっきの趣味は何でしたか?
+    話した趣味を[覚えていますか|言ってください]。
     ~ さっき話した趣味は何だったでしょうか?
     """,
 )
@@ -90,18 +111,24 @@ LIVE_TELL = both(
     "[私は|僕は|]{x}に住んでいます。\n[私|僕]の家は{x}にあります。\n~ 私は{x}の人間です。",
 )
 LIVE_ASK = both(
-    "[Where do I live|Where am I from|Which city do I live in|Do you know where I live|Where is my home]?\n"
+    "[Where do I live|Where am I from|Which city do I live in|Do you know where I live|Where is my home|Which city did I say|What city did I tell you|Which city did I mention]?\n"
     "~ Which city did I name?",
-    "[私|僕]は[どこに住んでいますか|どこの人ですか]?\n[私|僕]の[家|町]はどこですか?\n~ さっき言った町はどこだったでしょうか?",
+    "[私|僕]は[どこに住んでいますか|どこの人ですか]?\n[私|僕]の[家|町]はどこですか?\n私が言った町は[どこ|何]ですか?\nさっきの町はどこでしたか?\n~ さっき言った町はどこだったでしょうか?",
 )
 REPEAT_ASK = both(
     """
     [Say that again|Repeat that|Can you repeat that|Once more|Again|Please repeat|What did you say|Repeat your answer][, please.|.|?]
+    [Sorry|Pardon], [what|what was that|again, please]?
+    I did not understand. Again, please.
+    I could not hear that. Say it again.
     ~ I did not hear you.
     """,
     """
     [もう一度|もう一回|再度][言ってください|お願いします|書いてください|]。
     [くり返してください|今何と言いましたか|同じことを言ってください]。
+    聞こえませんでした。もう一度お願いします。
+    もう一度聞きたいです。
+    分かりませんでした。もう一度言ってください。
     ~ よく聞こえませんでした。
     """,
 )
@@ -127,11 +154,16 @@ BRIEF = both(
     [Be brief|Answer briefly|Keep it short|Short answers only|Be concise|Answer in one word|Give only the answer][.|, please.]
     [Answer|Reply|Respond] [with one word|as shortly as possible|with the answer only|in as few words as possible].
     [You are|You are a] [brief|very brief|short] [assistant|].
+    Use [few words|one word|no sentence].
+    No long answers[, please|].
+    Waste no words.
     ~ Do not waste words on the user.
     """,
     """
     [短く|簡潔に|一言で|答えだけ|できるだけ短く|単語だけで][答えてください|答える|返事をしてください|お願いします]。
     [短い答え|一言の答え]だけにしてください。
+    [言葉は少なく|文ではなく単語で]答えてください。
+    長い答えは[いりません|要りません]。
     ~ 余計な言葉は使わないこと。
     """,
 )
@@ -151,11 +183,16 @@ PERSONA = both(
     """
     [Your name is|You are called|You are|Your new name is|From now on you are] {x}.
     [You are an assistant|You are a model] [called|named] {x}.
+    People call you {x}.
+    The users know you as {x}.
+    {x} is your name.
     ~ Users know you under the name {x}.
     """,
     """
     あなたの名前は{x}です。
     あなたは{x}[です|という名前です|という名前のアシスタントです]。
+    みんなはあなたを{x}と呼びます。
+    {x}というのがあなたの名前です。
     ~ ユーザーはあなたを{x}と呼びます。
     """,
 )
@@ -164,11 +201,18 @@ PERSONA_ASK = both(
     [What is|What's|Tell me] your name[?|]
     [Who are you|How are you called|What are you called]?
     [May I ask your name|Your name, please]?
+    [What|Which] name do you have?
+    By which name are you known?
+    How do people call you?
+    What may I call you?
     ~ By what name do you go?
     """,
     """
     [あなた|君]の名前は[何|なん][ですか|でしょうか|]?
     [お名前は|あなたは誰ですか|名前を教えてください|お名前を教えてください]
+    何と呼べばいいですか?
+    どんな名前ですか?
+    みんなは何と呼びますか?
     ~ どう呼べばいいですか?
     """,
 )
