@@ -9,8 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from foredraft.core.params import SamplingParams
-from foredraft.engines.toy import ToyEngine, ToyTokenizer
+from foredraft.engines.toy import ToyClock, ToyEngine, ToyTokenizer
 from foredraft.speculative.acceptance import RULES
+from foredraft.speculative.controllers.adaptive import Adaptive
+from foredraft.speculative.controllers.costs import CostModel
 from foredraft.speculative.proposal import Round
 from foredraft.speculative.sequence import Sequence as RunningSequence
 from tests.speculative.enumeration import outcomes
@@ -114,7 +116,7 @@ def test_two_rounds_keep_the_law(rule: str, seed: int) -> None:
 def test_a_length_that_follows_the_drafts_own_law_keeps_the_law(rule: str, seed: int, temperature: float) -> None:
     target, draft = engine(seed), engine(seed + 20)
     params = SamplingParams(**PLAIN, temperature=temperature)
-    law = outcomes(lambda: rounds_of_a_pair(target, draft, rule, params, controller=Nodewise()))
+    law = outcomes(lambda: rounds_of_a_pair(target, draft, rule, params, controller=Nodewise))
     assert largest_error(completed(law, target, params, 4), completed({(): 1.0}, target, params, 4)) <= EXACT
 
 
@@ -148,6 +150,34 @@ def test_choosing_among_sources_keeps_the_law(rule: str, finder: str) -> None:
     )
     got, wanted = (completed(start, target, params, 5) for start in (law, {(): 1.0}))
     assert largest_error(got, wanted) <= EXACT
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_adaptive_controller_keeps_the_law(rule: str) -> None:
+    """What it learned from earlier rounds decides how far later ones look, and between the tokens of one."""
+    clock = ToyClock()
+    target, draft = engine(21, n_vocab=2), engine(22, n_vocab=2)
+    for model in (target, draft):
+        model.tokenizer.eog = frozenset()
+        model.clock = clock
+    target._cost, draft._cost = (lambda n: 1.0 + 0.4 * n), (lambda n: 0.3)
+    params = SamplingParams(**PLAIN, temperature=1.0)
+    judge = RULES[rule]()
+    judge.needs_laws = True
+    depths = set()
+
+    def run() -> Text:
+        clock._now = 0.0
+        controller = Adaptive(CostModel({1: 1.4, 2: 1.8, 3: 2.2}, 0.3), promise="eager", max_draft=2)
+        text = rounds_of_a_pair(
+            target, draft, rule, params, rounds=2, rule=judge, finders=["suffix"], controller=lambda: controller
+        )
+        depths.update(depth for _, depth, _ in controller.depths)
+        return text[:4]
+
+    got, wanted = (completed(start, target, params, 4) for start in (outcomes(run), {(): 1.0}))
+    assert largest_error(got, wanted) <= EXACT
+    assert depths == {0, 1, 2}
 
 
 @pytest.mark.parametrize("rule", RULES)

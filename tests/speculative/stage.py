@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
@@ -51,7 +52,7 @@ def write(
 ) -> Text:
     """Rounds until the answer ends, or so many; returns the answer."""
     while not sequence.done and rounds != 0:
-        run_round([sequence], target, drafter, controller)
+        run_round([sequence], target, drafter, controller, clock=getattr(target, "clock", time.perf_counter))
         assert target.length(sequence.slot) == sequence.n_read == len(sequence.tokens) - 1
         rounds = None if rounds is None else rounds - 1
     drafter.forget(sequence.slot)
@@ -66,7 +67,7 @@ def rounds_of_a_pair(
     *,
     gamma: int = 2,
     rounds: int = 1,
-    controller: DraftController | None = None,
+    controller: Callable[[], DraftController] | None = None,
     rule: AcceptanceRule | None = None,
     constraint: Constraint | None = None,
     finders: Sequence[str] = (),
@@ -78,7 +79,7 @@ def rounds_of_a_pair(
     if finders:
         drafter = Arbiter([*(DRAFTERS[name]() for name in finders), drafter])
     sequence = start(target, request, rule=rule, constraint=constraint)
-    return write(target, drafter, controller or Fixed(gamma), sequence, rounds)
+    return write(target, drafter, controller() if controller else Fixed(gamma), sequence, rounds)
 
 
 def plain_law(target: ToyEngine, params: SamplingParams, answer: Text, mask: Mask | None = None) -> list[float]:
