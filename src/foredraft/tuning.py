@@ -78,6 +78,7 @@ def adaptive(
     controller = Adaptive(costs, Calibration.load(folder, pair_key), promise=promise)
     sources: list[Drafter] = [DRAFTERS[name]() for name in FINDERS if name in DRAFTERS]
     if draft is not None:
+        draft.window = costs.window
         sources.append(draft)
     return Tuning(Arbiter(sources, on_park=controller.park), controller, folder, costs_key, pair_key, notes)
 
