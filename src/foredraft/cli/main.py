@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from foredraft.core.errors import ForedraftError, ParameterError
 
 COMMANDS: dict[str, str] = {
+    "app": "foredraft.cli.app:app",
     "run": "foredraft.cli.run:run",
     "chat": "foredraft.cli.chat:chat",
     "verify": "foredraft.cli.verify:verify",
@@ -43,6 +44,9 @@ commands of its own. The order is the order of `--help`."""
 
 ALIASES: dict[str, str] = {"pull": "get"}
 """Other names of commands; they work but are not listed."""
+
+OWN_OPTIONS = ("--version", "--debug", "-h", "--help", "--install-completion", "--show-completion")
+"""Options of the program itself. Any other before a command belongs to the app, which is what runs without one."""
 
 PLAIN_ERROR, PARAMETER_ERROR = 1, 2
 
@@ -67,6 +71,12 @@ class LazyGroup(TyperGroup):
             command = typer.main.get_command(single)
         command.name = name
         return command
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        # Without a command the app is meant: `foredraft`, `foredraft --no-browser`.
+        if not args or (args[0].startswith("-") and args[0] not in OWN_OPTIONS):
+            args = ["app", *args]
+        return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] in ALIASES:
