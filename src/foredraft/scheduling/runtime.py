@@ -327,7 +327,8 @@ class Runtime:
                     hosted.pending.popleft()
                     hosted.lent, hosted.status = True, job.status
                     self._changed()
-                    self._opener.submit(self._work_alone, hosted, model, job)
+                    with contextlib.suppress(RuntimeError):  # the interpreter is ending: nobody waits any more
+                        self._opener.submit(self._work_alone, hosted, model, job)
                 return
             hosted.pending.popleft()
             running = job.running

@@ -124,6 +124,9 @@ async def unload_model(services: Services, name: str) -> str:
 @router.post("/api/foredraft/draft")
 async def change_draft(body: DraftRequest, services: ServicesOf) -> dict[str, Any]:
     """Change a loaded model's draft, or take it out; the main model stays in memory."""
+    loaded = [state.id for state in services.runtime.models()]
+    if body.model not in loaded:
+        raise ModelNotFoundError(body.model, nearest=tuple(loaded), hint="" if loaded else "No model is loaded.")
     draft: str | None = None if body.draft == "off" else body.draft
     if draft not in (None, "auto") and services.shelf is not None:
         draft = (await asyncio.to_thread(services.shelf.spec, draft)).model
