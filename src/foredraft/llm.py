@@ -17,7 +17,7 @@ from typing import Any, Self
 from foredraft.core.errors import EmptyPromptError, ForedraftError, IncompatibleDraftError, ParameterError
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
 from foredraft.engines.base import Engine, ModelInfo, Numerics
-from foredraft.folders import cache_folder
+from foredraft.folders import cache_folder, data_folder
 from foredraft.models.template import ChatTemplate, fallback_template
 from foredraft.scheduling.answer import Answer, Generation, SpeculationStatus
 from foredraft.scheduling.scheduler import Scheduler
@@ -62,6 +62,8 @@ class LoadSettings:
     """Measure the numerics as part of the load."""
     remember: bool = True
     """Keep what is learned about the pair between starts, in the user's cache folder."""
+    remember_answers: bool = False
+    """Keep the answers themselves on this machine, as a source of guesses for later ones."""
 
     def __post_init__(self) -> None:
         if self.controller not in CONTROLLERS:
@@ -236,6 +238,7 @@ class LLM:
                 threads=settings.threads,
                 kv_type=settings.kv_type,
                 folder=cache_folder() / "tuning" if settings.remember else None,
+                past_folder=data_folder() / "answers" if settings.remember_answers else None,
             )
         self.notes += tuning.notes
         self._tuning = tuning

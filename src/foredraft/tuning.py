@@ -7,17 +7,20 @@ library: another pair never sees them.
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from foredraft.core.errors import ForedraftError
 from foredraft.engines.base import Engine
 from foredraft.speculative.controllers import Adaptive, DraftController, Fixed
 from foredraft.speculative.controllers.calibration import Calibration
 from foredraft.speculative.controllers.costs import CostModel, measure
 from foredraft.speculative.controllers.disk import Key
 from foredraft.speculative.drafters import DRAFTERS, Arbiter, Drafter, ModelDrafter
+from foredraft.speculative.drafters.suffix import SuffixDrafter, SuffixStore
 
 FINDERS = ("grammar", "prediction", "suffix", "ngram")
 """Sources that find their guesses in texts and cost next to nothing, in order of preference among equals."""
@@ -33,12 +36,19 @@ class Tuning:
     costs_key: Key = field(default_factory=dict)
     pair_key: Key = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    past: SuffixStore | None = None
+    """Past answers on this machine, where the user asked to keep them."""
 
     def save(self) -> None:
         """Keep what was learned. Failing to is noted, never an error."""
         if isinstance(self.controller, Adaptive) and self.folder is not None:
             self.controller.costs.save(self.folder, self.costs_key)
             self.controller.calibration.save(self.folder, self.pair_key)
+        if self.past is not None:
+            try:
+                self.past.save()
+            except ForedraftError as error:
+                self.notes.append(error.message)
 
 
 def fixed(drafter: Drafter, gamma: int | None) -> Tuning:
@@ -54,10 +64,12 @@ def adaptive(
     threads: int | None = None,
     kv_type: str = "f16",
     folder: Path | None = None,
+    past_folder: Path | None = None,
 ) -> Tuning:
     """The sources of guesses for a main model, with a draft model or without, and the controller that weighs them.
 
-    Measures what a pass costs unless that is known from an earlier start. `folder` None keeps nothing.
+    Measures what a pass costs unless that is known from an earlier start. `folder` None keeps nothing. `past_folder`
+    keeps the answers themselves, to guess from later: off unless the user asks for it.
     """
     notes: list[str] = []
     engine = None if draft is None else draft.engine
@@ -76,11 +88,22 @@ def adaptive(
         notes += costs.notes
         costs.save(folder, costs_key)
     controller = Adaptive(costs, Calibration.load(folder, pair_key), promise=promise)
-    sources: list[Drafter] = [DRAFTERS[name]() for name in FINDERS if name in DRAFTERS]
+    past = None
+    if past_folder is not None:
+        # Token ids mean something in one vocabulary only: the file is named after the model's.
+        words = hashlib.sha256(
+            "\0".join(map(target.tokenizer.text, range(target.info.n_vocab))).encode("utf-8", "replace")
+        )
+        name = words.hexdigest()[:16]
+        past = SuffixStore(past_folder / f"{name}.txt", vocabulary=name)
+        notes += [past.note] if past.note else []
+    sources: list[Drafter] = [
+        SuffixDrafter(store=past) if name == SuffixDrafter.name else DRAFTERS[name]() for name in FINDERS
+    ]
     if draft is not None:
         draft.window = costs.window
         sources.append(draft)
-    return Tuning(Arbiter(sources, on_park=controller.park), controller, folder, costs_key, pair_key, notes)
+    return Tuning(Arbiter(sources, on_park=controller.park), controller, folder, costs_key, pair_key, notes, past)
 
 
 def _identity(engine: Engine) -> str:

@@ -53,6 +53,9 @@ class Asked:
     kv_type: Annotated[str, Option("--kv-type", help="Number type of the KV cache: f16, q8_0, f32 …")] = "f16"
     flash_attention: Annotated[str, Option("--flash-attention", help="auto, on or off.")] = "auto"
     mmap: Annotated[bool, Option("--mmap/--no-mmap", help="Map the model file instead of reading it.")] = True
+    remember_answers: Annotated[
+        bool, Option("--remember-answers", help="Keep answers on this machine to guess from them later. Default: no.")
+    ] = False
     draft_required: Annotated[bool, Option("--draft-required", help="Refuse to start when the draft does not fit.")] = (
         False
     )
@@ -83,6 +86,7 @@ class Asked:
             mmap=self.mmap,
             controller=self.controller,
             max_draft=self.max_draft,
+            remember_answers=self.remember_answers,
         )
 
     def request(self, llm: LLM, text: str) -> Request:
