@@ -146,7 +146,9 @@ def test_what_was_measured_counts_more_than_what_is_expected(shelf: Shelf) -> No
     assert choice.draft.name == "middle@q8_0"
     assert "measured 2.10×" in choice.reasons["en"]
     shelf.remember_measured(main, middle, Measured(0.95, 0.9, 1.0, 10, 9, "2026-11-23"))
-    assert choose_draft(main, shelf).draft is None
+    none = choose_draft(main, shelf)
+    assert none.draft is None
+    assert none.reasons["en"] == "No draft: middle@q8_0 was measured at 0.95× here."
 
 
 def test_a_draft_that_does_not_fit_in_memory_is_not_taken(shelf: Shelf) -> None:

@@ -148,6 +148,7 @@ def choose_draft(
                 return Choice(draft, _because(draft, pairing, None), pairing)
     best: tuple[float, ModelFile, Pairing, Gain] | None = None
     slower, unfit = 0, 0
+    tried: tuple[float, str] | None = None
     for draft, pairing in store.drafts(main, memory=memory):
         if not pairing.usable:
             unfit += draft.usable
@@ -155,11 +156,21 @@ def choose_draft(
         expected = gain(main, draft, store.measured(main, draft), costs=costs)
         if expected is None or expected.speedup < WORTH_IT:
             slower += 1
+            if expected is not None and expected.measured:
+                tried = max(tried or (0.0, ""), (expected.speedup, draft.name))
         elif best is None or expected.speedup > best[0]:
             best = (expected.speedup, draft, pairing, expected)
     if best is not None:
         _, draft, pairing, expected = best
         return Choice(draft, _because(draft, pairing, expected), pairing, expected)
+    if tried is not None:
+        return Choice(
+            None,
+            {
+                "en": f"No draft: {tried[1]} was measured at {tried[0]:.2f}× here.",
+                "ja": f"ドラフトなし: {tried[1]} はこのマシンで {tried[0]:.2f} 倍でした (計測値)。",
+            },
+        )
     return Choice(None, _why_none(main, slower, unfit))
 
 
