@@ -65,6 +65,9 @@ class ToyShelf:
             raise ModelNotFoundError(name, nearest=("toy",))
         return {"architecture": "toy", "quantisation": "F64", "size_bytes": 1000, "n_ctx_train": 4096}
 
+    def name_of(self, path: str) -> str:
+        return ""
+
     def spec(self, name: str, draft: str | None = "auto") -> LoadSpec:
         if name not in (*self.NAMES, *self.DRAFTS):
             raise ModelNotFoundError(name, nearest=("toy",))

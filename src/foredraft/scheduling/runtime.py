@@ -306,7 +306,7 @@ class Runtime:
             submission.running.fail(ModelUnloadedError(hosted.id))
             return
         waiting = len(model.scheduler.waiting) + sum(1 for job in hosted.pending if isinstance(job, Submission))
-        if waiting >= self._queue_limit:
+        if waiting >= self._queue_limit + model.scheduler.slots.free:
             rounds = waiting / max(1, model.info.n_slots)
             error = QueueFullError(waiting, max(1, min(60, round(rounds * hosted.answer_s))))
             submission.running.fail(error)

@@ -78,6 +78,7 @@ class Choice:
     predicted: bool = False
     draft_problem: str = ""
     """Why the draft that was named does not guess; empty where it does."""
+    services: Services | None = None
 
     async def events(self) -> AsyncIterator[Event]:
         """What happens to it, to the end. An error that ends it is raised."""
@@ -91,6 +92,11 @@ class Choice:
         return self._said(await self.running.result())
 
     def _said(self, generation: Generation) -> Generation:
+        if self.services is not None and generation.draft is not None:
+            state = self.services.runtime.state(self.running.model_id)
+            draft = state.draft_info if state is not None else None
+            if draft is not None and draft.name == generation.draft:
+                generation = dataclasses.replace(generation, draft=self.services.name_of(draft))
         if not self.draft_problem:
             return generation
         return dataclasses.replace(generation, speculation=SpeculationStatus("unavailable", self.draft_problem))
@@ -158,7 +164,7 @@ async def _submit(services: Services, question: Question, model_id: str, load_s:
                 keep=question.keep,
             )
             reader = AnswerReader(prepared.thinking, prepared.tool_format)
-            choices.append(Choice(i, running, reader, bool(question.prediction), problem))
+            choices.append(Choice(i, running, reader, bool(question.prediction), problem, services))
     asked = Asked(model_id, choices, load_s, prepared.thinking)
     try:
         for choice in choices:

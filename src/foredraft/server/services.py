@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from foredraft.engines.base import ModelInfo
 from foredraft.scheduling.hosted import LoadSpec
 from foredraft.scheduling.runtime import Runtime
 from foredraft.server.downloads import Downloads
@@ -21,6 +22,9 @@ class Shelf(Protocol):
 
     def describe(self, name: str) -> dict[str, Any]:
         """Facts about one of them (architecture, quantisation, size_bytes, n_ctx_train, publisher, path …)."""
+
+    def name_of(self, path: str) -> str:
+        """The name of a file; empty where it is not on the shelf."""
 
     def spec(self, name: str, draft: str | None = "auto") -> LoadSpec:
         """How to load it. Raises `ModelNotFoundError` with the nearest names."""
@@ -76,6 +80,12 @@ class Services:
 
     def __post_init__(self) -> None:
         self.vocabularies = Vocabularies(self.runtime)
+
+    def name_of(self, info: ModelInfo | None) -> str | None:
+        """A loaded model's name as it is asked for; files often call themselves something else."""
+        if info is None:
+            return None
+        return (self.shelf.name_of(info.path) if self.shelf is not None and info.path else "") or info.name
 
     def stopping(self) -> None:
         """The server is about to end: nothing new is taken, and followers of the log are let go."""

@@ -53,6 +53,10 @@ class StoreShelf:
             }
         return described
 
+    def name_of(self, path: str) -> str:
+        """The name of a file; empty where it is not on the shelf."""
+        return next((model.name for model in self.store.models() if str(model.path) == path), "")
+
     def spec(self, name: str, draft: str | None = "auto") -> LoadSpec:
         """How to load a model, with its own settings and those of its draft."""
         if not name:
