@@ -20,9 +20,10 @@ from foredraft.speculative.controllers.base import LookAhead
 from foredraft.speculative.controllers.bucket import Bucket, Preset, preset
 from foredraft.speculative.controllers.calibration import EDGES, Calibration, Table, bucket
 from foredraft.speculative.controllers.costs import CostModel, bin_of
-from foredraft.speculative.controllers.fixed import Distance
+from foredraft.speculative.controllers.fixed import NEVER
 from foredraft.speculative.controllers.policy import Policy, grid
 from foredraft.speculative.controllers.prices import Prices
+from foredraft.speculative.controllers.rest import Rest
 from foredraft.speculative.proposal import Proposal, Round
 from foredraft.speculative.sequence import Sequence as RunningSequence
 
@@ -31,7 +32,6 @@ MODEL = "model"
 _PROBE_DEPTH = 2
 _QUIET = 16
 """Rounds without a guess after which speculation counts as paused."""
-_NEVER = Distance(0)
 
 
 class Plan:
@@ -145,6 +145,8 @@ class Adaptive:
         self._prices: dict[tuple[int, int, int], Prices] = {}
         self._policies: dict[tuple[str, int, int], tuple[Prices, int, Policy]] = {}
         self._now: tuple[Prices, int] | None = None
+        self._rest = Rest()
+        self._asleep = False
         self._untold: list[tuple[str, str]] = []
         self._quiet = 0
         self._short: tuple[float, float] | None = None  # (what a guess could cost, what may be risked), when it may not
@@ -152,6 +154,9 @@ class Adaptive:
     # ---- deciding ----
 
     def plan(self, sequences: Sequence[RunningSequence]) -> list[LookAhead]:
+        self._asleep = self._known(sequences) and self._rest.sleeps()
+        if self._asleep:
+            return [NEVER] * len(sequences)
         answers = [self._answer(sequence) for sequence in sequences]
         wishes = [sequence.look_ahead(self.max_draft) for sequence in sequences]
         guessing = len(wishes) - wishes.count(0)
@@ -159,12 +164,12 @@ class Adaptive:
         prices = self._price(context, max(1, len(wishes)), max(1, guessing))
         self._now = prices, context
         if not guessing:
-            return [_NEVER] * len(wishes)
+            return [NEVER] * len(wishes)
         # every answer waits for everyone's guesses, so the poorest decides what may be risked
         credit = min([answer.bucket.credit for answer in answers])
         place = len(wishes), guessing
         return [
-            self._look(answer, wish, prices, credit, place) if wish else _NEVER
+            self._look(answer, wish, prices, credit, place) if wish else NEVER
             for answer, wish in zip(answers, wishes, strict=True)
         ]
 
@@ -181,7 +186,7 @@ class Adaptive:
             limit = 0
         if limit < 1 and found < 1:
             self._short = prices.worst_found[1], max(credit, 0.0)
-            return _NEVER
+            return NEVER
         self._short = None
         table = self.calibration.table(MODEL, answer.mode)
         policy = self._policy(table, prices, answer, place)
@@ -197,6 +202,15 @@ class Adaptive:
                 self.counts["probes"] += 1
                 plan.limit, plan.gain = min(limit, max(_PROBE_DEPTH, least)), 1e-6
         return plan
+
+    def _known(self, sequences: Sequence[RunningSequence]) -> bool:
+        """Whether all answers have been looked at before; a new one ends the rest."""
+        for sequence in sequences:
+            answer = self._answers.get(sequence.slot)
+            if answer is None or answer.sequence is not sequence:
+                self._rest.wake()
+                return False
+        return True
 
     def _answer(self, sequence: RunningSequence) -> Answer:
         answer = self._answers.get(sequence.slot)
@@ -235,6 +249,9 @@ class Adaptive:
     def observe(self, record: Round) -> None:
         self.rounds += 1
         if self._now is None or not record.sequences:
+            return
+        if self._asleep:
+            self._slept(record)
             return
         prices, context = self._now
         drawn = _drawn(record)
@@ -278,7 +295,23 @@ class Adaptive:
             if sequence.done or not self.rounds & 15 or sequence.stats.saved_s is None:
                 self._account(answer)
             self.depths.append((self.rounds, len(x.tokens), x.source))
+        if record.rows > len(record.sequences):
+            self._rest.guessed()
+        elif not drawn:
+            self._rest.quiet(2.0 * draft_s / plain_s)  # learning from a round takes about as long as planning it
         self._tell(record, guessed and record.rows > len(record.sequences))
+
+    def _slept(self, record: Round) -> None:
+        """A round that passed unlooked at: plain, at the price of nothing."""
+        for sequence, emitted in zip(record.sequences, record.emitted, strict=True):
+            answer = self._answers[sequence.slot]
+            answer.bucket.plain()
+            answer.rested(emitted)
+            if sequence.done:
+                self._account(answer)
+        self._quiet += 1
+        if self._quiet == _QUIET:
+            self._event("paused", self.status[1])
 
     def _behind(self, record: Round, i: int) -> int:
         """How far the draft was behind before it guessed for answer i."""
@@ -359,6 +392,7 @@ class Adaptive:
 
     def reset(self, reason: str) -> None:
         """Something has changed (a new turn, another kind of text): look again soon."""
+        self._rest.wake()
         for answer in self._answers.values():
             answer.look_again()
         self._event("reset", reason)

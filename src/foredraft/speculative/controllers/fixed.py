@@ -37,6 +37,10 @@ class Distance:
         return k, float(k)
 
 
+NEVER = Distance(0)
+"""The look-ahead of a round in which nobody need be asked."""
+
+
 class Fixed:
     """γ tokens in every round; a request may ask for fewer."""
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from foredraft.core.errors import ForedraftError
 from foredraft.engines.base import Chunk
 from foredraft.speculative.controllers.base import LookAhead
+from foredraft.speculative.controllers.fixed import NEVER
 from foredraft.speculative.drafters.base import Drafter
 from foredraft.speculative.drafters.none import NoDrafter
 from foredraft.speculative.proposal import Proposal, Round
@@ -53,6 +54,8 @@ class Arbiter:
 
     def propose(self, sequences: Sequence[RunningSequence], plans: Sequence[LookAhead]) -> list[Proposal]:
         best = [Proposal() for _ in sequences]
+        if all(plan is NEVER for plan in plans):
+            return best
         gains = [0.0] * len(sequences)
         for finder in self._finders:
             self._find(finder, sequences, plans, best, gains)
@@ -65,6 +68,9 @@ class Arbiter:
             self._guarded(source, lambda source=source: source.prefill(chunks))  # type: ignore[misc]
 
     def observe(self, record: Round) -> None:
+        """Sources look back on rounds in which somebody guessed; of the others they see in the text what came."""
+        if not any(x.tokens or x.rivals for x in record.proposals):
+            return
         for source in self._working():
             self._guarded(source, lambda source=source: source.observe(record))  # type: ignore[misc]
 
