@@ -78,6 +78,7 @@ def test_plots_are_sound_svg(report: Report, tmp_path: Path) -> None:
     for svg in found.values():
         root = ET.fromstring(svg)
         assert root.tag.endswith("svg")
+        assert root[0].tag.endswith("title")
         assert root[0].text
     paths = write_plots(report, tmp_path / "new" / "plots")
     assert {path.name for path in paths} == set(found)

@@ -26,8 +26,8 @@ class Canvas:
         self._named = 0
         self._parts = [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">',
-            f'<g font-family="system-ui, sans-serif" font-size="12" fill="{_INK}">',
             f"<title>{escape(title)}</title>",
+            f'<g font-family="system-ui, sans-serif" font-size="12" fill="{_INK}">',
             '<rect width="100%" height="100%" fill="#fff"/>',
         ]
         self.text(_LEFT, 24, title, size=15)

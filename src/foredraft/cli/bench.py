@@ -200,7 +200,7 @@ def _measure(
     began = time.perf_counter()
     notes = [*getattr(llm.engine, "notes", []), *llm.notes]
     if clock == "cpu":
-        notes.append("Times are processor time, one thread a model: the machine was busy with other things.")
+        notes.append("Times are processor time, with one thread for each model.")
     with stage(llm, CLOCKS[clock]) as of:
         costs = measure_costs(llm, of.draft_model, seconds=3.0 if quick else 8.0, clock=of.clock)
         plan = Plan(chosen, modes, temperatures, repeats, max_tokens, limit_s - (time.perf_counter() - began))
