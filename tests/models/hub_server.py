@@ -24,6 +24,8 @@ class Hub:
     cut_after: list[int] = field(default_factory=list)
     """The connection of each download breaks after this many bytes; one number a download, then none."""
     ignore_ranges: bool = False
+    redirect_to: str = ""
+    """Address of another host that sends the files, as the real hub has one."""
     fail_with: int = 0
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     """(method, path, Range header) of every request."""
@@ -88,6 +90,9 @@ def serve(hub: Hub) -> ThreadingHTTPServer:
                 return self._send(404, b"{}", {"X-Error-Code": "EntryNotFound"})
             digest = hashlib.sha256(content).hexdigest()
             headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{digest}"', "Accept-Ranges": "bytes"}
+            if hub.redirect_to:
+                headers |= {"X-Linked-Size": str(len(content)), "X-Linked-Etag": headers["ETag"]}
+                return self._send(302, b"", {**headers, "Location": hub.redirect_to + self.path})
             if name in hub.damaged:
                 content = bytes(byte ^ 1 for byte in content[:10]) + content[10:]
             status, start, span = 200, 0, self.headers.get("Range")

@@ -186,6 +186,21 @@ def test_the_token_is_sent_and_never_shown(hub: Hub, tmp_path: Path, monkeypatch
     assert "hf_secret" not in str(error) + error.hint
 
 
+def test_another_host_that_sends_the_files_does_not_get_the_token(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    other = Hub(hub.files)
+    server = serve(other)
+    hub.redirect_to = other.url
+    assert get(tmp_path).read_bytes() == CONTENT
+    server.shutdown()
+    server.server_close()
+    assert hub.tokens == {"Bearer hf_secret"}
+    assert len(other.downloads()) == 1
+    assert other.tokens == set()
+
+
 def test_too_little_room_is_said_before_anything_is_sent(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,8 +24,9 @@ class Asked:
         str | None, Option("--model", "-m", help="A GGUF file, or a name on the shelf. Default: the embedded model.")
     ] = None
     draft: Annotated[
-        str, Option("--draft", "-d", help="A GGUF file or a name; auto takes the best that fits; off: plain decoding.")
-    ] = "auto"
+        str | None,
+        Option("--draft", "-d", help="A GGUF file or a name; auto takes the best that fits; off: plain decoding."),
+    ] = None
     temperature: Annotated[float, Option("--temperature", "-t", help="0 is greedy.")] = 0.8
     seed: Annotated[int | None, Option("--seed", help="Same seed, same text, with or without a draft.")] = None
     max_tokens: Annotated[int | None, Option("--max-tokens", "-n", help="Most tokens of the answer.")] = None
@@ -49,10 +50,10 @@ class Asked:
     context: Annotated[int | None, Option("--context", "-c", help="Context in tokens. Default: the file's.")] = None
     threads: Annotated[int | None, Option("--threads", help="Threads of the main model.")] = None
     draft_threads: Annotated[int | None, Option("--draft-threads", help="Threads of the draft model.")] = None
-    gpu_layers: Annotated[int, Option("--gpu-layers", help="Layers on the GPU; -1 is all.")] = -1
-    kv_type: Annotated[str, Option("--kv-type", help="Number type of the KV cache: f16, q8_0, f32 …")] = "f16"
-    flash_attention: Annotated[str, Option("--flash-attention", help="auto, on or off.")] = "auto"
-    mmap: Annotated[bool, Option("--mmap/--no-mmap", help="Map the model file instead of reading it.")] = True
+    gpu_layers: Annotated[int | None, Option("--gpu-layers", help="Layers on the GPU; -1 is all.")] = None
+    kv_type: Annotated[str | None, Option("--kv-type", help="Number type of the KV cache: f16, q8_0, f32 …")] = None
+    flash_attention: Annotated[str | None, Option("--flash-attention", help="auto, on or off.")] = None
+    mmap: Annotated[bool | None, Option("--mmap/--no-mmap", help="Map the model file instead of reading it.")] = None
     remember_answers: Annotated[
         bool, Option("--remember-answers", help="Keep answers on this machine to guess from them later. Default: no.")
     ] = False
@@ -72,6 +73,27 @@ class Asked:
         Request((), self._sampling(), self._speculation(), max_tokens=self.max_tokens)
         self.settings()
 
+    def with_settings(self) -> Asked:
+        """The same with what was not given taken from the settings: those of the model, then the general ones."""
+        from foredraft.settings import load_settings
+        from foredraft.shelf import open_shelf
+
+        settings, name = load_settings(), self.model or ""
+        if settings.model and name:
+            name = open_shelf().find(name).name
+        own, load = settings.for_model(name), settings.load
+        stored: dict[str, Any] = {
+            "draft": own.draft,
+            "context": own.context,
+            "kv_type": own.kv_type,
+            "gpu_layers": own.gpu_layers,
+            "threads": load.threads,
+            "flash_attention": load.flash_attention,
+            "mmap": load.mmap,
+            "max_draft": settings.draft.max_draft,
+        }
+        return dataclasses.replace(self, **{key: value for key, value in stored.items() if getattr(self, key) is None})
+
     def settings(self) -> LoadSettings:
         """How to load the pair."""
         from foredraft.llm import LoadSettings
@@ -80,10 +102,10 @@ class Asked:
             context=self.context,
             threads=self.threads,
             draft_threads=self.draft_threads,
-            gpu_layers=self.gpu_layers,
-            kv_type=self.kv_type,
-            flash_attention=self.flash_attention,
-            mmap=self.mmap,
+            gpu_layers=-1 if self.gpu_layers is None else self.gpu_layers,
+            kv_type=self.kv_type or "f16",
+            flash_attention=self.flash_attention or "auto",
+            mmap=self.mmap is not False,
             controller=self.controller,
             max_draft=self.max_draft,
             remember_answers=self.remember_answers,
@@ -145,7 +167,7 @@ def asks(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]
 
         @functools.wraps(command)
         def wrapper(**given: Any) -> None:
-            asked = Asked(**{p.name: given.pop(p.name) for p in shared})
+            asked = Asked(**{p.name: given.pop(p.name) for p in shared}).with_settings()
             asked.check()
             command(**given, asked=asked)
 
