@@ -1,5 +1,6 @@
 """Answers that the server owns: followed from anywhere, written down, stopped, continued, failing with words."""
 
+import asyncio
 import json
 
 import pytest
@@ -13,7 +14,7 @@ from foredraft.scheduling.hosted import LoadSpec
 from foredraft.scheduling.runtime import Runtime
 from foredraft.speculative.drafters import ModelDrafter
 from foredraft.ui import generation
-from foredraft.ui.generation import Generations, title_of
+from foredraft.ui.generation import Generations, Writing, title_of
 from foredraft.ui.hub import Hub
 
 TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}"
@@ -76,6 +77,23 @@ async def test_a_second_reader_and_one_that_comes_back_get_the_same(made):
     assert await everything(generations, message_id, 7) == whole[7:]
     assert await everything(generations, message_id, 10_000) == whole
     assert await everything(generations, 4711) == []
+
+
+async def test_a_reader_that_comes_late_sleeps_until_there_is_news(made):
+    """The prompt was read before it came: that is no news any more, and must not keep it awake."""
+    generations, chats, _ = made
+    chat, _ = ask(chats)
+    writing = Writing(99, chat.id, tokens=[["a", "m", 0]], prompt=(5, 5))
+    generations._writing[99] = writing
+    reader = generations.stream(99)
+    assert (await anext(reader))[0] == "tokens"
+    waiting = asyncio.ensure_future(anext(reader))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    writing.done = True
+    writing.bell.ring()
+    assert (await waiting)[0] == "end"
 
 
 async def test_stopping_keeps_what_there_is(made):

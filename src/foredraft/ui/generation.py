@@ -238,9 +238,10 @@ class Generations:
             yield "reset", "{}", 0
         at, prompt = start, (0, 0)
         while True:
-            if writing.prompt != prompt and len(writing.tokens) == writing.kept:
+            if writing.prompt != prompt:
                 prompt = writing.prompt
-                yield "prompt", json.dumps(prompt), at
+                if len(writing.tokens) == writing.kept:  # what was read matters until the first token only
+                    yield "prompt", json.dumps(prompt), at
             if len(writing.tokens) > at:
                 fresh = writing.tokens[at:]
                 at += len(fresh)
