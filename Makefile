@@ -11,8 +11,8 @@ MINUTES ?= 110
 
 .PHONY: setup run test lint bench e2e train clean
 
-run: $(STAMP)            ## chat with the embedded pair
-	$(BIN)/foredraft chat $(ARGS)
+run: $(STAMP)            ## the app, in the browser, on the embedded pair
+	$(BIN)/foredraft $(ARGS)
 
 test: $(STAMP)           ## all tests but the browser's
 	$(BIN)/python -m pytest -m "not e2e" $(ARGS)
