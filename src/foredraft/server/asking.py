@@ -191,11 +191,11 @@ def _check_draft(services: Services, asked: Asked) -> None:
 async def find_model(
     services: Services, name: str, draft: str = "auto", ttl_s: float | None = -1.0
 ) -> tuple[str, float | None]:
-    """(id of the loaded model, seconds it took to load it or None). Loads it where that is allowed. An empty name is
-    the default model, or whichever is loaded. Raises `ModelNotFoundError` with the nearest names."""
+    """(id of the loaded model, seconds it took to load it or None). Loads it where that is allowed. An empty name, or
+    "default", is the default model, or whichever is loaded. Raises `ModelNotFoundError` with the nearest names."""
     runtime, settings = services.runtime, services.settings
     loaded = {state.id: state for state in runtime.models()}
-    if not name:
+    if name in ("", "default"):
         ready = [state.id for state in loaded.values() if state.status in ("ready", "changing")]
         if services.default_model in ready or not ready:
             name = services.default_model
