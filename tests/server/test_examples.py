@@ -11,14 +11,6 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SERVED = (
-    "openai_stream.py",
-    "openai_json.py",
-    "openai_tools.py",
-    "openai_prediction.py",
-    "lmstudio_rest.py",
-    "curl.sh",
-)
 SAYS = {
     "openai_stream.py": "tokens were guessed right",
     "openai_json.py": "",
@@ -29,7 +21,7 @@ SAYS = {
 }
 
 
-@pytest.mark.parametrize("name", SERVED)
+@pytest.mark.parametrize("name", SAYS)
 def test_example(name: str, address: str) -> None:
     if name.endswith(".sh") and shutil.which("curl") is None:
         pytest.skip("curl is not installed")
