@@ -44,6 +44,16 @@ def test_rests_begin_short_after_a_guess() -> None:
     assert slept == [1, 4, 9, 16]
 
 
+def test_what_is_due_is_not_slept_through() -> None:
+    rest = Rest()
+    for _ in range(20):
+        rest.quiet(0.5)
+    rest.quiet(0.5, due=3)
+    assert [rest.sleeps() for _ in range(4)] == [True, True, False, False]
+    rest.quiet(0.5, due=1)
+    assert not rest.sleeps()
+
+
 def test_a_new_answer_ends_the_rest() -> None:
     rest = Rest()
     for _ in range(20):

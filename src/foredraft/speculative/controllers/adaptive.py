@@ -23,7 +23,7 @@ from foredraft.speculative.controllers.costs import CostModel, bin_of
 from foredraft.speculative.controllers.fixed import NEVER
 from foredraft.speculative.controllers.policy import Policy, grid
 from foredraft.speculative.controllers.prices import Prices
-from foredraft.speculative.controllers.rest import Rest
+from foredraft.speculative.controllers.rest import LONGEST, Rest
 from foredraft.speculative.proposal import Proposal, Round
 from foredraft.speculative.sequence import Sequence as RunningSequence
 
@@ -298,8 +298,14 @@ class Adaptive:
         if record.rows > len(record.sequences):
             self._rest.guessed()
         elif not drawn:
-            self._rest.quiet(2.0 * draft_s / plain_s)  # learning from a round takes about as long as planning it
+            # learning from a round takes about as long as planning it
+            self._rest.quiet(2.0 * draft_s / plain_s, self._due(record))
         self._tell(record, guessed and record.rows > len(record.sequences))
+
+    def _due(self, record: Round) -> int:
+        """Rounds until an answer may want to probe; those whose time has come wait for credit, not for rounds."""
+        waits = [answer.wait - answer.plain_run for s in record.sequences if (answer := self._answers.get(s.slot))]
+        return min([wait for wait in waits if wait > 0], default=LONGEST)
 
     def _slept(self, record: Round) -> None:
         """A round that passed unlooked at: plain, at the price of nothing."""

@@ -1,8 +1,8 @@
 """Thinking has a price too: where a plain step takes a millisecond, deciding not to guess costs a tenth of it.
 
 So rounds pass unlooked at, so many of them that the thinking stays below a hundredth of the time. Where a plain step
-takes 20 ms that is none. A new answer is always looked at, and rests begin short after a guess: a pause between two
-good stretches is not slept through.
+takes 20 ms that is none. A new answer is always looked at, rests begin short after a guess, so that a pause between two
+good stretches is not slept through, and they end where a probe is due.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ class Rest:
         """A round with a guess for the target to read."""
         self._quiet = 0
 
-    def quiet(self, thinking: float) -> None:
-        """A round that was looked at and left plain; deciding so took `thinking` plain steps."""
+    def quiet(self, thinking: float, due: int = LONGEST) -> None:
+        """A round that was looked at and left plain; deciding so took `thinking` plain steps. In `due` rounds something
+        is to be decided, and will not be slept through."""
         self._thinking += _MEMORY * (min(thinking, 1.0) - self._thinking)
         self._quiet += 1
-        self._left = min(LONGEST, self._quiet * self._quiet, int(self._thinking / SHARE))
+        self._left = min(LONGEST, due - 1, self._quiet * self._quiet, int(self._thinking / SHARE))
