@@ -7,7 +7,8 @@ Mutants that were made by hand and the test that kills each:
 - no look-ahead over jumps (only one more token is ever weighed): test_jumps_over_an_expensive_row
 - censored guesses are learned from: test_guesses_behind_the_first_rejection_teach_nothing
 - only the credit of the guessing answer is looked at: test_guesses_cost_other_answers_no_more_than_promised
-- `min_draft` or `p_min` ignored: test_the_request_bounds_the_guess
+- `p_min` ignored: test_the_request_bounds_the_guess
+- `min_draft` ignored: test_a_guess_once_begun_has_the_least_length_asked_for
 - the time of a clock jump is charged: test_a_clock_that_jumps
 """
 
@@ -279,8 +280,15 @@ def test_the_request_bounds_the_guess() -> None:
     assert max(simulate(text, world, speculation=SpeculationParams(max_draft=2)).gammas) == 2
     assert max(simulate(text, world, speculation=SpeculationParams(max_draft=0)).gammas) == 0
     assert max(simulate(text, world, speculation=SpeculationParams(p_min=0.95)).gammas) == 1
-    run = simulate(text, World(CURVES["1B-Q4KM"], seed=1), speculation=SpeculationParams(min_draft=3))
-    assert {k for k in run.gammas[:40] if k} <= set(range(3, 17))
+
+
+def test_a_guess_once_begun_has_the_least_length_asked_for() -> None:
+    for least in (0, 3):
+        sequence = new_sequence(speculation=SpeculationParams(min_draft=least))
+        [plan] = Adaptive(CostModel({1: T1, 2: 1.9 * T1, 8: 4 * T1}, 0.1 * T1)).plan([sequence])
+        assert plan.limit >= 3
+        assert plan.go_on(1, 0.15) is (least == 3)
+        assert plan.keep("suffix", [0.99, 0.1, 0.1, 0.1])[0] in ((3,) if least else (0, 1))
 
 
 @pytest.mark.parametrize("acceptance", ["rejection", "block"])

@@ -12,6 +12,8 @@ _STALE = 4
 """Plain tokens after which what came of the last guess says nothing any more."""
 _FIRST_WAIT, _LONGEST_WAIT = 8, 256
 """Plain tokens before a probe: the first, and the most after doublings."""
+_NEXT_WAIT = 2
+"""Plain tokens before the probe after one that was right: it is cheap, the draft has just caught up."""
 _FUND, _FUND_RATE = 1.0, 0.002
 """What probes may cost, in plain steps: at first, and for each plain token since."""
 _WON_FUND, _WON_RATE = 6.0, 0.05
@@ -44,6 +46,7 @@ class Answer:
         self._wait = _FIRST_WAIT
         self._fund = _FUND
         self._rested = 0
+        self._hopeful = False
 
     @property
     def worth(self) -> float:
@@ -80,7 +83,8 @@ class Answer:
     def drew(self, came: str, right: bool) -> None:
         """A round with the draft model: what came of its guess, and whether its first token was right."""
         if self.probing:
-            self._wait = _FIRST_WAIT if right else min(2 * self._wait, _LONGEST_WAIT)
+            self._wait = max(self._wait // 4, _FIRST_WAIT) if right else min(2 * self._wait, _LONGEST_WAIT)
+        self._hopeful = self.probing and right
         self._came = came
         self.plain_run = 0
 
@@ -91,6 +95,8 @@ class Answer:
     @property
     def wait(self) -> int:
         """Plain tokens before the next probe."""
+        if self._hopeful:
+            return _NEXT_WAIT
         return min(self._wait, _WON_WAIT) if self._fund > 2.0 * _FUND else self._wait
 
     def probe(self, risk: float, *, sure: bool) -> bool:
