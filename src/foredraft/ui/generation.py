@@ -25,6 +25,7 @@ from foredraft.scheduling.runtime import Runtime
 from foredraft.scheduling.stream import Piece
 from foredraft.ui.choices import Choices
 from foredraft.ui.hub import Hub
+from foredraft.ui.names import draft_name
 
 SAVE_EVERY_S = 0.5
 SEND_EVERY_S = 0.04
@@ -183,14 +184,14 @@ class Generations:
                     saved = now
             elif isinstance(event, Finished):
                 writing.timeline.append((round(now - began, 3), len(writing.tokens) - writing.kept))
-                return DONE, self._meta(writing, event.generation)
+                return DONE, self._meta(writing, event.generation, model_id)
             elif isinstance(event, Failed):
                 return FAILED, {"error": {"code": event.error.code, "message": str(event.error)}}
             writing.bell.ring()
         return FAILED, {}
 
-    def _meta(self, writing: Writing, generation: Generation) -> dict[str, Any]:
-        meta = {
+    def _meta(self, writing: Writing, generation: Generation, model_id: str) -> dict[str, Any]:
+        meta: dict[str, Any] = {
             "stop_reason": generation.stop_reason,
             "draft": generation.draft,
             "seed": generation.seed,
@@ -200,8 +201,9 @@ class Generations:
             "timeline": writing.timeline,
             "events": writing.events,
         }
-        state = self._runtime.state(self.model_id(generation.model) or "")
+        state = self._runtime.state(model_id)
         if state is not None and state.info is not None:
+            meta["draft"] = draft_name(state)
             meta["quantisation"] = state.info.quantisation
             meta["context"] = state.info.n_ctx
         return meta

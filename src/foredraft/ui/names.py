@@ -18,7 +18,10 @@ def display_name(state: ModelState) -> str:
 def draft_name(state: ModelState) -> str:
     """The loaded draft's name; empty without one."""
     info = state.draft_info
-    return "" if info is None else info.name or Path(info.path).stem
+    if info is None:
+        return ""
+    same = state.info is not None and state.info.name == info.name  # a pair may bear one name
+    return Path(info.path).stem if same or not info.name else info.name
 
 
 def gain_words(gain: float) -> str:
@@ -31,5 +34,6 @@ def gigabytes(size: float) -> str:
     return f"{number:.1f}" if number >= 0.95 else f"{number:.2g}"
 
 
-def thousands(number: int) -> str:
-    return f"{number:,}"
+def size_words(size: float) -> str:
+    """Bytes as "0.6 GB", or "3 MB" where gigabytes would be all zeros."""
+    return f"{gigabytes(size)} GB" if size >= 1e8 else f"{max(1, round(size / 1e6))} MB"

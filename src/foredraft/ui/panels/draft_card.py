@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from foredraft.scheduling.hosted import ModelState
 from foredraft.ui.components.elements import Tag, button
-from foredraft.ui.names import draft_name, gain_words, gigabytes
+from foredraft.ui.names import draft_name, gain_words, size_words
 from foredraft.ui.shelf import Drafts
 from foredraft.ui.state import Page
 
@@ -24,7 +24,7 @@ def draft_card(page: Page, state: ModelState, drafts: Drafts) -> None:
             Tag("p", draft.pairing.reasons[t.language]).style("margin-top: 0.3rem")
         else:
             Tag("p", draft_name(state))
-        memory = t("spec.memory", m=gigabytes(state.draft_info.size_bytes)) if state.draft_info.size_bytes else ""
+        memory = t("spec.memory", m=size_words(state.draft_info.size_bytes)) if state.draft_info.size_bytes else ""
         running = measuring.running == measuring.pair(state)
         if measured is not None:
             words = t("spec.measured", a=f"{measured.plain:.1f}", b=f"{measured.drafted:.1f}", x=f"{measured.gain:.2g}")

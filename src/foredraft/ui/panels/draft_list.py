@@ -10,7 +10,7 @@ from foredraft.models.pairing import NOT_USABLE, RECOMMENDED, WORKS
 from foredraft.scheduling.hosted import ModelState
 from foredraft.ui.components.dialog import dialog
 from foredraft.ui.components.elements import Tag, button, icon
-from foredraft.ui.names import display_name, draft_name, gain_words, gigabytes
+from foredraft.ui.names import display_name, draft_name, gain_words, size_words
 from foredraft.ui.panels.known_drafts import known_draft, size_of
 from foredraft.ui.shelf import Draft, Drafts
 from foredraft.ui.state import Page
@@ -62,7 +62,7 @@ def _reason(page: Page, draft: Draft) -> str:
         if draft.gain is not None:
             key = "spec.measured_short" if draft.gain.measured else "spec.estimated_short"
             parts.append(t(key, x=gain_words(draft.gain.speedup)))
-        parts.append(t("spec.memory", m=gigabytes(draft.model.size_bytes)))
+        parts.append(t("spec.memory", m=size_words(draft.model.size_bytes)))
     return " · ".join(parts)
 
 

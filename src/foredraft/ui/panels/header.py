@@ -76,7 +76,7 @@ def _draft_pill(page: Page, state: ModelState) -> None:
         Tag("span", name or t("header.no_draft"))
         measured = page.app.measuring.of(state)
         if measured is not None:
-            Tag("span", gain_words(measured.gain)).classes("fd-chip good")
+            Tag("span", gain_words(measured.gain)).classes("fd-chip good" if measured.gain >= 1 else "fd-chip warn")
         elif name:
             Tag("span", t("header.unmeasured")).classes("fd-chip")
     made.on("click", lambda _: page.actions["open_section"]("spec"), args=[])

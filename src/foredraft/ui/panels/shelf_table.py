@@ -10,7 +10,7 @@ from nicegui import run, ui
 
 from foredraft.models.store import ModelFile
 from foredraft.ui.components.elements import Tag, button, icon_button
-from foredraft.ui.names import gigabytes
+from foredraft.ui.names import size_words
 from foredraft.ui.state import Page
 
 OWN = ("own", "imported")
@@ -76,7 +76,7 @@ def _row(
     with Tag("tr", ""):
         Tag("th", model.name, scope="row")
         Tag("td", model.facts.quantisation if model.facts else "–")
-        Tag("td", f"{gigabytes(model.size_bytes)} GB").classes("n")
+        Tag("td", size_words(model.size_bytes)).classes("n")
         Tag("td", t(f"models.place_{model.source}") if model.source in PLACES else model.source)
         with Tag("td", ""):
             if not model.usable:
