@@ -12,6 +12,7 @@ from foredraft.core.errors import (
     EmptyPromptError,
     ForedraftError,
     IncompatibleDraftError,
+    MemoryLimitError,
     ModelFormatError,
     ModelNotFoundError,
     NonFiniteLogitsError,
@@ -20,6 +21,7 @@ from foredraft.core.errors import (
 from foredraft.core.params import SpeculationParams
 from foredraft.engines.toy import ToyEngine
 from foredraft.llm import LLM, LoadSettings
+from foredraft.models.memory import Machine
 from foredraft.speculative.controllers import Fixed
 from foredraft.speculative.drafters import ModelDrafter
 
@@ -177,6 +179,32 @@ def test_a_main_model_that_cannot_rewind_gets_no_draft_and_says_why() -> None:
         with pytest.raises(IncompatibleDraftError, match="cannot take back"):
             llm.set_draft("draft.gguf", required=True)
         assert llm.generate("ab", seed=1, max_tokens=5, ignore_eos=True).stats.drafted == 0
+
+
+@pytest.mark.parametrize("n_draft", [36, 44])
+def test_vocabularies_of_other_sizes_share_what_both_have(n_draft: int) -> None:
+    """A padded vocabulary, on either side: ids that one of the two lacks are neither guessed nor read."""
+    with toy(draft=None) as plain:
+        expected = plain.generate([0, 38, 39, 4], seed=1, max_tokens=60, ignore_eos=True).tokens
+    main = ToyEngine.random(seed=1, n_vocab=40)
+    draft = ToyEngine.random(seed=1, n_vocab=n_draft)
+    with LLM(main, ModelDrafter(draft, main.info.n_vocab), Fixed(3)) as llm:
+        result = llm.generate([0, 38, 39, 4], seed=1, max_tokens=60, ignore_eos=True)
+        assert result.tokens == expected
+        assert result.stats.drafted > 0
+        assert llm.speculation.status == "active"
+
+
+def test_a_load_that_cannot_fit_is_refused_beforehand_with_the_numbers(
+    tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foredraft.models.memory.this_machine", lambda: Machine(ram=60_000_000, ram_total=10**9))
+    with pytest.raises(MemoryLimitError, match="free") as refused:
+        LLM.load(tiny_llama, "off", settings=LoadSettings(context=200_000))
+    assert refused.value.needed > refused.value.free > 0
+    assert "context" in refused.value.hint
+    with LLM.load(tiny_llama, "off", settings=LoadSettings(context=256)) as fits:
+        assert fits.info.n_ctx == 256
 
 
 def test_a_base_model_says_that_it_has_no_template(tiny_llama: Path) -> None:

@@ -58,6 +58,8 @@ class LoadSettings:
     """How much time the adaptive controller may lose on trying: standard, strict or eager."""
     max_draft: int | None = None
     """The look-ahead of the fixed controller, 0 to 16. (A request caps any controller: `SpeculationParams`.)"""
+    guardrail: str = "relaxed"
+    """What to do about a load that may not fit in memory: off, relaxed (refuse) or strict (leave a fifth free)."""
     probe: bool = True
     """Measure the numerics as part of the load."""
     remember: bool = True
@@ -427,8 +429,12 @@ def _check_pair(main: Path, draft: Path, *, force: bool) -> str:
 def _open(path: Path, settings: LoadSettings, role: str, progress: Progress | None) -> Engine:
     from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions
     from foredraft.models.facts import read_facts
+    from foredraft.models.memory import LoadPlan, require_fit
 
-    read_facts(path)  # refuses damaged headers with a typed error; some would end the process inside the library
+    facts = read_facts(path)  # refuses damaged headers with a typed error; some would end the process in the library
+    gpu_layers = settings.draft_gpu_layers if role == "draft" else settings.gpu_layers
+    plan = LoadPlan(settings.context, settings.kv_type, settings.slots, gpu_layers, batch=settings.batch)
+    require_fit(facts, plan=plan, guardrail=settings.guardrail)
     is_draft = role == "draft"
     threads = settings.draft_threads if is_draft else settings.threads
     if threads is None and path.is_file() and path.stat().st_size < SMALL_MODEL_BYTES:
@@ -438,7 +444,7 @@ def _open(path: Path, settings: LoadSettings, role: str, progress: Progress | No
         n_slots=settings.slots,
         n_batch=settings.batch,
         n_threads=threads,
-        gpu_layers=settings.draft_gpu_layers if is_draft else settings.gpu_layers,
+        gpu_layers=gpu_layers,
         kv_type=settings.kv_type,
         flash_attention=settings.flash_attention,
         use_mmap=settings.mmap,

@@ -44,8 +44,8 @@ class Asked:
         str, Option("--controller", help="adaptive guesses as far as it pays; fixed always guesses --max-draft tokens.")
     ] = "adaptive"
     acceptance: Annotated[
-        str, Option("--acceptance", help="match (same seed, same text), rejection or block (same law).")
-    ] = "match"
+        str | None, Option("--acceptance", help="match (same seed, same text), rejection or block (same law).")
+    ] = None
     method: Annotated[str, Option("--method", help="Who guesses: auto, model, suffix, ngram or off.")] = "auto"
     context: Annotated[int | None, Option("--context", "-c", help="Context in tokens. Default: the file's.")] = None
     threads: Annotated[int | None, Option("--threads", help="Threads of the main model.")] = None
@@ -54,6 +54,13 @@ class Asked:
     kv_type: Annotated[str | None, Option("--kv-type", help="Number type of the KV cache: f16, q8_0, f32 …")] = None
     flash_attention: Annotated[str | None, Option("--flash-attention", help="auto, on or off.")] = None
     mmap: Annotated[bool | None, Option("--mmap/--no-mmap", help="Map the model file instead of reading it.")] = None
+    min_draft: Annotated[int | None, Option("--min-draft", help="Fewest tokens guessed once a round guesses.")] = None
+    p_min: Annotated[float | None, Option("--p-min", help="Stop guessing when the draft is less sure than this.")] = (
+        None
+    )
+    guardrail: Annotated[
+        str | None, Option("--guardrail", help="Loads that may not fit: off, relaxed (refuse) or strict.")
+    ] = None
     remember_answers: Annotated[
         bool, Option("--remember-answers", help="Keep answers on this machine to guess from them later. Default: no.")
     ] = False
@@ -90,7 +97,11 @@ class Asked:
             "threads": load.threads,
             "flash_attention": load.flash_attention,
             "mmap": load.mmap,
+            "guardrail": settings.memory.guardrail,
+            "acceptance": settings.draft.acceptance,
             "max_draft": settings.draft.max_draft,
+            "min_draft": settings.draft.min_draft,
+            "p_min": settings.draft.p_min,
         }
         return dataclasses.replace(self, **{key: value for key, value in stored.items() if getattr(self, key) is None})
 
@@ -107,6 +118,7 @@ class Asked:
             flash_attention=self.flash_attention or "auto",
             mmap=self.mmap is not False,
             controller=self.controller,
+            guardrail=self.guardrail or "relaxed",
             max_draft=self.max_draft,
             remember_answers=self.remember_answers,
         )
@@ -143,7 +155,13 @@ class Asked:
     def _speculation(self) -> Any:
         from foredraft.core.params import SpeculationParams
 
-        return SpeculationParams(max_draft=self.max_draft, acceptance=self.acceptance, method=self.method)
+        return SpeculationParams(
+            method=self.method,
+            max_draft=self.max_draft,
+            min_draft=self.min_draft or 0,
+            p_min=self.p_min or 0.0,
+            acceptance=self.acceptance or "match",
+        )
 
 
 def asks(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:

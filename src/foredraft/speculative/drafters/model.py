@@ -160,7 +160,14 @@ class ModelDrafter:
             self._hole[slot] = place, skipped
         while len(tokens) - skipped - len(read) > batch:
             self._forward(slot, tokens[len(read) + skipped : len(read) + skipped + batch])
-        return Chunk(slot, len(read), tokens[len(read) + skipped :], want=1)
+        return Chunk(slot, len(read), self._readable(tokens[len(read) + skipped :]), want=1)
+
+    def _readable(self, tokens: Sequence[int]) -> Sequence[int]:
+        """The tokens as the draft can read them: ids that only the target has (padding) become its first."""
+        most = self.engine.info.n_vocab
+        if most >= self._n_vocab or max(tokens, default=0) < most:
+            return tokens
+        return [token if token < most else 0 for token in tokens]
 
     def _skipped(self, slot: int) -> int:
         """Tokens of the text that the slot's cache leaves out."""
@@ -178,7 +185,7 @@ class ModelDrafter:
         batch = self.engine.info.n_batch
         for at in range(0, len(tokens), batch):
             piece = tokens[at : at + batch]
-            self.engine.forward([Chunk(slot, len(read), piece)])
+            self.engine.forward([Chunk(slot, len(read), self._readable(piece))])
             read.extend(piece)
 
     def _keep(self, slot: int, length: int) -> None:
