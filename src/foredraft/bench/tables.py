@@ -35,7 +35,7 @@ def tables(report: Report) -> list[TextTable]:
 def headline(report: Report) -> list[str]:
     """What to know before reading the tables."""
     costs = report.costs
-    c = "" if costs.draft is None else f", a draft step {costs.draft:.2f} of that"
+    c = "" if costs.draft is None else f", a draft step {costs.draft:.2g} of that"
     return [
         f"{report.model}, draft {report.draft or 'none'}",
         machine.in_words(report.machine),

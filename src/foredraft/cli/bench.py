@@ -147,8 +147,9 @@ def bench(
 
     if what != "pair":
         from foredraft.cli import bench_overhead
+        from foredraft.shelf import locate
 
-        raise typer.Exit(bench_overhead.run(what, load, Path(model) if model else None, json_file, clock))
+        raise typer.Exit(bench_overhead.run(what, load, locate(model) if model else None, json_file, clock))
     outputs = Outputs(json_file, markdown_file, plots)
     outputs.check()
     temperatures = tuple(dict.fromkeys(temperature or (0.0, 0.8)))
@@ -221,6 +222,7 @@ def _files(model: str | None, draft: str, inflate: str | None) -> tuple[Path | s
     if inflate is None:
         return model, draft
     from foredraft.bench.inflated import inflated
+    from foredraft.shelf import locate
 
     source: Path
     guesses: str | Path = draft
@@ -231,7 +233,7 @@ def _files(model: str | None, draft: str, inflate: str | None) -> tuple[Path | s
         if draft == "auto":
             guesses = Path(demo.draft_path())
     else:
-        source = Path(model)
+        source = locate(model)
     return inflated(source, inflate, lambda words: terminal.errors().print(words, style="dim", markup=False)), guesses
 
 

@@ -25,11 +25,12 @@ def run(what: str, load: Callable[[], LLM], model: Path | None, json_file: Path 
     rows: list[tuple[str, str, str, str]] = []
     figures: dict[str, object] = {}
     passed = True
-    for name, part in (
-        ("round", lambda: _rounds(clock)),
-        ("stack", lambda: _stack(model, clock)),
-        ("memory", lambda: _memory(load)),
-    ):
+    parts: dict[str, Callable[[], Part]] = {
+        "round": lambda: _rounds(clock),
+        "stack": lambda: _stack(model, clock),
+        "memory": lambda: _memory(load),
+    }
+    for name, part in parts.items():
         if what in (name, "overhead"):
             new, figures[name], good = part()
             rows += new
