@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from foredraft.core.errors import ModelNotFoundError
@@ -22,10 +23,12 @@ class StoreShelf:
         self.store = store
         self._settings = settings
         self._slots = slots
+        self._given: dict[str, Path] = {}
+        """Files that were given by their path: later they can be asked for by name, as if they were on the shelf."""
 
     def names(self) -> Sequence[str]:
         """Every model that can write text."""
-        return [model.name for model in self.store.models() if model.usable]
+        return list(dict.fromkeys([*(model.name for model in self.store.models() if model.usable), *self._given]))
 
     def embedded(self) -> str:
         """The name of the embedded main model; empty where it is missing."""
@@ -34,7 +37,7 @@ class StoreShelf:
 
     def describe(self, name: str) -> dict[str, Any]:
         """Facts of one model. Raises `ModelNotFoundError`."""
-        model = self.store.find(name)
+        model = self.store.find(self._given.get(name, name))
         facts = model.facts
         described: dict[str, Any] = {
             "name": model.name,
@@ -55,13 +58,16 @@ class StoreShelf:
 
     def name_of(self, path: str) -> str:
         """The name of a file; empty where it is not on the shelf."""
-        return next((model.name for model in self.store.models() if str(model.path) == path), "")
+        given = next((name for name, file in self._given.items() if str(file) == path), "")
+        return given or next((model.name for model in self.store.models() if str(model.path) == path), "")
 
     def spec(self, name: str, draft: str | None = "auto") -> LoadSpec:
         """How to load a model, with its own settings and those of its draft."""
         if not name:
             raise ModelNotFoundError("", hint="Name a model, or start the server with --model.")
-        model = self.store.require(name)
+        model = self.store.require(self._given.get(name, name))
+        if name.endswith(".gguf"):
+            self._given[model.name] = model.path
         own = self._settings.for_model(model.name)
         load = self._settings.load
         slots = self._slots or (load.slots if load.slots != 1 else DEFAULT_SLOTS)
