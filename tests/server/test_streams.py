@@ -138,10 +138,9 @@ def test_our_own_client(address: str) -> None:
         pieces = list(answer)
         generation = answer.result
         assert generation.text == "".join(piece.text for piece in pieces)
-        assert (
-            generation.stats.drafted == generation.stats.accepted + generation.stats.rejected + generation.stats.ignored
-        )
-        assert generation.stats.tokens >= len(pieces) - 1
+        stats = generation.stats
+        assert stats.drafted == stats.accepted + stats.rejected + stats.ignored > 0
+        assert stats.tokens >= len(pieces) - 1
         assert generation.draft == "toy-draft"
         assert generation.stop_reason in ("eos", "length")
         assert generation.speculation.status == "active"
@@ -152,9 +151,6 @@ def test_our_own_client(address: str) -> None:
             one.unload("toy-small")
         assert refused.value.status == 404
         assert any(entry["kind"] == "answer" for entry in one.log())
-        follow = one.log(0, follow=True)
-        one.chat(ASK, model="toy", max_tokens=1)
-        del follow
     assert Client.find(port=1) is None
     with pytest.raises(NoServerError):
         Client.connect(port=1)
@@ -182,7 +178,8 @@ def served(chat_pair: tuple[Path, Path], tmp_path: Path) -> Iterator[tuple[subpr
     )
     assert process.stdout is not None
     for line in process.stdout:
-        if line.startswith("Loaded"):
+        if "oaded" in line:  # or "could not be loaded"
+            assert line.startswith("Loaded"), line
             break
     try:
         yield process, f"http://127.0.0.1:{port}"
@@ -204,11 +201,10 @@ def test_sigterm_lets_running_answers_end(served: tuple[subprocess.Popen[str], s
             process.send_signal(signal.SIGTERM)
             rest = [line for line in lines if line.startswith("data: ")]
     assert rest[-1] == "data: [DONE]"
-    assert process.wait(30) == 0
+    assert process.wait(30) in (0, -signal.SIGTERM)
     text = "".join(
         choice["delta"].get("content", "")
         for line in rest[:-1]
         for choice in json.loads(line.removeprefix("data: "))["choices"]
     )
-    if plain["stats"]["speculation"] is not None:
-        assert text == plain["choices"][0]["message"]["content"]
+    assert text == plain["choices"][0]["message"]["content"]
