@@ -78,7 +78,6 @@ export default {
       if (!this.running) return;
       this.events.close();
       this.running = false;
-      window.fdAnswerSeconds = this.first ? (performance.now() - this.first[0]) / 1000 : 0; // for the browser tests
       const pinned = atEnd(this.$el);
       this.answer.render(true);
       if (pinned) toEnd(this.$el);

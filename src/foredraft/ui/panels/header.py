@@ -44,7 +44,7 @@ def _model_pill(page: Page, state: ModelState | None) -> None:
             if state.info.quantisation:
                 Tag("span", state.info.quantisation).classes("fd-chip code")
         icon("expand_more")
-        with ui.menu().classes("fd-menu"):
+        with ui.menu().classes("fd-menu").props("role=presentation"):
             _model_menu(page, state)
 
 
@@ -54,13 +54,14 @@ def _model_menu(page: Page, state: ModelState | None) -> None:
         with Tag("div", "").style("padding: 0.4rem 0.7rem"):
             switch(t("header.faster"), page.choices.enabled, lambda on: _faster(page, on))
             Tag("p", t("header.faster_help")).classes("fd-help")
-    for name, action, shown in (
-        ("load", lambda: open_load(page), True),
-        ("unload", lambda: unload(page), state is not None and state.info is not None),
-    ):
-        if shown:
-            item = Tag("button", t(f"header.{name}"), type="button", role="menuitem").classes("fd-option")
-            item.on("click", lambda _, action=action: action(), args=[])
+    with Tag("div", "", role="menu", aria_label=t("load.model")):
+        for name, action, shown in (
+            ("load", lambda: open_load(page), True),
+            ("unload", lambda: unload(page), state is not None and state.info is not None),
+        ):
+            if shown:
+                item = Tag("button", t(f"header.{name}"), type="button", role="menuitem").classes("fd-option")
+                item.on("click", lambda _, action=action: action(), args=[])
 
 
 def _faster(page: Page, on: bool) -> None:
