@@ -3,40 +3,60 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from foredraft.cli import terminal
 from foredraft.cli.loading import loaded, prompt_text
 from foredraft.cli.options import Asked, asks
+from foredraft.cli.remote import answer_of_server
+
+if TYPE_CHECKING:
+    from foredraft.llm import AnswerStream
+    from foredraft.server.client import RemoteAnswer
 
 
 @asks()
 def run(
     prompt: Annotated[str, typer.Argument(help="What to ask; - reads it from standard input.")], asked: Asked
 ) -> None:
-    """Answer one prompt. On a terminal accepted guesses are green and underlined."""
+    """Answer one prompt, with the running server's model where there is one. On a terminal accepted guesses are green
+    and underlined."""
     text = prompt_text(prompt)
+    served = answer_of_server(asked, text)
+    if served is not None:
+        client, remote = served
+        with client, terminal.closed_pipes_are_quiet():
+            terminal.use_utf8()
+            terminal.errors().print(f"Answered by the server at {client.address}.", style="dim")
+            _write(remote, asked)
+        return
     with loaded(asked) as (llm, progress):
         if not asked.raw and text:
             system = [{"role": "system", "content": asked.system}] if asked.system else []
             text = llm.render([*system, {"role": "user", "content": text}])
         stream = llm.stream(asked.request(llm, text), progress=progress)
-        writer = terminal.AnswerWriter()
-        interrupted = False
-        try:
-            for piece in stream:
-                progress.stop()
-                if not asked.as_json:
-                    writer.write(piece)
-        except KeyboardInterrupt:
-            interrupted = True
-        generation = stream.result
-        if asked.as_json:
-            print(json.dumps(generation.as_dict(), ensure_ascii=False), flush=True)
-        else:
-            writer.end()
-            terminal.report(generation, writer, full=asked.stats or interrupted)
-        if interrupted:
-            raise typer.Exit(130)
+        _write(stream, asked, progress.stop)
+
+
+def _write(stream: AnswerStream | RemoteAnswer, asked: Asked, begun: Callable[[], None] = lambda: None) -> None:
+    """Print an answer as it comes, and what it cost. `begun` is called when there is something to print."""
+    writer = terminal.AnswerWriter()
+    interrupted = False
+    try:
+        for piece in stream:
+            begun()
+            if not asked.as_json:
+                writer.write(piece)
+    except KeyboardInterrupt:
+        interrupted = True
+    generation = stream.result
+    if asked.as_json:
+        print(json.dumps(generation.as_dict(), ensure_ascii=False), flush=True)
+    else:
+        writer.end()
+        terminal.report(generation, writer, full=asked.stats or interrupted)
+    if interrupted:
+        raise typer.Exit(130)

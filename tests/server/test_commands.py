@@ -1,0 +1,43 @@
+"""The commands that speak to the running server."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from foredraft.cli.main import app
+
+
+@pytest.fixture
+def foredraft(address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setenv("FOREDRAFT_SERVER__PORT", address.rsplit(":", 1)[1])
+
+    def run(*words: str) -> str:
+        try:
+            app(list(words), standalone_mode=False)
+        except SystemExit as end:
+            assert end.code in (0, None), capsys.readouterr().err
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_load_ps_run_log_unload(foredraft) -> None:
+    assert "with the draft good-draft" in foredraft("load", "toy", "--draft", "good-draft")
+    shown = foredraft("ps")
+    assert "good-draft" in shown
+    assert "ACCEPTED" in shown
+    states = json.loads(foredraft("ps", "--json"))["models"]
+    assert [state["id"] for state in states] == ["toy"]
+    words = ("run", "Say something.", "--model", "toy", "--seed", "1", "--max-tokens", "12")
+    answer = json.loads(foredraft(*words, "--json"))
+    assert answer["draft"] == "good-draft"
+    assert answer["stats"]["drafted"] > 0
+    assert answer["text"] == json.loads(foredraft(*words, "--draft", "off", "--json"))["text"]
+    assert foredraft(*words).startswith(answer["text"])
+    lines = foredraft("log", "-n", "50")
+    assert "POST /v1/chat/completions 200" in lines
+    assert "guesses accepted" in lines
+    assert foredraft("unload", "toy") == "Unloaded toy.\n"
+    assert foredraft("ps") == "No model is loaded.\n"
