@@ -10,6 +10,7 @@ import time
 import pytest
 
 from foredraft.chats import ChatStore, ChatStoreError, Preset, open_or_set_aside
+from foredraft.chats import store as store_module
 from foredraft.chats.migrations import MIGRATIONS
 from foredraft.chats.transfer import from_json, to_json, to_markdown
 
@@ -195,7 +196,7 @@ def test_a_damaged_database_is_kept_aside(tmp_path, damage):
 
 
 def test_a_locked_database_leaves_chats_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr("foredraft.chats.store.BUSY_S", 0.05)
+    monkeypatch.setattr(store_module, "BUSY_S", 0.05)
     path = tmp_path / "chats.db"
     ChatStore(path).close()
     other = sqlite3.connect(path, isolation_level=None)
