@@ -49,7 +49,7 @@ def test_pooling_is_the_nearest_rising_sequence(points: list[tuple[float, float]
 def test_rates_rise_with_confidence(verdicts: list[tuple[float, bool]]) -> None:
     table = Table()
     for confidence, stood in verdicts:
-        table.learn(bucket(confidence), stood)
+        table.learn([bucket(confidence)], int(stood))
     table.refresh()
     assert all(0.0 < a <= b < 1.0 for a, b in itertools.pairwise(table.rates))
     assert table.learned == len(verdicts)
@@ -61,10 +61,10 @@ def test_the_prior_yields_to_verdicts() -> None:
     table = Table()
     assert table.rates[bucket(0.99)] > 0.95
     for _ in range(10):
-        table.learn(bucket(0.99), False)
+        table.learn([bucket(0.99)], 0)
     assert table.rates[bucket(0.99)] < 0.35
     for _ in range(3000):
-        table.learn(bucket(0.99), True)
+        table.learn([bucket(0.99)], 1)
     assert table.rates[bucket(0.99)] > 0.95
 
 
@@ -76,7 +76,7 @@ def test_old_counts_fade() -> None:
     for _ in range(3000):
         table.learn_first("all", 9)
         table.learn_next(3, 9)
-        table.learn(5, True)
+        table.learn([5], 1)
     assert table.first_law("all")[9] > 0.9
     assert table.next_laws()[3][9] > 0.85
 
@@ -98,7 +98,7 @@ def filled() -> Calibration:
     learned = Calibration()
     table = learned.table("model", "greedy")
     for i in range(500):
-        table.learn(i % BUCKETS, i % 3 > 0)
+        table.learn([i % BUCKETS], int(i % 3 > 0))
         table.learn_first("some", i % BUCKETS)
         table.learn_next(i % BUCKETS, (i + 1) % BUCKETS)
     return learned

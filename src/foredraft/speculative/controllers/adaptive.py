@@ -79,10 +79,9 @@ class Plan:
             self._best = net
         if drafted >= self.limit:
             return False
-        speculation = answer.sequence.request.speculation
-        if confidence < speculation.p_min:
+        if confidence < answer.p_min:
             return False
-        if drafted < speculation.min_draft:
+        if drafted < answer.min_draft:
             return True
         return self._policy.go_on(drafted)[at][grid(u)] + self._sum > self._best
 
@@ -93,12 +92,11 @@ class Plan:
 
     def keep(self, source: str, confidence: Sequence[float]) -> tuple[int, float]:
         answer, price = self._answer, self._price
-        speculation = answer.sequence.request.speculation
         if source == MODEL:
             limit, rates, u, p_min = self.limit, self._rates, answer.worth, 0.0
         else:
             limit, rates = self._found, self._calibration.table(source, answer.mode).rates
-            u, p_min = 1.0 / answer.lam, speculation.p_min
+            u, p_min = 1.0 / answer.lam, answer.p_min
         if len(confidence) < limit:
             limit = len(confidence)
         best_k, best, total = 0, 0.0, 0.0
@@ -110,8 +108,8 @@ class Plan:
             total += u
             if total - price[k + 1] > best:
                 best_k, best = k + 1, total - price[k + 1]
-        if 0 < best_k < speculation.min_draft:
-            best_k = min(speculation.min_draft, limit)
+        if 0 < best_k < answer.min_draft:
+            best_k = min(answer.min_draft, limit)
         return best_k, best
 
 
@@ -181,7 +179,7 @@ class Adaptive:
         catch_up = self.costs.catch_up_s(behind) / (prices.plain_s * self.costs.pace) if behind > 2 else 0.0
         found = min(wish, bisect_right(prices.worst_found, credit) - 1)
         limit = min(wish, bisect_right(prices.worst, credit - catch_up) - 1)
-        least = min(speculation.min_draft, wish)
+        least = min(answer.min_draft, wish)
         if limit < least:
             limit = 0
         if limit < 1 and found < 1:
@@ -375,8 +373,7 @@ class Adaptive:
             answer.trust.learn([table.rates[at] for at in buckets[:judged]], stood)
             for before, at in itertools.pairwise(buckets[: stood + 1]):
                 table.learn_next(before, at)
-        for j, at in enumerate(buckets[:judged]):
-            table.learn(at, j < stood)
+        table.learn(buckets[:judged], stood)
 
     def _account(self, answer: Answer) -> None:
         """Put time saved, with a 95 % margin, into the answer's statistics."""

@@ -28,6 +28,8 @@ class Answer:
     def __init__(self, sequence: RunningSequence, bucket: Bucket) -> None:
         self.sequence = sequence
         self.bucket = bucket
+        self.p_min = sequence.request.speculation.p_min
+        self.min_draft = sequence.request.speculation.min_draft
         self.mode = _mode(sequence)
         """The way of choosing tokens, which decides how likely guesses are to stand."""
         self.may_hold = not (sequence.rule.needs_laws and not sequence.sampler.greedy)

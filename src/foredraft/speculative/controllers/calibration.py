@@ -23,8 +23,10 @@ _KAPPA = 3.0
 _RHO = 0.998
 """Memory of a bucket: it forgets over about 1 / (1 − ρ) guesses."""
 
-_LEVELS = (0.2, 0.5, 0.8, 1.0, 1.15)
-_LEVEL_PRIOR: Sequence[float] = (0.1, 0.1, 0.2, 0.45, 0.15)
+_LOW, _HALF, _LESS, _TOP = 0.2, 0.5, 0.8, 1.15
+"""Levels of `Trust` beside 1: how guesses may fare against what the calibration expects."""
+_Weights = tuple[float, float, float, float, float]
+_LEVEL_PRIOR: _Weights = (0.1, 0.1, 0.2, 0.45, 0.15)
 _HAZARD = 1.0 / 120.0
 """Chance per token that the level changes."""
 
@@ -74,13 +76,15 @@ class Table:
         """Acceptance by bucket, rising."""
         self._stale = 0
 
-    def learn(self, at: int, stood: bool) -> None:
-        """One verdict on a guess of a bucket."""
-        self._stood[at] = _RHO * self._stood[at] + stood
-        self._tested[at] = _RHO * self._tested[at] + 1.0
-        self.learned += 1
-        self._stale += 1
-        if self._stale >= 16 or self.learned < 32:
+    def learn(self, buckets: Sequence[int], stood: int) -> None:
+        """The verdict on the guesses of a round that were looked at: of these buckets, the first so many stand."""
+        kept, tested = self._stood, self._tested
+        for j, at in enumerate(buckets):
+            kept[at] = _RHO * kept[at] + (j < stood)
+            tested[at] = _RHO * tested[at] + 1.0
+        self.learned += len(buckets)
+        self._stale += len(buckets)
+        if self._stale >= 32 or self.learned < 32:
             self.refresh()
 
     def learn_first(self, context: str, at: int) -> None:
@@ -162,29 +166,35 @@ class Trust:
 
     def __init__(self) -> None:
         self._weights = _LEVEL_PRIOR
-        self.level = sum([w * g for w, g in zip(_LEVEL_PRIOR, _LEVELS, strict=True)])
+        self.level = 0.0
         """Expected factor."""
+        self._weigh(_LEVEL_PRIOR, 0.0)
 
     def learn(self, rates: Sequence[float], stood: int) -> None:
         """Of guesses expected to stand with these rates the first so many did, and the one behind them did not."""
-        top = 1.0  # a chance above 1 makes no sense: where the highest level would give one, it counts for less
-        for rate in rates[:stood]:
-            top *= min(_LEVELS[-1], 0.99 / rate)
-        weights = [w * g**stood for w, g in zip(self._weights, _LEVELS, strict=True)]
-        weights[-1] = self._weights[-1] * top
+        a, b, c, d, e = self._weights
+        if stood:
+            # a chance above 1 makes no sense: where the highest level would give one, it counts for less
+            top = min(_TOP, 0.99 * stood / sum(rates[:stood]))
+            a, b, c, e = a * _LOW**stood, b * _HALF**stood, c * _LESS**stood, e * top**stood
         if stood < len(rates):
-            rate = rates[stood]
-            weights = [w * (1.0 - min(0.99, g * rate)) for w, g in zip(weights, _LEVELS, strict=True)]
-        self._weigh(weights, 1.0 - (1.0 - _HAZARD) ** len(rates))
+            r = rates[stood]
+            a, b, c = a * (1.0 - _LOW * r), b * (1.0 - _HALF * r), c * (1.0 - _LESS * r)
+            d, e = d * (1.0 - min(0.99, r)), e * (1.0 - min(0.99, _TOP * r))
+        self._weigh((a, b, c, d, e), 1.0 - (1.0 - _HAZARD) ** len(rates))
 
     def rest(self, tokens: int) -> None:
         """So many tokens were written without a verdict."""
         self._weigh(self._weights, 1.0 - (1.0 - _HAZARD) ** tokens)
 
-    def _weigh(self, weights: Sequence[float], change: float) -> None:
-        stay = (1.0 - change) / sum(weights)
-        self._weights = [stay * w + change * p for w, p in zip(weights, _LEVEL_PRIOR, strict=True)]
-        self.level = sum([w * g for w, g in zip(self._weights, _LEVELS, strict=True)])
+    def _weigh(self, weights: _Weights, change: float) -> None:
+        a, b, c, d, e = weights
+        stay = (1.0 - change) / (a + b + c + d + e)
+        pa, pb, pc, pd, pe = _LEVEL_PRIOR
+        a, b, c = stay * a + change * pa, stay * b + change * pb, stay * c + change * pc
+        d, e = stay * d + change * pd, stay * e + change * pe
+        self._weights = a, b, c, d, e
+        self.level = _LOW * a + _HALF * b + _LESS * c + d + _TOP * e
 
 
 class Calibration:

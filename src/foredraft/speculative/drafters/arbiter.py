@@ -12,6 +12,7 @@ guesses, any choice at any time is lossless: there a drawn guess may be cut, or 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar
 
 from foredraft.core.errors import ForedraftError
 from foredraft.engines.base import Chunk
@@ -21,6 +22,9 @@ from foredraft.speculative.drafters.base import Drafter
 from foredraft.speculative.drafters.none import NoDrafter
 from foredraft.speculative.proposal import Proposal, Round
 from foredraft.speculative.sequence import Sequence as RunningSequence
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 DRAWN = "model"
 """The name of the source that draws its guesses."""
@@ -65,14 +69,14 @@ class Arbiter:
 
     def prefill(self, chunks: Sequence[Chunk]) -> None:
         for source in self._working():
-            self._guarded(source, lambda source=source: source.prefill(chunks))  # type: ignore[misc]
+            self._guarded(source, source.prefill, chunks)
 
     def observe(self, record: Round) -> None:
         """Sources look back on rounds in which somebody guessed; of the others they see in the text what came."""
         if not any(x.tokens or x.rivals for x in record.proposals):
             return
         for source in self._working():
-            self._guarded(source, lambda source=source: source.observe(record))  # type: ignore[misc]
+            self._guarded(source, source.observe, record)
 
     def forget(self, slot: int) -> None:
         for source in self.sources.values():
@@ -144,27 +148,23 @@ class Arbiter:
         plans: Sequence[LookAhead],
         limits: Sequence[int],
     ) -> list[Proposal]:
-        shares = [Share(plan, limit) for plan, limit in zip(plans, limits, strict=True)]
-        found: list[Proposal] = []
-
-        def propose() -> None:
-            found.extend(source.propose(sequences, shares))
-
-        self._guarded(source, propose)
-        return found
+        shares = [Share(plan, limit) if limit else NEVER for plan, limit in zip(plans, limits, strict=True)]
+        return self._guarded(source, source.propose, sequences, shares) or []
 
     def _working(self) -> list[Drafter]:
         return [source for name, source in self.sources.items() if name not in self.parked]
 
-    def _guarded(self, source: Drafter, act: Callable[[], None]) -> None:
+    def _guarded(self, source: Drafter, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """Let a source act; if it fails, park it: speculation may end, the answers may not."""
+        result = None
         try:
-            act()
+            result = act(*args, **kwargs)
         except ForedraftError as error:
             self._park(source, error.message)
         failure = getattr(source, "failure", None)
         if failure:
             self._park(source, failure)
+        return result
 
     def _park(self, source: Drafter, reason: str) -> None:
         if source.name not in self.parked:
