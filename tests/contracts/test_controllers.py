@@ -2,8 +2,8 @@
 
 Mutants that were made by hand and the test that kills each:
 - `plan` ignores `look_ahead` and guesses past max_tokens: test_never_past_the_limits
-- the state of an answer is kept by slot and not by answer: test_answers_that_come_and_go
-- probes never happen (`wait` grows without end): test_recovers_after_a_bad_stretch
+- a plan for each slot and not for each answer: test_answers_that_come_and_go
+- λ and trust forget nothing (decay and hazard 0): test_recovers_after_a_bad_stretch
 """
 
 from __future__ import annotations

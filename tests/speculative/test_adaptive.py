@@ -10,6 +10,8 @@ Mutants that were made by hand and the test that kills each:
 - `p_min` ignored: test_the_request_bounds_the_guess
 - `min_draft` ignored: test_a_guess_once_begun_has_the_least_length_asked_for
 - the time of a clock jump is charged: test_a_clock_that_jumps
+- probes never happen: test_probes_are_few_and_do_not_stop
+- the state of an answer is kept by slot and not by answer: test_the_next_answer_in_a_slot_is_another_answer
 """
 
 from __future__ import annotations
@@ -262,6 +264,32 @@ def test_a_guess_held_back_is_judged_by_what_was_written() -> None:
     table = controller.calibration.table("model", "greedy")
     assert table.learned == 1  # the second position was not written
     assert table.acceptance == 1.0
+
+
+def test_probes_are_few_and_do_not_stop() -> None:
+    """In a hopeless text the draft is asked again, ever more rarely."""
+    world = World(CURVES["CPU"], seed=1)
+    controller = Adaptive(world.measured())
+    drafter, sequence = Arbiter([SimulatedDraft(world, {0: stream("adversarial", 3000, 1)})]), new_sequence()
+    seen = []
+    for _ in range(2400):
+        one_round([sequence], drafter, controller, world)
+        seen.append(controller.counts["probes"])
+    assert seen[600] > 0
+    assert seen[-1] > seen[1200]
+    assert seen[-1] < 40
+
+
+def test_the_next_answer_in_a_slot_is_another_answer() -> None:
+    world = World(CURVES["CPU"], seed=1)
+    controller = Adaptive(world.measured())
+    drafter = Arbiter([SimulatedDraft(world, {0: stream("good", 3000, 1)})])
+    for _ in range(2):
+        sequence = new_sequence()
+        for _ in range(30):
+            one_round([sequence], drafter, controller, world)
+        assert sequence.stats.saved_s is not None
+        assert sequence.stats.saved_s > 0.0
 
 
 def test_sources_that_were_not_used_are_learned_too() -> None:
