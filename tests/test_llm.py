@@ -52,6 +52,7 @@ def test_pieces_make_up_the_answer(llm: LLM) -> None:
     assert {piece.origin for piece in pieces} <= {"accepted", "corrected", "bonus", "main"}
     assert sum(piece.origin == "accepted" for piece in pieces) == result.stats.accepted
     assert all((piece.draft_position > 0) == (piece.origin == "accepted") for piece in pieces)
+    assert all((piece.guess != "") == (piece.origin == "corrected") for piece in pieces)
     assert result.stats.drafted == result.stats.accepted + result.stats.rejected + result.stats.ignored
     assert result.stats.tokens == result.stats.accepted + result.stats.rounds - result.stats.cut == len(result.tokens)
 

@@ -290,7 +290,8 @@ class Scheduler:
         now = self._clock()
         for answer, x, verdict in zip(rounds, record.proposals, record.verdicts, strict=True):
             sequence, stats = _sequence(answer), answer.stats
-            answer.stream.label(verdict.accepted, verdict.kind, x.source)
+            failed = x.tokens[verdict.accepted] if verdict.kind == "corrected" else None
+            answer.stream.label(verdict.accepted, verdict.kind, x.source, failed)
             answer.last_round = now
             if stats.time_to_first_token_s == 0.0 and stats.tokens:
                 stats.time_to_first_token_s = now - answer.submitted

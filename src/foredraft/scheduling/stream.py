@@ -26,6 +26,8 @@ class Piece:
     """1, 2, … for an accepted guess; 0 for the main model's own token."""
     source: str = ""
     """Who guessed it: model, suffix …; empty for the main model's own token."""
+    guess: str = ""
+    """For a corrected token: the text of the guess that failed in its place."""
     extra: object = None
     """What an observer attached (log probabilities)."""
 
@@ -56,14 +58,17 @@ class TextStream:
         self._truncate(min(ends))
         return True
 
-    def label(self, accepted: int, kind: str, source: str) -> None:
-        """Say where the tokens fed since the last call came from: `accepted` guesses, then one of the target's own."""
+    def label(self, accepted: int, kind: str, source: str, guess: int | None = None) -> None:
+        """Say where the tokens fed since the last call came from: `accepted` guesses, then one of the target's own, in
+        place of the `guess` that failed."""
         start = len(self._waiting) - self._unlabelled
         for i, piece in enumerate(self._waiting[start:]):
             if i < accepted:
                 piece.origin, piece.draft_position, piece.source = "accepted", i + 1, source
             else:
                 piece.origin = "main" if kind == "plain" else kind
+                if guess is not None:
+                    piece.guess = self._tokenizer.piece(guess, special=True).decode("utf-8", "replace")
         self._unlabelled = 0
 
     def unlabelled(self) -> list[Piece]:

@@ -289,11 +289,10 @@ def model_request(model: Any, messages: list[dict[str, str]], beginning: str, ch
 def _token(piece: Piece) -> Token:
     token: Token = [piece.text, ORIGINS.get(piece.origin, "m"), piece.draft_position]
     probability = _probability(piece.extra)
-    if piece.source or probability is not None:
-        token.append(piece.source)
-    if probability is not None:
-        token.append(probability)
-    return token
+    rest: list[str | float | None] = [piece.source, probability, piece.guess]
+    while rest and rest[-1] in ("", None):
+        rest.pop()
+    return [*token, *rest]
 
 
 def _probability(extra: object) -> float | None:

@@ -90,11 +90,12 @@ export default {
         this.tip = null;
         return;
       }
-      const [text, origin, position, source, probability] = token;
+      const [text, origin, position, source, probability, guess] = token;
       const parts = [JSON.stringify(text), this.words.origins[origin] ?? origin];
       if (position) parts.push(this.words.position.replace("{n}", position));
       if (source) parts.push(source);
       if (probability != null) parts.push(`p = ${probability}`);
+      if (guess) parts.push(this.words.guessed.replace("{guess}", JSON.stringify(guess)));
       const x = Math.min(event.clientX, window.innerWidth - 320);
       this.tip = { text: parts.join(" · "), style: { left: `${x}px`, top: `${event.clientY + 18}px` } };
     },
