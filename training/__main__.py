@@ -100,8 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 minutes=0.12 * a.minutes,
                 tokens="answers",
                 start="draft-corpus.pt",
-                constant=0.2,
+                constant=0.35,
                 evaluate_every=0.0,
+                copy_rows=False,
             )
         )
         export(checkpoint, folder, "draft", say)

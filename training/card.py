@@ -84,14 +84,14 @@ of what is filled in (`training/corpus/source.py`).
 
 On two CPU cores, without a GPU. Main: {main_log.get("minutes", 0):.0f} minutes, {main_log.get("tokens", 0) / 1e6:.1f} M tokens, last loss
 {main_log.get("loss", 0):.3f}. Draft: {first_log.get("minutes", 0):.0f} minutes on the corpus ({first_log.get("tokens", 0) / 1e6:.1f} M tokens), then
-{draft_log.get("minutes", 0):.0f} minutes on the main model's own stored answers ({draft_log.get("tokens", 0) / 1e6:.1f} M tokens). Muon on
+{draft_log.get("minutes", 0):.0f} minutes on the main model's own stored answers mixed with the corpus ({draft_log.get("tokens", 0) / 1e6:.1f} M tokens). Muon on
 the matrices, AdamW on embedding, output and norms; rows of 256 tokens, 8 a step; warm-up, constant, linear to zero.
 Tokenizer: byte-level BPE, {MAIN.vocab:,} tokens, pre-tokenizer `qwen2`, merges only inside words in Japanese too.
 `make train` does all of it.
 
 ## Evaluation
 
-`{COMMAND}` asks {sum(v["n"] for v in result["exact"].values()):,} prompts that no training document holds (wordings *and* combinations
+`{COMMAND}` asks {sum(v["n"] for v in result["by_builder"].values()):,} prompts that no training document holds (wordings *and* combinations
 held out), greedily through llama.cpp with the files above, and compares exactly.
 
 {evaluate.table(result)}

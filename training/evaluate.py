@@ -275,7 +275,6 @@ def evaluate(
         if not a.document.free:
             exact[f"{a.builder}: {a.document.kind.split()[0]}"].append(ok)
             by_wording[a.builder].append(ok)
-            exact[f"language: {a.document.category}"].append(ok) if a.builder == "language" else None
     say("sampled answers")
     rng = random.Random(SEED)
     some = rng.sample(asked, min(len(asked), int(300 * scale) + 10))
@@ -359,7 +358,7 @@ def bars(result: dict[str, Any]) -> list[Bar]:
         line("sorting (3-4 items)", "copying: sort", None),
         line("follow-up questions", "follow-up", None, result["by_builder"]),
         line("system prompts", "system", None, result["by_builder"]),
-        line("translation of simple sentences", "language: translation", None),
+        line("translation of simple sentences", "language: translate", None),
         line("summary of a short text", "language: summary", None),
         line("calendar, units, spelling", "calendar", None, result["by_builder"]),
         line("ends by itself within 300 tokens, greedy", "greedy", 0.99, ends),

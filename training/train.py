@@ -306,6 +306,8 @@ def main() -> None:
     parser.add_argument("--adam", type=float, default=0.003)
     parser.add_argument("--evaluate-every", type=float, default=6.0)
     parser.add_argument("--eager", action="store_true")
+    parser.add_argument("--no-copies", action="store_true", help="no rows of shuffled tokens")
+    parser.add_argument("--constant", type=float, default=0.5, help="share of the time before the decay")
     a = parser.parse_args()
     run(
         Plan(
@@ -320,6 +322,8 @@ def main() -> None:
             adam_rate=a.adam,
             evaluate_every=a.evaluate_every,
             compile=not a.eager,
+            copy_rows=not a.no_copies,
+            constant=a.constant,
         )
     )
 
