@@ -13,8 +13,6 @@ from foredraft.scheduling.stream import TextStream
 TOKENIZER = ToyTokenizer.of_size(330)
 PIECES = ("a", "b", "ab", " ", "é", "あ", "the")
 letters = st.sampled_from([TOKENIZER.encode(piece, add_special=False) for piece in PIECES])
-    [TOKENIZER.encode(piece, add_special=False) for piece in ("a", "b", "ab", " ", "é", "あ", "the")]
-)
 texts = st.lists(st.one_of(letters, st.integers(2, 329).map(lambda token: [token])), max_size=30).map(
     lambda parts: [token for part in parts for token in part]
 )

@@ -21,6 +21,8 @@ from foredraft.server.services import ServerSettings, Services
 from foredraft.speculative.drafters import Arbiter, GrammarDrafter, ModelDrafter, NoDrafter, PredictionDrafter
 
 N_VOCAB = 330
+ORDER = 2
+"""Tokens that decide over the next one. The engine remembers every row it computed, up to n_vocab ** ORDER of them."""
 CHATML = (
     "{%- if tools %}<tools>{{ tools | tojson }}</tools> <tool_call>\n{% endif -%}"
     "{%- for m in messages %}[{{ m.role }}]{{ m.content or '' }}\n{% endfor -%}"
@@ -78,7 +80,7 @@ def engine(name: str = "toy", *, n_slots: int = 4, n_ctx: int = 4096, sharpness:
     return ToyEngine.random(
         11,
         n_vocab=N_VOCAB,
-        order=2,
+        order=ORDER,
         sharpness=sharpness,
         n_slots=n_slots,
         n_ctx=n_ctx,
