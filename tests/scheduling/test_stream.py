@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from foredraft.engines.toy import ToyTokenizer
@@ -31,6 +31,7 @@ def expected(tokens: list[int], stop: list[str]) -> tuple[str, bool]:
     return text + decoder.decode(b"", final=True), False
 
 
+@example([3, 4, 3], ["ab"], 1)
 @given(texts, stops, st.integers(1, 4))
 def test_what_is_handed_out_is_the_text_before_the_stop(tokens: list[int], stop: list[str], every: int) -> None:
     stream = TextStream(TOKENIZER, stop)
