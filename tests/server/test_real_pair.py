@@ -15,12 +15,6 @@ from foredraft.scheduling.hosted import LoadSpec
 from foredraft.scheduling.runtime import Runtime
 
 PROMPTS = ("What is 2 + 3?", "Count from 1 to 12.", "Say the days of the week.", "今日は何曜日？", "Tell me a story.")
-    "What is 2 + 3?",
-    "Count from 1 to 12.",
-    "Say the days of the week.",
-    "今日は何曜日ですか。",
-    "Tell me a story.",
-)
 
 
 def test_texts_of_a_real_pair(chat_pair: tuple[Path, Path]) -> None:
