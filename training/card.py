@@ -46,6 +46,7 @@ def write(folder: Path, path: Path, notes: str = "") -> None:
     shares = Counter(d.category for d in islice(corpus.documents(2), 20_000))
     mixture = ", ".join(f"{name} {100 * n / 20_000:.0f} %" for name, n in shares.most_common())
     speed, taken = result["speed"], result["acceptance_t0.9"]
+    alone = result["held numbers in known wordings"]
     others = "\n".join(f"| {name} | {_percent(v)} | {v['n']} |" for name, v in result["exact"].items())
     agree = "\n".join(f"| {name} | {v['share']:.2f} | {v['n']} |" for name, v in result["agreement"].items())
     v_n = ", ".join(f"v({n}) = {x}" for n, x in speed["v"].items())
@@ -95,6 +96,9 @@ Tokenizer: byte-level BPE, {MAIN.vocab:,} tokens, pre-tokenizer `qwen2`, merges 
 held out), greedily through llama.cpp with the files above, and compares exactly.
 
 {evaluate.table(result)}
+
+Held-out numbers in wordings that training knows (no bar is measured by it): sums {_percent(alone["sums"])}, differences
+{_percent(alone["differences"])}. The arithmetic is learnt; what fails are ways to ask.
 
 All kinds:
 

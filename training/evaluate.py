@@ -32,7 +32,8 @@ from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions
 
 from . import corpus, tokenizer
 from .answers import Answer, Writer
-from .corpus import Document, Language, Turn, stories
+from .corpus import Document, Language, Source, Turn, arithmetic, stories
+from .corpus.source import held_combination
 
 SEED = 20
 LIMIT = 300
@@ -109,6 +110,27 @@ def ask_all(writer: Writer, counts: dict[str, int]) -> list[Asked]:
     prompts = [writer.tokenizer.encode(prompt_text(d)) for _, d in todo]
     answers = writer.answers(prompts, LIMIT)
     return [Asked(name, d, a, decode(writer, a.tokens)) for (name, d), a in zip(todo, answers, strict=True)]
+
+
+def numbers_alone(writer: Writer, count: int) -> dict[str, dict[str, float]]:
+    """Held-out pairs of numbers in wordings of the training: tells arithmetic from understanding.
+
+    No bar is measured by it.
+    """
+    out = {}
+    tasks = (("sums", arithmetic.SUM, "+", arithmetic.sum_steps),
+             ("differences", arithmetic.DIFFERENCE, "-", arithmetic.difference_steps))  # fmt: skip
+    for name, wordings, sign, steps in tasks:
+        rng = random.Random(SEED)
+        asked: list[tuple[str, str]] = []
+        while len(asked) < count:
+            a, b = rng.randrange(100), rng.randrange(100)
+            if held_combination(sign, a, b) and (sign == "+" or a >= b):
+                asked.append((Source(rng, rng.choice(("en", "ja"))).say(wordings, a=a, b=b), steps(a, b)))
+        prompts = [writer.tokenizer.encode(tokenizer.render([Turn("user", q)], answer=True)) for q, _ in asked]
+        answers = writer.answers(prompts, LIMIT)
+        out[name] = share(decode(writer, x.tokens) == wanted for x, (_, wanted) in zip(answers, asked, strict=True))
+    return out
 
 
 def share(values: Iterable[bool]) -> dict[str, float]:
@@ -275,6 +297,7 @@ def evaluate(
         if not a.document.free:
             exact[f"{a.builder}: {a.document.kind.split()[0]}"].append(ok)
             by_wording[a.builder].append(ok)
+    alone = numbers_alone(writer, max(8, int(300 * scale)))
     say("sampled answers")
     rng = random.Random(SEED)
     some = rng.sample(asked, min(len(asked), int(300 * scale) + 10))
@@ -292,6 +315,7 @@ def evaluate(
     result: dict[str, Any] = {
         "exact": {name: share(v) for name, v in sorted(exact.items())},
         "by_builder": {name: share(v) for name, v in sorted(by_wording.items())},
+        "held numbers in known wordings": alone,
         "ends": {"greedy": share(a.answer.ended for a in asked), "t0.8": share(a.ended for a in warm)},
         "language": share(languages),
         "openings_of_50": openings,
