@@ -76,10 +76,13 @@ def test_the_draft_column_shows_what_was_measured(cli: Cli, folder: Path) -> Non
     assert "measured 1.52× here" in cli("show", "big").stdout
 
 
-def test_without_models_ls_and_the_bare_program_say_what_to_get(cli: Cli) -> None:
-    for result in (cli("ls"), cli()):
+def test_without_models_ls_and_the_bare_program_say_what_to_get(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+    monkeypatch.setattr("foredraft.cli.serve.serve", lambda **given: started.append(given))
+    for result in (cli("ls"), cli("--no-browser")):
         assert "foredraft get" in result.stderr
         assert len(result.stderr.splitlines()) == 3
+    assert len(started) == 1
 
 
 def test_show_tells_everything_and_hides_nothing_dangerous(cli: Cli, folder: Path) -> None:

@@ -18,6 +18,8 @@ def app(
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the browser.")] = True,
 ) -> None:
     """Start server and chat app, and open the browser where there is a screen."""
+    from foredraft.cli.ls import print_first_steps
+    from foredraft.cli.models import shelf
     from foredraft.cli.serve import serve
     from foredraft.settings import load_settings
     from foredraft.ui.browser import already_running, open_when_ready
@@ -29,6 +31,8 @@ def app(
         if browser:
             open_when_ready(address)
         return
+    if not any(found.usable and found.source != "embedded" for found in shelf().models()):
+        print_first_steps()
     if browser:
         open_when_ready(address)
     serve(host=host, port=port, model=model or _usual_model(), draft=draft, ttl=-1)
