@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from foredraft import LLM
+from foredraft import LLM, LoadSettings
 from foredraft.cli.terminal import one_line
 
 STYLES = {"accepted": "green underline", "corrected": "dim underline"}
@@ -17,10 +17,10 @@ QUESTIONS = ("What is the quadratic equation formula?", "Write a story that begi
 
 def terminal(path: Path) -> None:
     """Two answers as `foredraft run` shows them: much of the formula is accepted, little of the story."""
-    console = Console(record=True, width=100, file=StringIO(), force_terminal=True)
-    with LLM.load() as llm:
+    console = Console(record=True, highlight=False, width=100, file=StringIO(), force_terminal=True)
+    with LLM.load(settings=LoadSettings(controller="fixed", max_draft=4)) as llm:
         for question in QUESTIONS:
-            console.print(Text(f'$ foredraft run "{question}" --seed 7', style="bold"))
+            console.print(Text(f'$ foredraft run "{question}" --seed 7 --controller fixed --max-draft 4', style="bold"))
             stream = llm.chat(question, temperature=0.8, seed=7, max_tokens=90)
             answer = Text()
             for piece in stream:
