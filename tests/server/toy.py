@@ -113,7 +113,7 @@ def serving(of: Services) -> Iterator[str]:
     listener.bind(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     of.settings = replace(of.settings, port=port)
-    server = uvicorn.Server(uvicorn.Config(create_app(of), log_level="warning", lifespan="on", timeout_keep_alive=1))
+    server = uvicorn.Server(uvicorn.Config(create_app(of), log_level="warning", lifespan="on", timeout_keep_alive=60))
     started = threading.Event()
     startup = server.startup
 

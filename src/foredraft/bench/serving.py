@@ -40,6 +40,12 @@ def ratio(ours: Callable[[], float], theirs: Callable[[], float], rounds: int) -
     return statistics.median(found), min(found), max(found)
 
 
+def say(name: str, found: tuple[float, float, float]) -> None:
+    """Print one row."""
+    median, low, high = found
+    print(f"{name:40} {median:6.3f}   ({low:.3f} to {high:.3f})", flush=True)
+
+
 def speed(work: Callable[..., Coroutine[Any, Any, float]], *how: Any) -> float:
     """Tokens per second of some asynchronous work."""
     return asyncio.run(work(*how))
@@ -94,14 +100,12 @@ def main() -> None:
         def in_process() -> float:
             return asyncio.run(together(1, False))
 
-        rows = [("one stream over HTTP ÷ in-process", ratio(over_http, in_process, asked.rounds))]
+        say("one stream over HTTP ÷ in-process", ratio(over_http, in_process, asked.rounds))
+        at_once, in_turns = partial(speed, together, 4, True), partial(speed, in_turn, 4)
+        say("4 at once ÷ 4 in turn", ratio(at_once, in_turns, asked.rounds))
         for count in (1, 4, 8):
             on, off = partial(speed, together, count, True), partial(speed, together, count, False)
-            rows.append((f"{count} at once, speculation on ÷ off", ratio(on, off, asked.rounds)))
-        at_once, in_turns = partial(speed, together, 4, True), partial(speed, in_turn, 4)
-        rows.append(("4 at once ÷ 4 in turn", ratio(at_once, in_turns, asked.rounds)))
-    for name, (median, low, high) in rows:
-        print(f"{name:40} {median:6.3f}   ({low:.3f} to {high:.3f})")
+            say(f"{count} at once, speculation on ÷ off", ratio(on, off, asked.rounds))
     runtime.close_now()
 
 

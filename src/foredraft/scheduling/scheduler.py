@@ -221,8 +221,8 @@ class Scheduler:
             active = [answer for answer in active if answer is self._suspects[0]]
         rounds = [answer for answer in active if not _unread(_sequence(answer))]
         reading = [answer for answer in active if _unread(_sequence(answer))]
-        n_batch = self.engine.info.n_batch
-        most = max(1, n_batch // (MAX_DRAFT + 1))
+        n_batch, max_rows = self.engine.info.n_batch, self.engine.info.max_rows
+        most = max(1, min(n_batch, max_rows or n_batch) // (MAX_DRAFT + 1))
         if len(rounds) > most:  # more answers than a pass has room for: they take turns
             rounds = sorted(rounds, key=lambda answer: answer.last_round)[:most]
         room = n_batch - len(rounds) * (MAX_DRAFT + 1)
