@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shapes["main"],
         0.0,
         workers=a.workers,
-        compile=not a.eager,
+        compile=not (a.eager or short),  # compiling takes most of a minute
         evaluate_every=0.0 if short else 6.0,
         seed=a.seed,
     )

@@ -35,7 +35,7 @@ def _parameters(shape: Shape) -> float:
 
 
 def _percent(values: dict[str, Any]) -> str:
-    return f"{100 * values['share']:.0f} %"
+    return f"{100 * values['share']:.1f} %"
 
 
 def write(folder: Path, path: Path, notes: str = "") -> None:
