@@ -71,7 +71,7 @@ async def metrics(request: Request) -> Response:
 @router.get("/api/foredraft/models")
 async def loaded_models(services: ServicesOf) -> dict[str, Any]:
     """What `foredraft ps` shows."""
-    return {"models": [state_object(state) for state in services.runtime.models()]}
+    return {"models": [state_object(state, services.name_of(state.draft_info)) for state in services.runtime.models()]}
 
 
 @router.post("/api/foredraft/load")
@@ -81,7 +81,7 @@ async def load(body: LoadRequest, services: ServicesOf) -> dict[str, Any]:
     state = services.runtime.state(model_id)
     if state is None:
         raise ModelUnloadedError(model_id)
-    return state_object(state)
+    return state_object(state, services.name_of(state.draft_info))
 
 
 async def load_model(services: Services, body: LoadRequest) -> str:
@@ -131,7 +131,7 @@ async def change_draft(body: DraftRequest, services: ServicesOf) -> dict[str, An
     if draft not in (None, "auto") and services.shelf is not None:
         draft = (await asyncio.to_thread(services.shelf.spec, draft)).model
     state = await services.runtime.set_draft(body.model, draft, required=body.required)
-    return state_object(state)
+    return state_object(state, services.name_of(state.draft_info))
 
 
 @router.get("/api/foredraft/log")

@@ -10,16 +10,20 @@ from foredraft.engines.base import ModelInfo
 from foredraft.scheduling.hosted import ModelState
 
 
-def state_object(state: ModelState) -> dict[str, Any]:
-    """Everything known about a loaded (or loading) model. Times in Unix seconds, sizes in bytes."""
+def state_object(state: ModelState, draft_name: str | None = None) -> dict[str, Any]:
+    """Everything known about a loaded (or loading) model. Times in Unix seconds, sizes in bytes. `draft_name` is what
+    the draft is called on the shelf."""
     totals = asdict(state.totals)
     totals["acceptance"] = state.totals.acceptance
+    draft = _info(state.draft_info)
+    if draft is not None and draft_name:
+        draft["name"] = draft_name
     return {
         "id": state.id,
         "status": state.status,
         "loading": {"part": state.part, "progress": round(state.progress, 4)} if state.status == "loading" else None,
         "model": _info(state.info),
-        "draft": _info(state.draft_info),
+        "draft": draft,
         "speculation": {"status": state.speculation.status, "reason": state.speculation.reason},
         "notes": list(state.notes),
         "running": state.running,

@@ -34,6 +34,7 @@ def _facts(services: Services, name: str, state: ModelState | None) -> dict[str,
         facts.setdefault("size_bytes", info.size_bytes)
         facts.setdefault("n_params", info.n_params)
         facts.setdefault("n_ctx_train", info.n_ctx_train)
+        facts["draft"] = services.name_of(state.draft_info)
     return facts
 
 
@@ -52,7 +53,7 @@ def v0_object(name: str, facts: dict[str, Any], state: ModelState | None) -> dic
     }
     if state is not None and state.info is not None:
         entry["loaded_context_length"] = state.info.n_ctx
-        entry["draft_model"] = state.draft_info.name if state.draft_info is not None else None
+        entry["draft_model"] = facts.get("draft")
         entry["speculation"] = {"status": state.speculation.status, "reason": state.speculation.reason}
     return entry
 
@@ -62,7 +63,7 @@ def v1_object(name: str, facts: dict[str, Any], state: ModelState | None) -> dic
     params, size = facts.get("n_params", 0), facts.get("size_bytes", 0)
     instances = []
     if state is not None and state.info is not None:
-        instances.append({"id": state.id, "config": load_config(state)})
+        instances.append({"id": state.id, "config": load_config(state, facts.get("draft"))})
     return {
         "type": "llm",
         "publisher": facts.get("publisher", ""),
@@ -83,17 +84,16 @@ def v1_object(name: str, facts: dict[str, Any], state: ModelState | None) -> dic
     }
 
 
-def load_config(state: ModelState) -> dict[str, Any]:
+def load_config(state: ModelState, draft: str | None) -> dict[str, Any]:
     """How an instance is loaded, in LM Studio's words and with its draft."""
     assert state.info is not None
-    draft = state.draft_info
     return {
         "context_length": state.info.n_ctx,
         "eval_batch_size": state.info.n_batch,
         "parallel": state.info.n_slots,
         "flash_attention": state.spec.settings.get("flash_attention", "auto") != "off",
         "offload_kv_cache_to_gpu": state.spec.settings.get("gpu_layers", -1) != 0,
-        "draft_model": draft.name if draft is not None else None,
+        "draft_model": draft,
         "speculation": {"status": state.speculation.status, "reason": state.speculation.reason},
     }
 

@@ -249,11 +249,11 @@ async def load(body: LoadRequest, services: ServicesOf) -> dict[str, Any]:
         "instance_id": state.id,
         "load_time_seconds": round(time.perf_counter() - began, 3),
         "status": "loaded",
-        "draft_model": state.draft_info.name if state.draft_info is not None else None,
+        "draft_model": services.name_of(state.draft_info),
         "speculation": {"status": state.speculation.status, "reason": state.speculation.reason},
     }
     if body.echo_load_config:
-        result["load_config"] = load_config(state)
+        result["load_config"] = load_config(state, services.name_of(state.draft_info))
     return result
 
 

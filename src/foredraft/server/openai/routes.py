@@ -72,7 +72,7 @@ async def model_objects(services: Services) -> list[dict[str, Any]]:
         if state is not None and state.info is not None:
             entry["created"] = int(state.loaded_at)
             entry["max_context_length"] = state.info.n_ctx
-            entry["draft_model"] = state.draft_info.name if state.draft_info is not None else None
+            entry["draft_model"] = services.name_of(state.draft_info)
             entry["speculation"] = {"status": state.speculation.status, "reason": state.speculation.reason}
         entries.append(entry)
     return entries
