@@ -29,6 +29,8 @@ from foredraft.speculative.sequence import Sequence as RunningSequence
 
 MODEL = "model"
 """The source that costs time before it is read; all others are found, not drawn."""
+_MARGIN = 0.05
+"""Gain, in plain steps, from which on a forecast is believed: the best of many estimates is too good on average."""
 _PROBE_DEPTH = 2
 _QUIET = 16
 """Rounds without a guess after which speculation counts as paused."""
@@ -192,7 +194,7 @@ class Adaptive:
         if limit < 1 or MODEL in self.parked or speculation.method not in ("auto", MODEL):
             return plan
         gain = policy.start[answer.came][grid(answer.worth)] - catch_up
-        if gain > 0.0:
+        if gain > _MARGIN:
             plan.limit, plan.gain = limit, gain
         else:
             risk = prices.draft + catch_up + (0.0 if answer.may_hold else prices.price[1])

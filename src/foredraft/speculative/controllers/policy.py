@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from foredraft.speculative.controllers.calibration import BUCKETS, CONTEXTS, Table
 
-_LOWEST, _HIGHEST, _POINTS = 0.02, 1.4, 22
+_LOWEST, _HIGHEST, _POINTS = 0.02, 1.4, 44
 _STEP = math.log(_HIGHEST / _LOWEST) / (_POINTS - 1)
 _U = _LOWEST * np.exp(_STEP * np.arange(_POINTS))
 """The grid of u: finer than acceptance is ever known."""
