@@ -219,7 +219,13 @@ def test_a_full_disk_is_said(story_pair: Pair) -> None:
 def test_ctrl_c_ends_the_answer_and_prints_the_statistics(tiny_llama: Path) -> None:
     # random weights, greedy: they repeat themselves without end, so the answer is still running whenever Ctrl-C comes
     args = [*COMMAND, "run", "a b", "--model", tiny_llama, "--draft", "off", "--raw", "-t", "0", "--context", "100000"]
-    process = subprocess.Popen([*map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # whoever runs the tests in the background has Ctrl-C switched off, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert process.stdout is not None
     first = os.read(process.stdout.fileno(), 10)  # it is writing
     process.send_signal(signal.SIGINT)
