@@ -247,6 +247,16 @@ def test_the_draft_can_be_changed_without_loading_the_main_model_again(story_pai
         assert drafted.tokens == plain.tokens
 
 
+def test_a_draft_that_is_refused_costs_nobody_the_one_there_is(story_pair: Pair) -> None:
+    main, draft = story_pair
+    with LLM.load(main, draft, settings=LoadSettings(controller="fixed")) as llm:
+        before = llm.draft_info
+        with pytest.raises(IncompatibleDraftError):
+            llm.set_draft(main.with_name("tinystories-656K.gguf"), required=True)
+        assert llm.draft_info is before
+        assert llm.generate("Once upon a time", temperature=0.0, max_tokens=20).stats.accepted > 0
+
+
 def test_the_known_story(story_pair: Pair) -> None:
     main, draft = story_pair
     with LLM.load(main, draft, settings=LoadSettings(kv_type="f32")) as llm:

@@ -187,30 +187,32 @@ class LLM:
         """Change the draft; the main model stays as it is. See `load`. Running answers must have ended."""
         if self.scheduler.busy:
             raise ForedraftError("The draft cannot be changed while an answer is being written.")
-        self._save()
-        self.scheduler.drafter.close()
-        self.scheduler.drafter, self.scheduler.controller = NoDrafter(), Fixed()
-        self._unavailable, self._tuning, self.draft_info = "", None, None
-        if draft is None or str(draft) in ("off", ""):
-            return
-        if self.engine.rewind_limit is not None:
-            reason = f"{self.info.name} cannot take back rejected guesses (architecture {self.info.architecture})"
-            if required:
-                raise IncompatibleDraftError("no_rewind", reason)
-            self._unavailable = f"{reason}."
-            self.notes.append(f"Going on without a draft. {reason}.")
-            return
+        wanted = draft is not None and str(draft) not in ("off", "")
         drafter: ModelDrafter | None = None
+        unavailable = ""
         try:
-            drafter = self._open_draft(draft, force, progress)
+            # opened before the old one is closed: a draft that is refused costs nobody the one there is
+            if draft is not None and wanted:
+                self._require_rewind()
+                drafter = self._open_draft(draft, force, progress)
         except ForedraftError as error:
             if required:
                 raise
-            self._unavailable = str(error)
+            unavailable = str(error)
             self.notes.append(f"Going on without a draft. {error}")
-        if drafter is not None:
-            self.draft_info = drafter.engine.info
-        self._tune(drafter)
+        self._save()
+        self.scheduler.drafter.close()
+        self.scheduler.drafter, self.scheduler.controller = NoDrafter(), Fixed()
+        self._unavailable, self._tuning = unavailable, None
+        self.draft_info = drafter.engine.info if drafter is not None else None
+        if wanted and self.engine.rewind_limit is None:
+            self._tune(drafter)
+
+    def _require_rewind(self) -> None:
+        """Raises `IncompatibleDraftError` for a main model that cannot take rejected guesses back."""
+        if self.engine.rewind_limit is not None:
+            reason = f"{self.info.name} cannot take back rejected guesses (architecture {self.info.architecture})"
+            raise IncompatibleDraftError("no_rewind", reason)
 
     def _open_draft(self, draft: str | Path, force: bool, progress: Progress | None) -> ModelDrafter | None:
         main, wish = self.engine.info, self._settings
