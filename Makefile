@@ -7,6 +7,11 @@ ifeq ($(OS),Windows_NT)
 BIN    := $(VENV)/Scripts
 endif
 STAMP  := $(VENV)/.ready
+# GCC before 12.4 and 13.3 drops llama.cpp's tile configuration as dead stores (GCC PR 114098): on processors with AMX
+# such a build dies. This flag costs nothing measurable; clang does not need it.
+ifneq (,$(findstring Free Software Foundation,$(shell $(CXX) --version 2>/dev/null)))
+export CXXFLAGS += -fno-dse
+endif
 MINUTES ?= 110
 
 .PHONY: setup run test lint bench e2e train clean

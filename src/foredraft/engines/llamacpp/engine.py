@@ -18,6 +18,8 @@ from foredraft.engines.llamacpp.library import library
 from foredraft.engines.llamacpp.loading import describe, open_context, open_model, refuse_what_cannot_write
 from foredraft.engines.llamacpp.memory import MemoryUse
 from foredraft.engines.llamacpp.options import DEFAULT_CONTEXT, LoadOptions
+from foredraft.engines.llamacpp.tiles import NOTE as TILES_NOTE
+from foredraft.engines.llamacpp.tiles import tiles_work
 from foredraft.engines.llamacpp.tokenizer import LlamaTokenizer
 from foredraft.engines.probe import probe
 
@@ -48,6 +50,8 @@ class LlamaCppEngine:
         try:
             with library().record() as lines:
                 self._model = open_model(path, options, progress=progress)
+                if not tiles_work():
+                    self.notes.append(TILES_NOTE)
                 refuse_what_cannot_write(path, self._model)
                 self.tokenizer = LlamaTokenizer(api.llama_model_get_vocab(self._model), path=str(path))
                 self.info: ModelInfo = describe(path, self._model, options, self._context_length())

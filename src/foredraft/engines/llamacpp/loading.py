@@ -16,6 +16,7 @@ from foredraft.engines.llamacpp.failures import check_file, check_memory, load_e
 from foredraft.engines.llamacpp.library import library
 from foredraft.engines.llamacpp.memory import kv_estimate
 from foredraft.engines.llamacpp.options import LoadOptions
+from foredraft.engines.llamacpp.tiles import tiles_work
 
 _BF16 = 30
 """ggml's number of the one KV type that the bindings do not name."""
@@ -41,6 +42,8 @@ def open_model(
     params = api.llama_model_default_params()
     params.vocab_only = vocab_only
     params.n_gpu_layers = options.gpu_layers
+    if not vocab_only and not tiles_work():
+        params.use_extra_bufts = False  # the weights' layouts made for tiles, and others with them
     params.load_mode = {
         (False, False): api.LLAMA_LOAD_MODE_NONE,
         (True, False): api.LLAMA_LOAD_MODE_MMAP,

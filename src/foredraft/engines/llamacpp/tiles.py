@@ -1,0 +1,63 @@
+"""Can this build of llama.cpp use the processor's matrix tiles (AMX) without ending the process?
+
+GCC before 12.4 and 13.3 drops most of the tile configuration as dead stores (GCC PR 114098; llama.cpp #20824, #26954):
+such a build dies at the first pass of two tokens on every processor that has tiles. `make setup` compiles around it
+(`-fno-dse`), but pip alone does not, and its cache may hold an older build. So where tiles would be used, one pass is
+tried in a process of its own, once for each build; a build that fails is used without them.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+
+from foredraft.core.errors import ModelFormatError
+from foredraft.engines.llamacpp.library import library
+from foredraft.folders import cache_folder
+
+NOTE = (
+    "This build of llama.cpp fails on this processor's matrix tiles (AMX), a known fault of GCC before 12.4 and 13.3. "
+    "They are left unused, which makes reading several tokens at once slower. To have them, compile it again: "
+    "CXXFLAGS=-fno-dse pip install --force-reinstall --no-cache-dir --no-deps llama-cpp-python"
+)
+_UNTRIED = "FOREDRAFT_TILES_UNTRIED"
+"""Set in the process that tries them."""
+
+
+@functools.cache
+def tiles_work() -> bool:
+    """True where tiles may be used, or where this build would not use any. The first call for a build that would takes
+    about a second; what it found is kept in the cache folder."""
+    if b"AMX_INT8 = 1" not in library().api.llama_print_system_info() or os.environ.get(_UNTRIED):
+        return True
+    found = _place()
+    try:
+        return found.read_text(encoding="utf-8") == "work"
+    except OSError:
+        works = _try()
+    try:
+        found.parent.mkdir(parents=True, exist_ok=True)
+        found.write_text("work" if works else "fail", encoding="utf-8")
+    except OSError:
+        pass  # it is tried again at the next start
+    return works
+
+
+def _try() -> bool:
+    from foredraft.demo import draft_path
+    from foredraft.engines.llamacpp.trial import survives
+
+    try:
+        return survives(draft_path(), environment={_UNTRIED: "1"}, timeout_s=60.0)
+    except ModelFormatError:
+        return False
+
+
+def _place() -> Path:
+    """The file of this build's result: another build has another name, size or time."""
+    import llama_cpp
+
+    libraries = sorted((Path(llama_cpp.__file__).parent / "lib").glob("*ggml-cpu*"))
+    mark = "-".join(f"{s.st_size:x}{s.st_mtime_ns:x}" for s in (lib.stat() for lib in libraries[:1]))
+    return cache_folder() / f"tiles-{mark or 'build'}"
