@@ -241,6 +241,7 @@ class LLM:
                 promise=settings.promise,
                 threads=settings.threads,
                 kv_type=settings.kv_type,
+                flash_attention=settings.flash_attention,
                 folder=cache_folder() / "tuning" if settings.remember else None,
                 past_folder=data_folder() / "answers" if settings.remember_answers else None,
             )
@@ -435,7 +436,14 @@ def _open(path: Path, settings: LoadSettings, role: str, progress: Progress | No
 
     facts = read_facts(path)  # refuses damaged headers with a typed error; some would end the process in the library
     gpu_layers = settings.draft_gpu_layers if role == "draft" else settings.gpu_layers
-    plan = LoadPlan(settings.context, settings.kv_type, settings.slots, gpu_layers, batch=settings.batch)
+    plan = LoadPlan(
+        settings.context,
+        settings.kv_type,
+        settings.slots,
+        gpu_layers,
+        batch=settings.batch,
+        flash_attention=settings.flash_attention,
+    )
     require_fit(facts, plan=plan, guardrail=settings.guardrail)
     is_draft = role == "draft"
     threads = settings.draft_threads if is_draft else settings.threads

@@ -63,6 +63,7 @@ def adaptive(
     promise: str = "standard",
     threads: int | None = None,
     kv_type: str = "f16",
+    flash_attention: str = "auto",
     folder: Path | None = None,
     past_folder: Path | None = None,
 ) -> Tuning:
@@ -79,6 +80,7 @@ def adaptive(
         "machine": f"{platform.machine()} {platform.processor()} {platform.node()}",
         "threads": threads,
         "kv_type": kv_type,
+        "flash_attention": flash_attention,
         "context": target.info.n_ctx,
         "library": _library_version(),
     }

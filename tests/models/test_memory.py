@@ -83,7 +83,8 @@ def test_layers_on_the_gpu(eight_b: ModelFacts) -> None:
     half = estimate(eight_b, None, LoadPlan(context=8192, gpu_layers=16), machine=machine)
     nothing = estimate(eight_b, None, LoadPlan(context=8192, gpu_layers=0), machine=machine)
     assert everything.on_gpu > half.on_gpu > nothing.on_gpu == 0
-    assert everything.total == half.total == nothing.total
+    assert everything.total == half.total
+    assert nothing.total > half.total  # a processor writes the scores of attention out
     assert half.on_gpu == pytest.approx(16 * 130_000_000 + everything.main.kv / 2 + everything.main.compute, rel=0.01)
     without = estimate(eight_b, None, LoadPlan(context=8192), machine=ROOMY)
     assert without.on_gpu == 0  # no GPU: nothing lies there, whatever was asked for

@@ -56,7 +56,7 @@ class LlamaCppEngine:
                 self.tokenizer = LlamaTokenizer(api.llama_model_get_vocab(self._model), path=str(path))
                 self.info: ModelInfo = describe(path, self._model, options, self._context_length())
                 self._ctx = open_context(path, self._model, self.info, options)
-            self.memory = MemoryUse.from_log(lines)
+            self.memory = MemoryUse.from_log(lines, self.info.size_bytes)
             self._memory = api.llama_get_memory(self._ctx)
             self._lengths = [0] * options.n_slots
             self._batch = Batch(api, self.info.n_batch, self.info.n_ctx)

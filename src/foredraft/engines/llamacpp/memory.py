@@ -14,6 +14,8 @@ KV_BITS = {"f32": 32.0, "f16": 16.0, "bf16": 16.0, "q8_0": 8.5, "q5_1": 6.0, "q5
 KV_TYPES = tuple(KV_BITS)
 
 _BUFFER = re.compile(r"(\S+)\s+(model|KV|RS|compute|output) buffer size =\s*([\d.]+) MiB")
+_COPIES = ("AMX", "CPU_REPACK", "CPU_AARCH64")
+"""Buffers of weights in a layout that suits the processor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +35,21 @@ class MemoryUse:
         return self.weights + self.kv + self.compute
 
     @classmethod
-    def from_log(cls, lines: Iterable[str]) -> MemoryUse:
-        """Add up the "… buffer size = … MiB" lines of a load."""
-        sums = dict.fromkeys(("model", "mapped", "KV", "RS", "compute", "output"), 0)
+    def from_log(cls, lines: Iterable[str], tensors: int) -> MemoryUse:
+        """Add up the "… buffer size = … MiB" lines of a load of a model with `tensors` bytes of weights."""
+        sums = dict.fromkeys(("model", "mapped", "copied", "KV", "RS", "compute", "output"), 0)
         for line in lines:
             if found := _BUFFER.search(line):
                 size = round(float(found[3]) * 2**20)
                 sums[found[2]] += size
                 if found[2] == "model" and found[1].endswith("_Mapped"):
                     sums["mapped"] += size
+                elif found[2] == "model" and found[1] in _COPIES:
+                    sums["copied"] += size
+        if sums["copied"] and sums["mapped"]:
+            # what was copied into another layout lies in the mapping too, and is never read there again
+            sums["model"] = max(tensors, sums["copied"])
+            sums["mapped"] = sums["model"] - sums["copied"]
         return cls(sums["model"], sums["mapped"], sums["KV"] + sums["RS"], sums["compute"] + sums["output"])
 
 
