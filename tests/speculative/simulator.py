@@ -183,9 +183,10 @@ class SimulatedDraft:
             proposals.append(x)
         drafting = [x for x in proposals if x.tokens]
         if drafting:
-            spent = self.world.draft_s(deepest, behind)
+            first = self.world.draft_s(1, behind)
+            spent = first + (self.world.draft_s(deepest - 1) if deepest > 1 else 0.0)
             for x in drafting:
-                x.draft_s = spent / len(drafting)
+                x.draft_s, x.first_s, x.behind = spent / len(drafting), first / len(drafting), behind
         return proposals
 
     def prefill(self, chunks: object) -> None: ...

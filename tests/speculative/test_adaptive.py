@@ -11,12 +11,14 @@ Mutants that were made by hand and the test that kills each:
 - `min_draft` ignored: test_a_guess_once_begun_has_the_least_length_asked_for
 - the time of a clock jump is charged: test_a_clock_that_jumps
 - probes never happen: test_probes_are_few_and_do_not_stop
+- credit is spent on whatever it covers: test_credit_is_not_spent_on_guesses_too_short_to_bring_anything
 - the state of an answer is kept by slot and not by answer: test_the_next_answer_in_a_slot_is_another_answer
 """
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -28,6 +30,7 @@ from foredraft.sampling.sampler import Sampler
 from foredraft.speculative.acceptance import RULES
 from foredraft.speculative.controllers.adaptive import Adaptive
 from foredraft.speculative.controllers.bucket import PRESETS, Bucket
+from foredraft.speculative.controllers.calibration import BUCKETS, CONTEXTS, Calibration
 from foredraft.speculative.controllers.costs import SPIKE, CostModel
 from foredraft.speculative.drafters import Arbiter
 from foredraft.speculative.proposal import Proposal, Round, Verification
@@ -407,3 +410,60 @@ def test_without_a_draft_only_found_guesses_are_planned() -> None:
     kept, gain = plan.keep("suffix", [0.95] * 8)
     assert kept > 3
     assert gain > 0
+
+
+# ---- models so fast that deciding is dear ----
+
+
+def credit_at_first(plain_s: float) -> float:
+    controller = Adaptive(CostModel({1: plain_s, 8: 2.5 * plain_s}, 0.15 * plain_s))
+    return controller.credit(new_sequence())
+
+
+def test_what_nobody_notices_may_be_risked() -> None:
+    """10 ms in any answer, within the promise's bound; of a model with 20 ms a token that is less than its own start."""
+    assert credit_at_first(0.02) == PRESETS["standard"].start
+    assert credit_at_first(0.001) == pytest.approx(10.0)
+    assert credit_at_first(0.0001) == PRESETS["standard"].size
+
+
+def test_credit_is_not_spent_on_guesses_too_short_to_bring_anything() -> None:
+    """v(2) = 1.8: one guess hardly pays even if it stands, three do. With credit for one only, it is saved for three."""
+    costs = CostModel({1: T1, 2: 1.8 * T1, 3: 1.9 * T1, 4: 2.0 * T1, 8: 2.5 * T1}, 0.1 * T1)
+    controller = Adaptive(costs)
+    for context in CONTEXTS:
+        for _ in range(50):
+            controller.calibration.table("model", "greedy").learn_first(context, BUCKETS - 1)
+    sequence = new_sequence()
+    controller.calibration.credit = None
+    bucket = controller._answer(sequence).bucket
+    bucket.credit = 1.0
+    assert controller.plan([sequence])[0].limit == 0
+    bucket.credit = 3.0
+    assert controller.plan([sequence])[0].limit >= 3
+
+
+def test_earned_credit_outlives_the_process(tmp_path: Path) -> None:
+    calibration = Calibration()
+    controller = Adaptive(CostModel({1: T1}, 0.1 * T1), calibration)
+    first = new_sequence()
+    controller._answer(first).bucket.credit = 17.0
+    controller._answer(new_sequence())
+    calibration.save(tmp_path, {"pair": "x"})
+    again = Adaptive(CostModel({1: T1}, 0.1 * T1), Calibration.load(tmp_path, {"pair": "x"}))
+    assert again.credit(new_sequence()) == 17.0
+
+
+def test_an_answer_begins_with_a_probe_until_that_fails_again_and_again() -> None:
+    controller = Adaptive(CostModel({1: T1, 4: 3.9 * T1, 8: 7.9 * T1}, 0.1 * T1))
+    begins = []
+    for slot in range(40):
+        sequence = new_sequence(slot)
+        look = controller.plan([sequence])[0]
+        begins.append(look.limit > 0)
+        x = drawn([False], 0.5) if look.limit else Proposal()
+        sequence.tokens.append(0)
+        kept = Proposal(rivals=[x]) if len(x) else x  # drawn, found doubtful, and not read
+        controller.observe(Round([sequence], [kept], [Verification(0, 0, "plain", 0)], [1], 0.002, T1, T1, 1))
+    assert begins[0]
+    assert 4 <= sum(begins) <= 10, "every one, then every second, fourth … sixteenth answer"

@@ -97,7 +97,7 @@ def test_no_clock_can_break_the_figures(times: list[tuple[int, float]]) -> None:
         expected = costs.pass_s(n, 10)
         charged = costs.note_pass(n, 10, seconds)
         assert 0.0 < charged <= max(SPIKE * expected, max(0.0, seconds)) * (1 + 1e-9)
-        costs.note_draft(1, n, n, seconds)
+        costs.note_draft(1, n, n, seconds, (n - 1) * seconds)
     for n in range(1, 40):
         assert 0.0 < costs.pass_s(n, 10) < math.inf
     assert 0.0 < costs.draft_s() < math.inf
@@ -111,8 +111,8 @@ def test_what_is_laid_to_a_guess_is_limited() -> None:
     assert costs.note_pass(4, 10, 1.0) == pytest.approx(SPIKE * 1.4 * T)
     assert costs.note_pass(4, 10, -1.0) == pytest.approx(1.4 * T)
     for _ in range(5):
-        costs.note_draft(1, 3, 1, 0.3 * T)
-    assert costs.note_draft(1, 3, 1, 0.2) == pytest.approx(SPIKE * 0.3 * T)
+        costs.note_draft(1, 3, 1, 0.1 * T, 0.2 * T)
+    assert costs.note_draft(1, 3, 1, 0.02, 0.04) == pytest.approx(SPIKE * 0.3 * T)
 
 
 def test_long_contexts_have_figures_of_their_own() -> None:
@@ -128,10 +128,29 @@ def test_a_long_catch_up_teaches_what_reading_costs() -> None:
     costs = CostModel({1: T}, 0.1 * T)
     for _ in range(30):
         behind = 100
-        costs.note_draft(1, 1, behind, 0.1 * T * (1 + 0.05 * min(behind - 1, costs.window)))
+        costs.note_draft(1, 1, behind, 0.1 * T * (1 + 0.05 * min(behind - 2, costs.window)), 0.0)
     assert costs.catch_up_share == pytest.approx(0.05, rel=0.1)
-    assert costs.catch_up_s(1) == 0.0
-    assert costs.catch_up_s(10_000) == costs.catch_up_s(costs.window + 1)
+    assert costs.catch_up_s(1) == costs.catch_up_s(2) == 0.0
+    assert costs.catch_up_s(10_000) == costs.catch_up_s(costs.window + 2)
+
+
+def test_the_first_step_of_a_round_has_a_cost_of_its_own() -> None:
+    """It reads what was written since; where it is dear, one guess costs more than each of many."""
+    costs = CostModel(POINTS, 0.1 * T)
+    for _ in range(40):
+        costs.note_draft(1, 4, 2, 0.3 * T, 0.3 * T)
+    assert costs.first_s() == pytest.approx(0.3 * T, rel=0.05)
+    assert costs.draft_s() == pytest.approx(0.1 * T, rel=0.02)
+
+
+def test_a_plain_pass_behind_another_one_teaches_what_the_change_costs() -> None:
+    """The library builds its graph anew for another number of rows: that is not the machine's pace."""
+    costs = learned(1, [T] * 10)
+    for _ in range(60):
+        costs.note_pass(4, 10, 1.4 * T)
+        costs.note_pass(1, 10, 1.25 * T)
+    assert costs.switch_s == pytest.approx(0.25 * T, rel=0.05)
+    assert costs.pass_s(1, 10) == pytest.approx(T, rel=0.03)
 
 
 # ---- measuring ----

@@ -28,6 +28,10 @@ class Proposal:
     """One feature in [0, 1] a token, for calibration: the higher the likelier to be accepted. May be empty."""
     draft_s: float = 0.0
     """Seconds this proposal cost; a batched drafter divides its time among its sequences."""
+    first_s: float = 0.0
+    """The part of `draft_s` until the first token was there, what the draft had to read before it included."""
+    behind: int = 1
+    """Tokens the draft had to read for it."""
     whole: list[int] | None = None
     """All tokens of a guess of which only the first, `tokens`, were put before the target; `confidence` covers all."""
     rivals: list[Proposal] = field(default_factory=list)

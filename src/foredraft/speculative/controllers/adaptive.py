@@ -31,7 +31,17 @@ MODEL = "model"
 """The source that costs time before it is read; all others are found, not drawn."""
 _MARGIN = 0.05
 """Gain, in plain steps, from which on a forecast is believed: the best of many estimates is too good on average."""
+_WORTH = 0.3
+"""What a guess must be able to bring, in plain steps, if little may be risked."""
 _PROBE_DEPTH = 2
+UNNOTICED_S = 0.01
+"""Seconds that may be risked in any answer: where a plain step takes half a millisecond, two steps are nothing."""
+_FLOOR = 0.5
+"""Share of the credit of a first answer that every later one has at least."""
+_POLICY_S = 0.7e-3
+"""About what making a policy takes."""
+_RAREST = 16
+"""Every so many answers at least begin with a probe."""
 _QUIET = 16
 """Rounds without a guess after which speculation counts as paused."""
 
@@ -141,12 +151,15 @@ class Adaptive:
         self.parked: dict[str, str] = {}
         """Sources that have stopped for good, and why."""
         self._answers: dict[int, Answer] = {}
-        self._credit = self.promise.start
+        kept = self.calibration.credit
+        self._credit = max(self._start, -math.inf if kept is None else min(kept, self.promise.size))
         self._prices: dict[tuple[int, int, int], Prices] = {}
-        self._policies: dict[tuple[str, int, int], tuple[Prices, int, Policy]] = {}
+        self._policies: dict[tuple[str, int, int], tuple[Prices, int, int, Policy]] = {}
         self._now: tuple[Prices, int] | None = None
         self._rest = Rest()
         self._asleep = False
+        self._ask_every, self._unasked = 1, 0  # answers, and since the last that was probed as it began
+        self._guessed = False  # whether the target read guesses in the last round
         self._untold: list[tuple[str, str]] = []
         self._quiet = 0
         self._short: tuple[float, float] | None = None  # (what a guess could cost, what may be risked), when it may not
@@ -175,10 +188,14 @@ class Adaptive:
 
     def _look(self, answer: Answer, wish: int, prices: Prices, credit: float, place: tuple[int, int]) -> LookAhead:
         """The look-ahead of one answer."""
-        answer.probing = False
+        answer.probing = answer.greeting = False
         speculation = answer.sequence.request.speculation
         behind = len(answer.sequence.tokens) - answer.read
         catch_up = self.costs.catch_up_s(behind) / (prices.plain_s * self.costs.pace) if behind > 2 else 0.0
+        if not self._guessed:  # into guessing and out of it again
+            entry = 2.0 * self.costs.switch_s / (prices.plain_s * self.costs.pace)
+            catch_up += entry
+            credit -= entry
         found = min(wish, bisect_right(prices.worst_found, credit) - 1)
         limit = min(wish, bisect_right(prices.worst, credit - catch_up) - 1)
         least = min(answer.min_draft, wish)
@@ -194,14 +211,29 @@ class Adaptive:
         if limit < 1 or MODEL in self.parked or speculation.method not in ("auto", MODEL):
             return plan
         gain = policy.start[answer.came][grid(answer.worth)] - catch_up
+        if limit < wish and gain > _MARGIN and prices.best(limit, answer.lam) - catch_up < _WORTH:
+            # so short a guess brings next to nothing even if all of it stands: what may be risked is better saved
+            self._short = prices.worst[limit + 1] + catch_up, max(credit, 0.0)
+            return plan
         if gain > _MARGIN:
             plan.limit, plan.gain = limit, gain
         else:
-            risk = prices.draft + catch_up + (0.0 if answer.may_hold else prices.price[1])
-            if answer.probe(risk, sure=self.costs.draft_known):
+            risk = prices.first + catch_up + (0.0 if answer.may_hold else prices.price[1])
+            if self._greets(answer, behind) or answer.probe(risk, sure=self.costs.draft_known, jitter=self.rounds):
                 self.counts["probes"] += 1
                 plan.limit, plan.gain = min(limit, max(_PROBE_DEPTH, least)), 1e-6
         return plan
+
+    def _greets(self, answer: Answer, behind: int) -> bool:
+        """Whether to ask the draft as an answer begins: it has just read the prompt, so this is the cheapest probe. If
+        that keeps failing, only every second, fourth … answer is asked."""
+        if answer.sequence.n_emitted or behind > 2:
+            return False
+        self._unasked += 1
+        answer.greeting = answer.probing = self._unasked >= self._ask_every
+        if answer.greeting:
+            self._unasked = 0
+        return answer.greeting
 
     def _known(self, sequences: Sequence[RunningSequence]) -> bool:
         """Whether all answers have been looked at before; a new one ends the rest."""
@@ -216,9 +248,20 @@ class Adaptive:
         answer = self._answers.get(sequence.slot)
         if answer is None or answer.sequence is not sequence:
             if answer is not None:
-                self._credit = max(answer.bucket.credit, 0.5 * self.promise.start)
+                self._credit = self._carried(answer)
             answer = self._answers[sequence.slot] = Answer(sequence, Bucket(self.promise, self._credit))
         return answer
+
+    def _carried(self, answer: Answer) -> float:
+        """What the next answer may risk after this one: what was earned stays, what was lost is soon forgiven."""
+        self.calibration.credit = max(answer.bucket.credit, _FLOOR * self._start)
+        return self.calibration.credit
+
+    @property
+    def _start(self) -> float:
+        """The credit a first answer starts with: the promise's, or what nobody notices, if that is more."""
+        plain_s = self.costs.pass_s(1)
+        return min(max(self.promise.start, UNNOTICED_S / plain_s), self.promise.size)
 
     def _price(self, context: int, running: int, guessing: int) -> Prices:
         key = bin_of(context), running, guessing
@@ -228,20 +271,21 @@ class Adaptive:
         return prices
 
     def _policy(self, table: Table, prices: Prices, answer: Answer, place: tuple[int, int]) -> Policy:
-        """The policy of a kind of answer, made anew when prices have moved or half as much again has been learned."""
+        """The policy of a kind of answer, made anew when half as much again has been learned, or when prices have moved
+        and making it takes less than a hundredth of the time since the last one was made."""
         key = (answer.mode, *place)
         known = self._policies.get(key)
         if known is not None:
-            then, learned, policy = known
+            then, learned, made, policy = known
             new = table.learned - learned
             if new < 8 or (new < 1024 and 2 * new < learned):
                 if then is prices:
                     return policy
-                if then.near(prices):
-                    self._policies[key] = prices, learned, policy
+                since = (self.rounds - made) * prices.plain_s * self.costs.pace
+                if then.near(prices) or since < 100.0 * _POLICY_S:
                     return policy
-        policy = Policy(table, min(prices.draft, 1e6), prices.price, may_hold=answer.may_hold)
-        self._policies[key] = prices, table.learned, policy
+        policy = Policy(table, min(prices.first, 1e6), min(prices.draft, 1e6), prices.price, may_hold=answer.may_hold)
+        self._policies[key] = prices, table.learned, self.rounds, policy
         return policy
 
     # ---- learning ----
@@ -261,16 +305,19 @@ class Adaptive:
         if drawn:
             model_s = sum([x.draft_s for _, x in drawn])
             steps = max([len(x.whole or x.tokens) for _, x in drawn])
-            behind = max([self._behind(record, i) for i, _ in drawn])
-            charged = self.costs.note_draft(len(drawn), steps, behind, model_s)
+            behind = max([x.behind for _, x in drawn])
+            first_s = sum([x.first_s for _, x in drawn])
+            charged = self.costs.note_draft(len(drawn), steps, behind, first_s, model_s - first_s)
             draft_s = max(0.0, draft_s - model_s)
         charged += min(draft_s, plain_s)  # looking up and deciding; more than a plain step is a clock that jumped
         if record.prefill_tokens:
             pass_s = self.costs.pass_s(record.rows, context)  # the prompt's share of the time is nobody's guess
         else:
             pass_s = self.costs.note_pass(record.rows, context, record.total_s - record.draft_s)
-        guessed = bool(drawn) or record.rows > len(record.sequences)
-        time = (pass_s + charged) / plain_s if guessed else 1.0
+        read = record.rows > len(record.sequences)
+        guessed = bool(drawn) or read
+        # a plain pass right behind one with guesses takes longer because of them
+        time = (pass_s + charged) / plain_s if guessed or self._guessed else 1.0
         for i, (sequence, x, verdict, emitted) in enumerate(
             zip(record.sequences, record.proposals, record.verdicts, record.emitted, strict=True)
         ):
@@ -278,7 +325,7 @@ class Adaptive:
             if answer is None or answer.sequence is not sequence or verdict.kind == "error":
                 continue
             answer.wrote(emitted, time)
-            if guessed:
+            if guessed or self._guessed:
                 answer.guessed(emitted, time)
                 answer.saved_s += emitted * plain_s - pass_s - charged
                 answer.saved_var += (2.0 * self.costs.spread * pass_s) ** 2
@@ -292,15 +339,18 @@ class Adaptive:
                 answer.rested(emitted)
             if x.tokens or x.rivals:
                 self._learn(answer, x, verdict.accepted, emitted)
+            if sequence.done:
+                self._carried(answer)
             if sequence.done or not self.rounds & 15 or sequence.stats.saved_s is None:
                 self._account(answer)
             self.depths.append((self.rounds, len(x.tokens), x.source))
-        if record.rows > len(record.sequences):
+        self._guessed = read
+        if read:
             self._rest.guessed()
         elif not drawn:
             # learning from a round takes about as long as planning it
             self._rest.quiet(2.0 * draft_s / plain_s, self._due(record))
-        self._tell(record, guessed and record.rows > len(record.sequences))
+        self._tell(record, read)
 
     def _due(self, record: Round) -> int:
         """Rounds until an answer may want to probe; those whose time has come wait for credit, not for rounds."""
@@ -319,12 +369,6 @@ class Adaptive:
         if self._quiet == _QUIET:
             self._event("paused", self.status[1])
 
-    def _behind(self, record: Round, i: int) -> int:
-        """How far the draft was behind before it guessed for answer i."""
-        sequence = record.sequences[i]
-        answer = self._answers.get(sequence.slot)
-        return len(sequence.tokens) - record.emitted[i] - answer.read if answer is not None else 1
-
     def _drew(self, answer: Answer, model: Proposal, x: Proposal, accepted: int, emitted: int) -> None:
         """The draft model guessed: note where it stands, and what to expect of its next guess."""
         if model.confidence:
@@ -340,6 +384,8 @@ class Adaptive:
             came = "held right" if right else "held wrong"
         if answer.probing:
             self.counts["probes won" if right else "probes lost"] += 1
+        if answer.greeting:
+            self._ask_every = 1 if right else min(2 * self._ask_every, _RAREST)
         answer.drew(came, right)
         answer.read = max(1, min(before + min(accepted, max(0, len(guess) - 1)), len(tokens) - 1))
 

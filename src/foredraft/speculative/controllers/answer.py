@@ -8,6 +8,8 @@ from foredraft.speculative.sequence import Sequence as RunningSequence
 
 _DECAY = 0.9
 """Memory of λ: about ten rounds."""
+_PRIOR = 6.0
+"""Plain steps by which λ is held to 1 at first: one lucky round must not make all others look poor."""
 _STALE = 4
 """Plain tokens after which what came of the last guess says nothing any more."""
 _FIRST_WAIT, _LONGEST_WAIT = 8, 256
@@ -41,9 +43,10 @@ class Answer:
         """Tokens the draft model has read, as far as one can tell from here."""
         self.plain_run = 0
         """Tokens since the draft model last guessed."""
-        self.probing = False
+        self.probing = self.greeting = False
+        """Whether this round asks the draft only to find out; and whether it does so because the answer begins."""
         self.saved_s = self.saved_var = 0.0
-        self._came = "stale"
+        self._came = "start"
         self._tokens = self._time = 0.0
         self._wait = _FIRST_WAIT
         self._fund = _FUND
@@ -64,7 +67,7 @@ class Answer:
         """A round wrote tokens in so many plain steps."""
         self._tokens = _DECAY * self._tokens + tokens
         self._time = _DECAY * self._time + time
-        self.lam = max(1.0, (self._tokens + 1.0) / (self._time + 1.0))
+        self.lam = max(1.0, (self._tokens + _PRIOR) / (self._time + _PRIOR))
 
     def guessed(self, tokens: int, time: float) -> None:
         """The same for a round with guesses: credit is charged, and winnings pay for later probes."""
@@ -101,9 +104,10 @@ class Answer:
             return _NEXT_WAIT
         return min(self._wait, _WON_WAIT) if self._fund > 2.0 * _FUND else self._wait
 
-    def probe(self, risk: float, *, sure: bool) -> bool:
-        """Whether to find out now if guessing pays again, at this risk; `sure`: its cost is known from use."""
-        if self.plain_run < self.wait or (sure and self._fund < min(risk, _FUND)):
+    def probe(self, risk: float, *, sure: bool, jitter: int) -> bool:
+        """Whether to find out now if guessing pays again, at this risk; `sure`: its cost is known from use. `jitter`,
+        any number, makes some waits shorter: the same text asked for again is then probed in other places."""
+        if self.plain_run < self.wait - jitter % (self.wait // 2 + 1) or (sure and self._fund < min(risk, _FUND)):
             return False
         self.probing = True
         self._fund -= risk

@@ -7,6 +7,7 @@ are censored and never learned from (algorithms.md §3.4).
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -30,9 +31,9 @@ _LEVEL_PRIOR: _Weights = (0.1, 0.1, 0.2, 0.45, 0.15)
 _HAZARD = 1.0 / 120.0
 """Chance per token that the level changes."""
 
-CONTEXTS = ("all", "some", "none", "held right", "held wrong", "stale")
+CONTEXTS = ("all", "some", "none", "held right", "held wrong", "stale", "start")
 """What came of the draft's last guess in this answer: all stood, some, none; it was held back and would have been
-right, or wrong; or there was none lately."""
+right, or wrong; there was none lately; or the answer has just begun."""
 _FIRST_KAPPA, _FIRST_RHO = 4.0, 0.995
 _NEXT_KAPPA, _NEXT_RHO = 4.0, 0.9992
 _FIRST_PRIOR = (0.04, 0.05, 0.06, 0.06, 0.07, 0.07, 0.08, 0.09, 0.10, 0.11, 0.12, 0.15)
@@ -202,6 +203,8 @@ class Calibration:
 
     def __init__(self) -> None:
         self.notes: list[str] = []
+        self.credit: float | None = None
+        """What the next answer of this pair may risk, in plain steps; None before the first one."""
         self._tables: dict[tuple[str, str], Table] = {}
 
     def table(self, source: str, mode: str) -> Table:
@@ -216,7 +219,7 @@ class Calibration:
         return dict(self._tables)
 
     def save(self, folder: Path | None, key: disk.Key) -> bool:
-        content = {"tables": [[*name, table.as_dict()] for name, table in self._tables.items()]}
+        content = {"tables": [[*name, table.as_dict()] for name, table in self._tables.items()], "credit": self.credit}
         return disk.write(folder, "calibration", key, content, self.notes)
 
     @classmethod
@@ -229,8 +232,11 @@ class Calibration:
             try:
                 for source, mode, stored in content["tables"]:
                     calibration._tables[str(source), str(mode)] = Table.from_dict(stored)
+                kept = content["credit"]
+                calibration.credit = None if kept is None else _finite(kept)
             except (KeyError, TypeError, ValueError):
                 calibration._tables.clear()
+                calibration.credit = None
                 calibration.notes.append("The stored calibration is damaged and is learned anew.")
         return calibration
 
@@ -247,6 +253,13 @@ def _shrunk(weight: float, rows: Iterable[list[float]]) -> float:
     for row in rows:
         row[:] = [x / weight for x in row]
     return 1.0
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("not a number")
+    return number
 
 
 def _row(values: Any) -> list[float]:

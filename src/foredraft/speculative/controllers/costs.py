@@ -32,6 +32,8 @@ MEASURE_STEPS, MEASURE_S = 25.0, 0.25
 """Most time that measuring at load may take: so many plain steps, or so many seconds if that is more."""
 _ROUND_S, _ROW_S = 60e-6, 30e-6
 """Prior for the work around a pass, before rounds have been seen: a part per round and a part per row."""
+_TURNS = 12
+"""Most times each n is timed at load: with passes of a millisecond a busy machine spoils most of them."""
 _CATCH_UP = 16
 """Tokens by which the cost of catching up is measured."""
 _SLOWEST_RATE = 0.05
@@ -47,8 +49,8 @@ _AGEING, _AGEING_EVERY = 0.03, 32
 """Share of the way home that figures drift, and after how many passes."""
 _WINDOWS = (16, 512)
 """Least and most tokens a draft reads to catch up."""
-_FIRST_BIN = 9
-"""Contexts up to 2^9 tokens share the first bin."""
+_FIRST_BIN = 8
+"""Contexts up to 2^8 tokens share the first bin: KV caches grow in steps of 256 cells."""
 
 
 def bin_of(context: int) -> int:
@@ -169,8 +171,9 @@ class Curve:
 class CostModel:
     """The costs of one pair on this machine. Seconds everywhere; `version` moves when the figures have moved."""
 
-    def __init__(self, passes: Mapping[int, float], draft_s: float | None = None) -> None:
-        """`passes`: measured seconds by n (n = 1 is needed); `draft_s`: seconds of a draft step, None without one."""
+    def __init__(self, passes: Mapping[int, float], draft_s: float | None = None, first_s: float | None = None) -> None:
+        """`passes`: measured seconds by n (n = 1 is needed); `draft_s`: seconds of a draft step, None without one;
+        `first_s`: of the first one of a round, in which the draft reads what has been written since."""
         figures = {n: Figure(s, 2) for n, s in passes.items() if 1 <= n <= ROWS and s > 0.0 and math.isfinite(s)}
         if 1 not in figures:
             raise ValueError("the time of a plain step is needed")
@@ -185,6 +188,10 @@ class CostModel:
         self._bins = {_FIRST_BIN: Curve(figures)}
         self._now = self._bins[_FIRST_BIN]
         self._draft = {1: Figure(draft_s, 2)} if draft_s is not None else {}
+        self._first = {1: Figure(first_s or draft_s, 2)} if draft_s is not None else {}
+        self.switch_s = 0.0
+        """What a plain pass behind another one costs more: for another number of rows the graph is built anew."""
+        self._shape = 1  # rows of the last pass
 
     # ---- asking ----
 
@@ -208,15 +215,22 @@ class CostModel:
         return curve
 
     def draft_s(self, sequences: int = 1) -> float:
-        """Seconds of one draft step for so many sequences at once; infinite without a draft."""
-        figure = self._draft.get(sequences)
+        """Seconds of one draft step behind the first, for so many sequences at once; infinite without a draft."""
+        return self._drafting(self._draft, sequences)
+
+    def first_s(self, sequences: int = 1) -> float:
+        """Seconds of the first draft step of a round that follows a round with guesses; infinite without a draft."""
+        return self._drafting(self._first, sequences)
+
+    def _drafting(self, figures: dict[int, Figure], sequences: int) -> float:
+        figure = figures.get(sequences)
         if figure is not None:
             return figure.seconds * self.pace
-        if not self._draft:
+        if not figures:
             return math.inf
-        nearest = min(self._draft, key=lambda known: (abs(known - sequences), known))
+        nearest = min(figures, key=lambda known: (abs(known - sequences), known))
         growth = 1.0 + self.catch_up_share * max(0, sequences - nearest)
-        return self._draft[nearest].seconds * growth * self.pace
+        return figures[nearest].seconds * growth * self.pace
 
     @property
     def draft_known(self) -> bool:
@@ -224,11 +238,11 @@ class CostModel:
         return any(figure.count > 3 for figure in self._draft.values()) or not self._draft
 
     def catch_up_s(self, behind: int) -> float:
-        """Seconds the first draft step takes longer because the draft is `behind` tokens behind (1 is the ordinary
+        """Seconds the first draft step takes longer because the draft is `behind` tokens behind (1 or 2 is the ordinary
         case). A draft further behind than `window` reads only that many."""
-        if behind < 2 or not self._draft:
+        if behind <= 2 or not self._draft:
             return 0.0
-        return min(behind - 1, self.window) * self.catch_up_share * self.draft_s()
+        return min(behind - 2, self.window) * self.catch_up_share * self.draft_s()
 
     @property
     def window(self) -> int:
@@ -256,6 +270,7 @@ class CostModel:
         a clock that jumped counts as the expected time."""
         curve = self._now = self.curve(context)
         expected = curve.at(n) * curve.pace
+        same, self._shape = n == self._shape, n
         if not 0.0 < seconds < JUMP * expected:
             return expected
         self.passes += 1
@@ -264,6 +279,10 @@ class CostModel:
         if n > ROWS:
             return min(seconds, SPIKE * expected)
         if n == 1:
+            if not same:  # a graph was built for it: that says nothing about the pace
+                more = min(max(0.0, seconds - expected), expected)
+                self.switch_s += 0.1 * (more - self.switch_s)
+                return min(seconds, SPIKE * expected)
             ratio = seconds / curve.seconds[1]
             if ordinary(ratio / curve.pace):
                 self.spread += 0.02 * (abs(math.log(ratio / curve.pace)) - self.spread)
@@ -280,23 +299,34 @@ class CostModel:
             curve.refresh()
         return charged
 
-    def note_draft(self, sequences: int, steps: int, behind: int, seconds: float) -> float:
-        """So many draft steps for so many sequences took so long, the draft `behind` tokens behind at first. Returns
-        the seconds that may be laid to them."""
-        step = self.draft_s(sequences)
-        effort = steps + self.catch_up_share * min(max(0, behind - 1), self.window)
-        expected = effort * step if step < math.inf else seconds
-        if steps < 1 or not 0.0 < seconds < JUMP * expected:
+    def note_draft(self, sequences: int, steps: int, behind: int, first_s: float, rest_s: float) -> float:
+        """So many draft steps for so many sequences took so long, the first one and the rest of them; the draft was
+        `behind` tokens behind. Returns the seconds that may be laid to them."""
+        if steps < 1:
+            return 0.0
+        charged = 0.0
+        if steps > 1:
+            charged = self._note_step(self._draft, sequences, rest_s / (steps - 1)) * (steps - 1)
+        catch_up = self.catch_up_s(behind)
+        if not catch_up:
+            return charged + self._note_step(self._first, sequences, first_s)
+        # a long catch-up says what reading costs, and little of a step
+        expected = self.first_s(sequences) + catch_up
+        if not 0.0 < first_s < JUMP * expected:
+            return charged + (expected if expected < math.inf else 0.0)
+        read = min(behind - 2, self.window)
+        share = (first_s - self.first_s(sequences)) / self.draft_s(sequences) / read
+        self.catch_up_share += 0.2 * min(1.0, read / 16) * (min(max(share, 0.002), 1.5) - self.catch_up_share)
+        return charged + min(first_s, SPIKE * expected)
+
+    def _note_step(self, figures: dict[int, Figure], sequences: int, seconds: float) -> float:
+        expected = self._drafting(figures, sequences)
+        if not 0.0 < seconds < JUMP * expected:
             return expected if expected < math.inf else 0.0
-        figure = self._draft.get(sequences)
+        figure = figures.get(sequences)
         if figure is None:
-            figure = self._draft[sequences] = Figure((step if step < math.inf else seconds / steps) / self.pace)
-        if behind > 16:
-            # a long catch-up says what reading costs, and little of a step
-            share = (seconds / self.pace / figure.seconds - steps) / min(behind - 1, self.window)
-            self.catch_up_share += 0.2 * (min(max(share, 0.002), 1.0) - self.catch_up_share)
-            return min(seconds, SPIKE * expected)
-        charged = figure.note(seconds / self.pace / effort) * effort * self.pace
+            figure = figures[sequences] = Figure((expected if expected < math.inf else seconds) / self.pace)
+        charged = figure.note(seconds / self.pace) * self.pace
         self._moved(figure)
         return charged
 
@@ -306,7 +336,7 @@ class CostModel:
         return 0.003 + 1.25 * self.spread / math.sqrt(min(max(self.passes, 1), 20))
 
     def _age(self, curve: Curve) -> None:
-        figures = [*curve.figures.values(), *self._draft.values()]
+        figures = [*curve.figures.values(), *self._draft.values(), *self._first.values()]
         for figure in figures:
             figure.age()
         moved = [self._moved(figure) for figure in figures]
@@ -330,6 +360,7 @@ class CostModel:
                 for index, curve in self._bins.items()
             },
             "draft": {str(n): f.seconds * self.pace for n, f in self._draft.items()},
+            "first": {str(n): f.seconds * self.pace for n, f in self._first.items()},
             "catch_up_share": self.catch_up_share,
         }
         return disk.write(folder, "costs", key, content, self.notes)
@@ -343,6 +374,9 @@ class CostModel:
         try:
             bins = {int(i): {int(n): _seconds(s) for n, s in c.items()} for i, c in content["bins"].items()}
             draft = {int(n): _seconds(s) for n, s in content["draft"].items()}
+            first = {int(n): _seconds(s) for n, s in content["first"].items()}
+            if bool(draft) != bool(first):
+                raise ValueError("half a draft")
             share = _seconds(content["catch_up_share"])
             costs = cls(bins[_FIRST_BIN] if _FIRST_BIN in bins else bins[min(bins)])
             costs._bins = {i: Curve({n: Figure(s, 2) for n, s in curve.items()}) for i, curve in bins.items()}
@@ -353,6 +387,7 @@ class CostModel:
             notes.append("The stored costs are damaged and are measured anew.")
             return None
         costs._draft = {n: Figure(s, 2) for n, s in draft.items()}
+        costs._first = {n: Figure(s, 2) for n, s in first.items()}
         costs.catch_up_share = min(share, 1.0)
         costs.notes = notes
         return costs
@@ -387,12 +422,12 @@ def measure(
     """
     notes: list[str] = []
     passes = _measure_passes(_Watch(target, clock), notes)
-    draft_s = share = None
+    draft_s = first_s = share = None
     if draft is not None:
-        draft_s, share = _measure_draft(_Watch(draft, clock), passes[1] * 5.0)
+        draft_s, first_s, share = _measure_draft(_Watch(draft, clock), passes[1] * 5.0)
     # n tokens cost no more than n plain steps, whatever disturbed the watch
     sound = {n: min(s, n * passes[1]) for n, s in passes.items()}
-    costs = CostModel({n: s + _ROUND_S + _ROW_S * n for n, s in sound.items()}, draft_s)
+    costs = CostModel({n: s + _ROUND_S + _ROW_S * n for n, s in sound.items()}, draft_s, first_s)
     if share is not None:
         costs.catch_up_share = share
     costs.notes = notes
@@ -436,7 +471,7 @@ def _measure_passes(watch: _Watch, notes: list[str]) -> dict[int, float]:
     watch.time(1)  # the first pass builds graphs and chooses kernels
     passes = {1: min(watch.time(1), watch.time(1))}
     sizes = [n for n in (2, 4, 8) if n <= watch.most]
-    for turn in range(4):
+    for turn in range(_TURNS):
         for n in (*sizes, 1):
             known = passes.get(n, passes[1] * (1.0 + 0.4 * n))
             if watch.spent + known > max(MEASURE_STEPS * passes[1], MEASURE_S if turn else 0.0):
@@ -448,8 +483,8 @@ def _measure_passes(watch: _Watch, notes: list[str]) -> dict[int, float]:
     return passes
 
 
-def _measure_draft(watch: _Watch, budget_s: float) -> tuple[float, float]:
-    """(seconds of a step, what each token more in it costs as a share of a step)."""
+def _measure_draft(watch: _Watch, budget_s: float) -> tuple[float, float, float]:
+    """(seconds of a step, of a round's first one, what each token more to read costs as a share of a step)."""
 
     def step() -> float:
         watch.time(1)
@@ -467,10 +502,17 @@ def _measure_draft(watch: _Watch, budget_s: float) -> tuple[float, float]:
             if seconds < 0.97 * best_s:
                 best, best_s = n, seconds
         engine.set_threads(best)
+    two = min(2, watch.most)
+    first_s = math.inf
+    for turn in range(_TURNS):
+        if turn > 1 and watch.spent > max(2.0 * budget_s, MEASURE_S / 4):
+            break
+        best_s = min(best_s, watch.time(1), watch.time(1))
+        first_s = min(first_s, watch.time(two, want=1))
     n = min(_CATCH_UP, watch.most)
-    share = (min(watch.time(n, want=1), watch.time(n, want=1)) / best_s - 1.0) / max(1, n - 1)
+    share = (min(watch.time(n, want=1), watch.time(n, want=1)) - first_s) / best_s / max(1, n - two)
     watch.rewind()
-    return best_s, min(max(share, 0.002), 1.0)
+    return best_s, max(first_s, best_s), min(max(share, 0.002), 1.0)
 
 
 def _some_tokens(engine: Engine, count: int) -> list[int]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-FORMAT = 1
+FORMAT = 2
 Key = Mapping[str, str | int | float | None]
 """What a file is valid for: model file, size, time of change, machine, threads, library, KV type …"""
 

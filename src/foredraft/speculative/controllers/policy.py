@@ -42,9 +42,9 @@ class Policy:
 
     __slots__ = ("_on", "_rows", "start")
 
-    def __init__(self, table: Table, draft: float, price: Sequence[float], *, may_hold: bool) -> None:
-        """`draft`: cost c of a draft step; `price[k]`: extra cost of reading k guesses; `may_hold`: drafted tokens
-        may be kept from the target (any guess under `match`)."""
+    def __init__(self, table: Table, first: float, draft: float, price: Sequence[float], *, may_hold: bool) -> None:
+        """`first`, `draft`: cost of a round's first draft step, and of another one; `price[k]`: extra cost of reading k
+        guesses; `may_hold`: drafted tokens may be kept from the target (any guess under `match`)."""
         rates = np.array(table.rates)
         depth = len(price) - 1
         # multiplying u by a(b') moves it so far along the grid
@@ -76,7 +76,7 @@ class Policy:
                 value = np.maximum(on[k], stop[k])
         self._on = on
         self._rows: list[list[list[float]] | None] = [None] * depth
-        self.start: dict[str, list[float]] = dict(zip(CONTEXTS, (firsts @ ahead - draft).tolist(), strict=True))
+        self.start: dict[str, list[float]] = dict(zip(CONTEXTS, (firsts @ ahead - first).tolist(), strict=True))
         """By what came before, grid point of 1 / λ: the value of drafting at all."""
 
     def go_on(self, drafted: int) -> list[list[float]]:

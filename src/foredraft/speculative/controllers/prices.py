@@ -16,12 +16,13 @@ class Prices:
     the G owes R / G of the time that costs. With one answer this is v(k + 1) − 1.
     """
 
-    __slots__ = ("draft", "plain_s", "price", "version", "worst", "worst_found")
+    __slots__ = ("draft", "first", "plain_s", "price", "version", "worst", "worst_found")
 
     def __init__(self, costs: CostModel, context: int, running: int, guessing: int) -> None:
         curve = costs.curve(context)
         plain_s = curve.at(running)
         draft = costs.draft_s(guessing) / costs.pace / plain_s
+        first = costs.first_s(guessing) / costs.pace / plain_s
         extra = [curve.at(running + guessing * k) / plain_s - 1.0 for k in range(MAX_DRAFT + 1)]
         share = running / guessing
         self.version = costs.version
@@ -30,18 +31,25 @@ class Prices:
         self.price = [max(0.0, share * x) for x in extra]
         """By k: reading k guesses."""
         self.draft = share * draft
-        """A draft step; infinite without a draft."""
+        """A draft step behind the first; infinite without a draft."""
+        self.first = share * first
+        """The first draft step of a round."""
         self.worst_found = _rising(extra)
         """By k: how much longer the pass takes, at most, if none of up to k found guesses stands."""
-        self.worst = _rising(x + k * draft for k, x in enumerate(extra)) if draft < math.inf else [0.0]
+        drawn = [0.0, *(first + k * draft for k in range(MAX_DRAFT))]
+        self.worst = _rising(x + d for x, d in zip(extra, drawn, strict=True)) if draft < math.inf else [0.0]
         """The same for drawn guesses."""
+
+    def best(self, limit: int, lam: float) -> float:
+        """What up to `limit` drawn guesses bring at most, all of them standing, where λ tokens take a plain step."""
+        return max((k / lam - self.worst[k] for k in range(1, min(limit, len(self.worst) - 1) + 1)), default=0.0)
 
     def near(self, other: Prices) -> bool:
         """Whether decisions made at these prices are good at the others too."""
         if self is other:
             return True
-        pairs = zip((self.draft, *self.price), (other.draft, *other.price), strict=True)
-        return all(abs(a - b) <= 0.02 + 0.02 * b for a, b in pairs if a != b)
+        pairs = zip((self.draft, self.first, *self.price), (other.draft, other.first, *other.price), strict=True)
+        return all(abs(a - b) <= 0.02 + 0.04 * b for a, b in pairs if a != b)
 
 
 def _rising(values: Iterable[float]) -> list[float]:

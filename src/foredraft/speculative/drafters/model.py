@@ -50,9 +50,9 @@ class ModelDrafter:
         guessing = [i for i, plan in enumerate(plans) if plan.limit > 0 and self._fits(sequences[i], plan.limit)]
         if not guessing:
             return proposals
-        began = self.clock()
+        began = first = self.clock()
         try:
-            chunks = [self._catch_up(sequences[i]) for i in guessing]
+            chunks = [self._catch_up(sequences[i], proposals[i]) for i in guessing]
             while guessing:
                 rows = self.engine.forward(chunks)
                 for chunk in chunks:
@@ -69,13 +69,16 @@ class ModelDrafter:
                         more.append(i)
                         chunks.append(Chunk(sequence.slot, len(self._read[sequence.slot]), (x.tokens[-1],), want=1))
                 guessing = more
+                if first == began:
+                    first = self.clock()
         except CacheFullError:
             self._make_room()
         except EngineError as error:
             self._give_up(error)
-        share = (self.clock() - began) / max(1, sum(1 for x in proposals if x.tokens))
-        for x in proposals:
-            x.draft_s = share if x.tokens else 0.0
+        guessed = [x for x in proposals if x.tokens]
+        took = self.clock() - began
+        for x in guessed:
+            x.draft_s, x.first_s = took / len(guessed), (first - began) / len(guessed)
         return proposals
 
     def prefill(self, chunks: Sequence[Chunk]) -> None:
@@ -140,7 +143,7 @@ class ModelDrafter:
             x.confidence.append(confidence)
         x.source = self.name
 
-    def _catch_up(self, sequence: RunningSequence) -> Chunk:
+    def _catch_up(self, sequence: RunningSequence, x: Proposal) -> Chunk:
         """What the draft has not read yet, as the first chunk; all but one batch of it is read at once."""
         slot, tokens = sequence.slot, sequence.tokens
         read = self._read.setdefault(slot, [])
@@ -158,6 +161,7 @@ class ModelDrafter:
             self._keep(slot, place)
             skipped = len(tokens) - self.window - 1 - place
             self._hole[slot] = place, skipped
+        x.behind = len(tokens) - skipped - len(read)
         while len(tokens) - skipped - len(read) > batch:
             self._forward(slot, tokens[len(read) + skipped : len(read) + skipped + batch])
         return Chunk(slot, len(read), self._readable(tokens[len(read) + skipped :]), want=1)
