@@ -421,14 +421,14 @@ def credit_at_first(plain_s: float) -> float:
 
 
 def test_what_nobody_notices_may_be_risked() -> None:
-    """10 ms in any answer, within the promise's bound; of a model with 20 ms a token that is less than its own start."""
+    """10 ms in any answer, within the promise's bound; with 20 ms a token that is less than the start."""
     assert credit_at_first(0.02) == PRESETS["standard"].start
     assert credit_at_first(0.001) == pytest.approx(10.0)
     assert credit_at_first(0.0001) == PRESETS["standard"].size
 
 
 def test_credit_is_not_spent_on_guesses_too_short_to_bring_anything() -> None:
-    """v(2) = 1.8: one guess hardly pays even if it stands, three do. With credit for one only, it is saved for three."""
+    """v(2) = 1.8: one guess hardly pays even if it stands, three do. Credit for one is saved for three."""
     costs = CostModel({1: T1, 2: 1.8 * T1, 3: 1.9 * T1, 4: 2.0 * T1, 8: 2.5 * T1}, 0.1 * T1)
     controller = Adaptive(costs)
     for context in CONTEXTS:
