@@ -66,7 +66,11 @@ def test_tables_hold_every_category_their_mean_and_the_best_fixed(report: Report
         fixed = {mode: report.trials.speedup(category, mode, 0.0) for mode in ("fixed:1", "fixed:3", "auto")}
         assert all(fixed.values())
         assert best == max(("fixed:1", "fixed:3"), key=lambda mode: fixed[mode].value)  # type: ignore[union-attr]
-        wanted = (fixed[best], fixed["auto"], *(report.trials.speedup(category, "auto", 0.0, m) for m in (best, "fixed:3")))
+        wanted = (
+            fixed[best],
+            fixed["auto"],
+            *(report.trials.speedup(category, "auto", 0.0, m) for m in (best, "fixed:3")),
+        )
         assert figures == [str(found) for found in wanted]
     assert all("[" in cell for cell in greedy_best.rows[2][2:])
     assert costs.rows[2] == ("4", "1.60", "2.50")

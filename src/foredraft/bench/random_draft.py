@@ -1,4 +1,4 @@
-"""A draft with the vocabulary of a main model and random weights: wrong about everything, and never in doubt that it fits.
+"""A draft with the vocabulary of a main model and random weights: it fits, and is wrong about everything.
 
 The hardest test of "never slower": a controller must find out by itself that not one guess of it is worth reading.
 """

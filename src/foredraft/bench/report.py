@@ -13,7 +13,6 @@ from foredraft.bench.statistics import Interval, mean
 from foredraft.bench.trials import Result, Trials
 from foredraft.llm import LLM
 
-
 BEST_FIXED = "best fixed"
 """Stands for the fastest of the fixed look-aheads that were measured, category by category."""
 

@@ -13,7 +13,7 @@ from foredraft.bench.trials import Result
 
 AUTO, THREE = "auto", "fixed:3"
 PLAIN_BAR, BEST_FIXED_BAR, THREE_BAR = 0.98, 0.97, 1.10
-"""What `auto` is held to: of plain decoding and of the best fixed look-ahead in every category, of fixed:3 on average."""
+"""What `auto` is held to: against plain and against the best fixed look-ahead in every category, fixed:3 on average."""
 
 
 @dataclass(frozen=True, slots=True)
