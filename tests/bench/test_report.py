@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from foredraft.bench.costs import Costs
-from foredraft.bench.machine import in_words, machine
+from foredraft.bench.machine import busy, in_words, machine
 from foredraft.bench.modes import parse, stage
 from foredraft.bench.plots import plots, write_plots
 from foredraft.bench.report import Report
@@ -106,6 +106,7 @@ def test_bars_are_shown_as_far_as_there_is_something_to_compare(modes: tuple[str
         (0.9, 1.0, 1.1, "met, not certain"),
         (0.9, 0.97, 1.1, "missed, not certain"),
         (0.9, 0.95, 0.97, "missed"),
+        (1.2, 1.2, 1.2, "met, not certain"),
     ],
 )
 def test_a_bar_is_not_said_to_be_met_where_the_interval_cannot_tell(
@@ -138,3 +139,10 @@ def test_the_machine_is_named() -> None:
     assert facts["cores"] >= 1
     assert facts["processor"]
     assert f"{facts['cores']} cores" in in_words(facts)
+
+
+@pytest.mark.parametrize(("load", "said"), [(None, False), (0.2, False), (3.9, False), (4.1, True)])
+def test_a_busy_machine_is_said(load: float | None, said: bool) -> None:
+    words = busy({**machine(), "load": load, "threads": 8})
+    assert bool(words) == said
+    assert not said or "load 4.1 on 8 threads" in words

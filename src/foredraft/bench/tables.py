@@ -147,9 +147,11 @@ def _bars(report: Report) -> TextTable | None:
 
 
 def verdict(found: Interval, bar: float) -> str:
-    """Whether a bar is met; where the interval lies on both sides of it, the measurement cannot tell."""
+    """Whether a bar is met. The measurement cannot tell where the interval lies on both sides of it, or has no width
+    because it rests on a single answer."""
     word = "met" if found.value >= bar else "missed"
-    return word if found.low >= bar or found.high < bar else f"{word}, not certain"
+    tells = found.low < found.high and (found.low >= bar or found.high < bar)
+    return word if tells else f"{word}, not certain"
 
 
 def _costs(report: Report) -> TextTable:

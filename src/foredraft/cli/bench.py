@@ -227,6 +227,7 @@ def _measure(
 ) -> tuple[Report, bool]:
     """The report of a run, and whether Ctrl-C ended it."""
     from foredraft.bench.costs import measure_costs
+    from foredraft.bench.machine import busy, machine
     from foredraft.bench.modes import CLOCKS, stage
     from foredraft.bench.report import Report
     from foredraft.bench.runner import Plan, Run
@@ -235,6 +236,8 @@ def _measure(
     notes = [*getattr(llm.engine, "notes", []), *llm.notes]
     if clock == "cpu":
         notes.append("Times are processor time, with one thread for each model.")
+    elif warning := busy(machine()):
+        notes.append(warning)
     with stage(llm, CLOCKS[clock]) as of:
         costs = measure_costs(llm, of.draft_model, seconds=3.0 if quick else 8.0, clock=of.clock)
         left = max(1.0, limit_s - (time.perf_counter() - began))
