@@ -1,13 +1,17 @@
-"""Make the pictures of the README: `python docs/pictures.py`. A real answer of the embedded pair, drawn by Rich."""
+"""Make the pictures of the README and of docs/concepts, from the repository's root: `python -m docs.pictures`, or
+`python -m docs.pictures round promise` for some of them. Nothing in them is drawn by hand: all come from real runs."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
+from docs.concept_pictures import a_round, the_promise, the_same_text, when_it_pays
 from foredraft import LLM, LoadSettings
 from foredraft.cli.terminal import one_line
 
@@ -35,7 +39,16 @@ def terminal(path: Path) -> None:
     console.save_svg(str(path), title="foredraft run")
 
 
+PICTURES: dict[str, Callable[[Path], None]] = {
+    "terminal": terminal,
+    "round": a_round,
+    "same-text": the_same_text,
+    "when-it-pays": when_it_pays,
+    "promise": the_promise,
+}
+
 if __name__ == "__main__":
     images = Path(__file__).parent / "images"
     images.mkdir(exist_ok=True)
-    terminal(images / "terminal.svg")
+    for name in sys.argv[1:] or PICTURES:
+        PICTURES[name](images / f"{name}.svg")

@@ -280,7 +280,7 @@ class LLM:
             speculation=speculation or SpeculationParams(),
             stop=(stop,) if isinstance(stop, str) else tuple(stop),
             max_tokens=max_tokens,
-            prediction=tuple(encode(prediction, add_special=False)) if prediction else (),
+            prediction=_predicted(prediction, encode) if prediction else (),
             ignore_eos=ignore_eos,
         )
 
@@ -410,6 +410,14 @@ def _embedded(draft: str | Path | None) -> tuple[Path, str | Path | None]:
     from foredraft import demo
 
     return demo.main_path(), demo.draft_path() if str(draft) == "auto" else draft
+
+
+def _predicted(text: str, encode: Callable[..., Sequence[int]]) -> tuple[int, ...]:
+    """The tokens of a prediction. One that is too long to be encoded is refused under its own name."""
+    try:
+        return tuple(encode(text, add_special=False))
+    except ParameterError as error:
+        raise ParameterError("prediction", error.value, error.allowed) from error
 
 
 _ADVICE = frozenset({"too_large", "same_model"})

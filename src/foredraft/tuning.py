@@ -87,9 +87,11 @@ def adaptive(
     costs = CostModel.load(folder, costs_key, notes)
     if costs is None:
         costs = measure(target, engine)
-        notes += costs.notes
         costs.save(folder, costs_key)
-    controller = Adaptive(costs, Calibration.load(folder, pair_key), promise=promise)
+        notes += costs.notes
+    calibration = Calibration.load(folder, pair_key)
+    notes += calibration.notes
+    controller = Adaptive(costs, calibration, promise=promise)
     past = None
     if past_folder is not None:
         # Token ids mean something in one vocabulary only: the file is named after the model's.

@@ -9,9 +9,9 @@ from foredraft.core.errors import ParameterError
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
-def test_every_category_has_eight_prompts_and_both_languages_in_turns(category: str) -> None:
+def test_every_category_has_ten_prompts_and_both_languages_in_turns(category: str) -> None:
     found = prompts([category])[category]
-    assert len(found) >= 8
+    assert len(found) >= 10
     assert [p.language for p in found] == ["en" if i % 2 == 0 else "ja" for i in range(len(found))]
     assert [p.number for p in found] == list(range(len(found)))
     for prompt in found:

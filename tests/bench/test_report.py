@@ -9,12 +9,13 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from foredraft.bench.costs import Costs
-from foredraft.bench.machine import in_words, machine
+from foredraft.bench.machine import busy, in_words, machine
 from foredraft.bench.modes import parse, stage
 from foredraft.bench.plots import plots, write_plots
 from foredraft.bench.report import Report
 from foredraft.bench.runner import Plan, Run
-from foredraft.bench.tables import headline, markdown, tables
+from foredraft.bench.statistics import Interval
+from foredraft.bench.tables import headline, markdown, tables, verdict
 from tests.bench.toys import PROMPTS, pair
 
 COSTS = Costs(0.002, {1: 1.0, 2: 1.2, 4: 1.6}, 0.15)
@@ -57,18 +58,67 @@ def test_the_bound_stands_beside_the_speed_ups(report: Report) -> None:
 
 
 def test_tables_hold_every_category_their_mean_and_the_best_fixed(report: Report) -> None:
-    speeds, warm, greedy_best, _, costs = tables(report)
+    speeds, warm, greedy_best, _, _, costs = tables(report)
     assert [row[0] for row in speeds.rows] == ["maths", "code", "mean"] * 3
     assert len(warm.rows) == 9
-    assert [row[0] for row in greedy_best.rows] == ["maths", "code", "mean, auto over fixed:3"]
-    assert all(row[1] in ("fixed:1", "fixed:3", "") for row in greedy_best.rows)
+    assert [row[0] for row in greedy_best.rows] == ["maths", "code", "mean"]
+    for category, best, *figures in greedy_best.rows[:2]:
+        fixed = {mode: report.trials.speedup(category, mode, 0.0) for mode in ("fixed:1", "fixed:3", "auto")}
+        assert all(fixed.values())
+        assert best == max(("fixed:1", "fixed:3"), key=lambda mode: fixed[mode].value)  # type: ignore[union-attr]
+        wanted = (
+            fixed[best],
+            fixed["auto"],
+            *(report.trials.speedup(category, "auto", 0.0, m) for m in (best, "fixed:3")),
+        )
+        assert figures == [str(found) for found in wanted]
+    assert all("[" in cell for cell in greedy_best.rows[2][2:])
     assert costs.rows[2] == ("4", "1.60", "2.50")
+
+
+def test_auto_is_held_to_its_bars(report: Report) -> None:
+    bars = tables(report)[4]
+    assert len(bars.rows) == 2 * 3
+    words, found, bar, _ = bars.rows[0]
+    least = min(report.by_category("auto", 0.0).items(), key=lambda item: item[1].value)
+    assert f"({least[0]}), temperature 0" in words
+    assert (found, bar) == (str(least[1]), "≥ 0.98")
+    assert [row[2] for row in bars.rows[:3]] == ["≥ 0.98", "≥ 0.97", "≥ 1.10"]
+
+
+@pytest.mark.parametrize(
+    ("modes", "rows"),
+    [(("fixed:3",), None), (("auto",), 1), (("fixed:3", "auto"), 2), (("fixed:2", "auto"), 1), (("off", "auto"), 1)],
+)
+def test_bars_are_shown_as_far_as_there_is_something_to_compare(modes: tuple[str, ...], rows: int | None) -> None:
+    with pair() as llm, stage(llm) as of:
+        run = Run(of, Plan(PROMPTS, tuple(map(parse, modes)), (0.0,), repeats=1, max_tokens=8), 0.002)
+        list(run)
+        titles = {table.title: table for table in tables(Report.of(llm, COSTS, run, []))}
+    bars = titles.get("auto against its bars")
+    assert (None if bars is None else len(bars.rows)) == rows
+
+
+@pytest.mark.parametrize(
+    ("low", "value", "high", "word"),
+    [
+        (0.99, 1.0, 1.1, "met"),
+        (0.9, 1.0, 1.1, "met, not certain"),
+        (0.9, 0.97, 1.1, "missed, not certain"),
+        (0.9, 0.95, 0.97, "missed"),
+        (1.2, 1.2, 1.2, "met, not certain"),
+    ],
+)
+def test_a_bar_is_not_said_to_be_met_where_the_interval_cannot_tell(
+    low: float, value: float, high: float, word: str
+) -> None:
+    assert verdict(Interval(value, low, high), 0.98) == word
 
 
 def test_markdown_names_the_command_that_made_it(report: Report) -> None:
     text = markdown(report, "foredraft bench --quick")
     assert "    foredraft bench --quick\n" in text
-    assert text.count("\n## ") == 5
+    assert text.count("\n## ") == 6
     assert "| maths | fixed:1 | 2 |" in text
 
 
@@ -89,3 +139,10 @@ def test_the_machine_is_named() -> None:
     assert facts["cores"] >= 1
     assert facts["processor"]
     assert f"{facts['cores']} cores" in in_words(facts)
+
+
+@pytest.mark.parametrize(("load", "said"), [(None, False), (0.2, False), (3.9, False), (4.1, True)])
+def test_a_busy_machine_is_said(load: float | None, said: bool) -> None:
+    words = busy({**machine(), "load": load, "threads": 8})
+    assert bool(words) == said
+    assert not said or "load 4.1 on 8 threads" in words

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from foredraft.bench.runner import Run, Step
 from foredraft.cli.main import app
+from foredraft.llm import LLM
 
 QUICK = ["--category", "maths", "--prompts", "1", "--max-tokens", "6", "--repeats", "1"]
 
@@ -48,6 +55,8 @@ def test_a_sweep_finds_the_best_fixed_look_ahead(model: list[object]) -> None:
     code, out, _ = bench(*model, *QUICK, "--sweep", "--temperature", 0)
     assert code == 0
     assert "auto against the best fixed look-ahead" in out
+    assert "auto over fixed:3" in out
+    assert "auto against its bars" in out
     assert "fixed:8" in out
 
 
@@ -89,6 +98,10 @@ def test_interrupted_it_keeps_what_is_done(
         (["--json", "no/such/folder/out.json"], 1, "there is no folder"),
         (["--markdown", "."], 1, "is a folder"),
         (["--model", "no-such-file.gguf", "--draft", "off"], 1, "no-such-file.gguf"),
+        (["--model", "no-such-file.gguf", "--draft", "random"], 1, "no-such-file.gguf"),
+        (["--json", "no/such/folder/out.json", "--mode", "fast"], 1, "Error: no"),
+        (["round", "--json", "no/such/folder/out.json"], 1, "there is no folder"),
+        (["--context", "17"], 1, "No prompt fits: the shortest has"),
     ],
 )
 def test_bad_input_is_answered_with_what_is_allowed(
@@ -98,6 +111,63 @@ def test_bad_input_is_answered_with_what_is_allowed(
     found, out, err = bench(*arguments, *named)
     assert found == code, out + err
     assert words in err + out
+
+
+def test_what_cannot_be_written_is_refused_before_anything_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.open
+
+    def locked(path: Path, *more: Any, **extra: Any) -> Any:
+        if path.name == "out.json":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, *more, **extra)
+
+    monkeypatch.setattr(Path, "open", locked)
+    monkeypatch.setattr(LLM, "load", lambda *_, **__: pytest.fail("a model was loaded"))
+    code, out, err = bench(*QUICK, "--json", tmp_path / "out.json")
+    assert (code, out) == (1, "")
+    assert "out.json cannot be written: Permission denied." in err
+
+
+def test_a_file_that_is_there_is_kept_until_there_are_figures(model: list[object], tmp_path: Path) -> None:
+    kept, new = tmp_path / "kept.json", tmp_path / "new.md"
+    kept.write_text("old", encoding="utf-8")
+    code, _, _ = bench(*model, "--json", kept, "--markdown", new, "--context", 17)
+    assert code == 1
+    assert kept.read_text(encoding="utf-8") == "old"
+    assert not new.exists()
+
+
+def test_a_disk_that_fills_up_costs_one_file_and_not_the_others(
+    model: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.write_text
+
+    def full(path: Path, *more: Any, **extra: Any) -> int:
+        if path.name == "out.json":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(path, *more, **extra)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    code, out, err = bench(*model, *QUICK, "--json", tmp_path / "out.json", "--markdown", tmp_path / "out.md")
+    assert code == 1
+    assert "Times plain" in out
+    assert "out.json cannot be written: No space left on device." in err
+    assert (tmp_path / "out.md").is_file()
+
+
+def test_a_draft_that_is_always_wrong_and_one_as_slow_as_the_main_model(tiny_llama: Path, tmp_path: Path) -> None:
+    for draft, accepted in (("random", 0.2), ("self", 1.0)):
+        json_file = tmp_path / f"{draft}.json"
+        few = ["--threads", 1, "--draft-threads", 1, "--mode", "fixed:2", "--mode", "auto", "-t", 0]
+        code, out, err = bench("--model", tiny_llama, "--draft", draft, *QUICK, *few, "--json", json_file)
+        assert code == 0, out + err
+        assert "auto against its bars" in out
+        found = json.loads(json_file.read_text(encoding="utf-8"))
+        (fixed,) = (r for r in found["results"] if r["mode"] == "fixed:2")
+        assert (fixed["acceptance"] == 1.0) == (accepted == 1.0)
+        assert fixed["acceptance"] <= accepted
 
 
 def test_plots_over_a_file_are_refused(model: list[object], tmp_path: Path) -> None:
@@ -119,3 +189,30 @@ def test_what_foredraft_costs(tiny_llama: Path, tmp_path: Path) -> None:
     assert code in (0, 1)  # a bar may be missed here: a tiny model's token takes no time
     assert "plain decoding against the bare loop" in out
     assert set(json.loads(json_file.read_text(encoding="utf-8"))["stack"]) == {"share", "low", "high", "bare_s"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is a signal on POSIX")
+def test_ctrl_c_keeps_what_is_done(model: list[object], tmp_path: Path) -> None:
+    """A real Ctrl-C into the running program, as soon as something has been measured."""
+    pty = pytest.importorskip("pty", reason="pseudo-terminals are POSIX")
+    leader, follower = pty.openpty()
+    json_file = tmp_path / "out.json"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "foredraft", "bench", *map(str, model), "--json", str(json_file), "--repeats", "99"],
+        stdout=subprocess.PIPE,
+        stderr=follower,  # the progress bar is for terminals
+        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "120"},
+        # whoever runs the tests in the background has Ctrl-C switched off, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    os.close(follower)
+    seen = b""
+    while b"temperature" not in seen:  # the bar names the prompt that is done
+        seen += os.read(leader, 4096)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    os.close(leader)
+    assert process.returncode == 130
+    assert b"Interrupted: these are the figures until then." in out
+    assert b"Traceback" not in out
+    assert json.loads(json_file.read_text(encoding="utf-8"))["results"]

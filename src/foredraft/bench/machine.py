@@ -10,6 +10,9 @@ from typing import Any
 
 import psutil
 
+_QUIET = 0.5
+"""Processes a thread that want to run on a machine that counts as quiet."""
+
 
 def machine() -> dict[str, Any]:
     """Processor, memory (bytes), system, versions, and how busy it was (load: processes that want a core, on average
@@ -25,6 +28,17 @@ def machine() -> dict[str, Any]:
         "foredraft": _version("foredraft"),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
+
+
+def busy(facts: dict[str, Any]) -> str:
+    """A warning where other programs want the machine too, from its facts before the run; "" where it is quiet."""
+    load, threads = facts["load"], facts["threads"]
+    if load is None or load <= _QUIET * threads:
+        return ""
+    return (
+        f"The machine was busy when this began (load {load:.1f} on {threads} threads): the times are noisy. A quiet "
+        "machine is best; --clock cpu helps where there is none."
+    )
 
 
 def processor() -> str:

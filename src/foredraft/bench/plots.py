@@ -13,7 +13,9 @@ from foredraft.bench.modes import PLAIN
 from foredraft.bench.report import Report
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#000000", "#F0E442")
-_WIDTH, _HEIGHT = 760, 400
+_AUTO = "#D55E00"
+"""The mode that users get keeps its colour, however many others stand beside it."""
+_WIDTH, _HEIGHT = 860, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 160, 44, 56
 _INK, _GRID = "#222", "#ddd"
 
@@ -120,8 +122,9 @@ def _speedups(report: Report, temperature: float) -> str:
         f"Speed-up by category, temperature {temperature:g}", "category", "times plain", (0, len(categories)), (0, top)
     )
     wide = (canvas.x(1) - canvas.x(0)) * 0.8 / len(modes)
+    others = [colour for colour in COLOURS if colour != _AUTO]
     for j, mode in enumerate(modes):
-        colour = COLOURS[j % len(COLOURS)]
+        colour = _AUTO if mode == "auto" else others[j % len(others)]
         canvas.name(mode, colour)
         for r in results:
             if r.mode == mode:

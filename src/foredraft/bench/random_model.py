@@ -8,7 +8,8 @@ The same arguments give the same file. Weights are made and written tensor by te
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,11 @@ class Shape:
     feed_forward: int
     n_vocab: int
     n_ctx: int = 4096
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the model has."""
+        return sum(math.prod(size) for _, size in self.tensors())
 
     def tensors(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Names and sizes (rows, columns), in the order of the file."""
@@ -65,13 +71,22 @@ _PIECES = ("▁", *"etaoinshrdlucmfwypvbgkjqxz.,!?'", "▁the", "▁a", "he", "i
 
 
 def write_random_model(
-    path: str | Path, shape: Shape = SHAPES["tiny"], *, kind: str = "f32", seed: int = 0, name: str = "random"
+    path: str | Path,
+    shape: Shape = SHAPES["tiny"],
+    *,
+    kind: str = "f32",
+    seed: int = 0,
+    name: str = "random",
+    vocabulary: Callable[[gguf.GGUFWriter], None] | None = None,
 ) -> Path:
-    """Write the model and return its path. Raises `ParameterError` for an unknown kind or a vocabulary below 300."""
+    """Write the model and return its path. `vocabulary` writes the `shape.n_vocab` tokens; None makes some up.
+
+    Raises `ParameterError` for an unknown kind, or a made-up vocabulary below 300.
+    """
     path = Path(path)
     if kind not in KINDS:
         raise ParameterError("kind", kind, f"one of {', '.join(KINDS)}")
-    if shape.n_vocab < 300:
+    if vocabulary is None and shape.n_vocab < 300:
         raise ParameterError("n_vocab", shape.n_vocab, "at least 300 (256 of them are single bytes)")
     numbers, file_type = KINDS[kind]
     writer = gguf.GGUFWriter(path, "llama")
@@ -86,7 +101,10 @@ def write_random_model(
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_dimension_count(shape.width // shape.heads)
     writer.add_vocab_size(shape.n_vocab)
-    add_vocabulary(writer, shape.n_vocab)
+    if vocabulary is None:
+        add_vocabulary(writer, shape.n_vocab)
+    else:
+        vocabulary(writer)
     for tensor, size in shape.tensors():
         stored = _stored_as(size, numbers)
         n_bytes = int(np.prod(gguf.quant_shape_to_byte_shape(size, stored)))

@@ -13,6 +13,9 @@ from foredraft.bench.statistics import Interval, mean
 from foredraft.bench.trials import Result, Trials
 from foredraft.llm import LLM
 
+BEST_FIXED = "best fixed"
+"""Stands for the fastest of the fixed look-aheads that were measured, category by category."""
+
 
 @dataclass(slots=True)
 class Report:
@@ -59,12 +62,21 @@ class Report:
 
     def overall(self, mode: str, temperature: float, against: str = PLAIN) -> Interval | None:
         """The mean over categories of how much faster a mode is than another; None without a measurement."""
-        found = [
-            speedup
-            for category in self.trials.categories
-            if (speedup := self.trials.speedup(category, mode, temperature, against)) is not None
-        ]
-        return mean(found) if found else None
+        found = self.by_category(mode, temperature, against)
+        return mean(list(found.values())) if found else None
+
+    def by_category(self, mode: str, temperature: float, against: str = PLAIN) -> dict[str, Interval]:
+        """How much faster a mode is than another, or than the `BEST_FIXED` one of each category; without those that
+        have nothing to compare."""
+        found = {}
+        for category in self.trials.categories:
+            other = self.best_fixed(category, temperature) if against == BEST_FIXED else against
+            if other is None or {mode, other} - {PLAIN, *self.trials.modes}:
+                continue
+            speedup = self.trials.speedup(category, mode, temperature, other)
+            if speedup is not None:
+                found[category] = speedup
+        return found
 
     def best_fixed(self, category: str, temperature: float) -> str | None:
         """The fastest of the fixed look-aheads that were measured."""

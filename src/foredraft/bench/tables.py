@@ -6,8 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from foredraft.bench import machine
-from foredraft.bench.report import Report
+from foredraft.bench.modes import PLAIN
+from foredraft.bench.report import BEST_FIXED, Report
+from foredraft.bench.statistics import Interval, mean
 from foredraft.bench.trials import Result
+
+AUTO, THREE = "auto", "fixed:3"
+PLAIN_BAR, BEST_FIXED_BAR, THREE_BAR = 0.98, 0.97, 1.10
+"""What `auto` is held to: against plain and against the best fixed look-ahead in every category, fixed:3 on average."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,7 @@ def tables(report: Report) -> list[TextTable]:
     """All tables of a report, the most important one first."""
     found = [_speeds(report, temperature) for temperature in report.trials.temperatures]
     found += [table for t in report.trials.temperatures if (table := _sweep(report, t)) is not None]
+    found += [table for table in (_bars(report),) if table is not None]
     found.append(_costs(report))
     return [table for table in found if table.rows]
 
@@ -93,22 +100,58 @@ def _line(r: Result) -> Sequence[str]:
 def _sweep(report: Report, temperature: float) -> TextTable | None:
     """The best fixed look-ahead of each category beside `auto`; None when there is nothing to compare."""
     trials = report.trials
-    if "auto" not in trials.modes or sum(mode.startswith("fixed:") for mode in trials.modes) < 2:
+    if AUTO not in trials.modes or sum(mode.startswith("fixed:") for mode in trials.modes) < 2:
         return None
-    rows = []
-    for category in trials.categories:
+    auto = report.by_category(AUTO, temperature)
+    over_best = report.by_category(AUTO, temperature, BEST_FIXED)
+    over_three = report.by_category(AUTO, temperature, THREE)
+    rows: list[Sequence[str]] = []
+    of_best = []
+    for category, over in over_best.items():
         best = report.best_fixed(category, temperature)
-        if best is None:
+        fixed = trials.speedup(category, best, temperature) if best is not None else None
+        if best is None or fixed is None:
             continue
-        fixed = trials.speedup(category, best, temperature)
-        auto = trials.speedup(category, "auto", temperature)
-        against = trials.speedup(category, "auto", temperature, best)
-        rows.append((category, best, str(fixed), str(auto), str(against)))
-    over = report.overall("auto", temperature, "fixed:3") if "fixed:3" in trials.modes else None
-    if over is not None:
-        rows.append(("mean, auto over fixed:3", "", "", "", str(over)))
-    title = f"auto against the best fixed look-ahead, temperature {temperature:g}"
-    return TextTable(title, ("category", "best fixed", "its speed-up", "auto's", "auto over best"), rows)
+        of_best.append(fixed)
+        rows.append((category, best, str(fixed), str(auto[category]), str(over), str(over_three.get(category, "–"))))
+    if rows:
+        means = [mean(list(found)) for found in (of_best, auto.values(), over_best.values()) if found]
+        three = str(mean(list(over_three.values()))) if over_three else "–"
+        rows.append(("mean", "", *map(str, means), three))
+    title = f"auto against the best fixed look-ahead, temperature {temperature:g} (with 95 % interval)"
+    header = ("category", "best fixed", "its speed-up", "auto's", "auto over best", f"auto over {THREE}")
+    return TextTable(title, header, rows)
+
+
+def _bars(report: Report) -> TextTable | None:
+    """`auto` against what it is held to; None where it was not measured."""
+    if AUTO not in report.trials.modes:
+        return None
+    rows: list[Sequence[str]] = []
+
+    def line(words: str, temperature: float, found: Interval, bar: float) -> None:
+        rows.append((f"{words}, temperature {temperature:g}", str(found), f"≥ {bar:.2f}", verdict(found, bar)))
+
+    for temperature in report.trials.temperatures:
+        for against, bar in ((PLAIN, PLAIN_BAR), (BEST_FIXED, BEST_FIXED_BAR)):
+            found = report.by_category(AUTO, temperature, against)
+            if against == BEST_FIXED and sum(mode.startswith("fixed:") for mode in report.trials.modes) < 2:
+                continue
+            if found:
+                least = min(found, key=lambda category: found[category].value)
+                line(f"times {against}, least of all categories ({least})", temperature, found[least], bar)
+        over_three = report.overall(AUTO, temperature, THREE)
+        if over_three is not None:
+            line(f"times {THREE}, mean of the categories", temperature, over_three, THREE_BAR)
+    return TextTable("auto against its bars", ("auto", "measured", "bar", ""), rows)
+
+
+def verdict(found: Interval, bar: float) -> str:
+    """Whether a bar is met. The measurement cannot tell where the interval lies on both sides of it, or has no width
+    because it rests on a single answer."""
+    word = "met" if found.value >= bar else "missed"
+    tells = found.low < found.high and (found.low >= bar or found.high < bar)
+    return word if tells else f"{word}, not certain"
 
 
 def _costs(report: Report) -> TextTable:

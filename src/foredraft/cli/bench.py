@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 Show = Callable[[float, str], None]
 """Told the share done and what is going on."""
 
+MADE_DRAFTS = ("random", "self")
+"""Drafts that can bring nothing: what they cost all the same is what `auto` is to be held to."""
 WHAT = ("pair", "overhead", "stack", "round", "memory")
 QUICK_S = 45.0
 _QUICK_PROMPTS = 3
@@ -50,31 +52,54 @@ class Outputs:
     def check(self) -> None:
         """Refuse what cannot be written before minutes are spent. Raises `ForedraftError`."""
         for file in (self.json, self.markdown):
-            if file is None:
-                continue
-            if file.is_dir():
-                raise ForedraftError(f"{file} is a folder; a file is needed.")
-            if not file.parent.is_dir():
-                raise ForedraftError(f"{file} cannot be written: there is no folder {file.parent}.")
-            if not os.access(file if file.exists() else file.parent, os.W_OK):
-                raise ForedraftError(f"{file} cannot be written: permission denied.")
+            if file is not None:
+                check_file(file)
         if self.plots is not None:
             try:
                 self.plots.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=self.plots):
+                    pass
             except OSError as error:
-                raise ForedraftError(f"{self.plots} cannot be made: {error.strerror}.") from error
+                raise ForedraftError(f"{self.plots} cannot be made or written to: {error.strerror}.") from error
 
     def write(self, report: Report) -> None:
+        """Write all of it. Raises `ForedraftError` after the others are written, where one cannot be any more."""
         from foredraft.bench.plots import write_plots
         from foredraft.bench.tables import markdown
 
-        if self.json is not None:
-            self.json.write_text(json.dumps(report.as_dict(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        if self.markdown is not None:
-            command = shlex.join(["foredraft", *sys.argv[1:]])
-            self.markdown.write_text(markdown(report, command), encoding="utf-8")
+        figures = json.dumps(report.as_dict(), ensure_ascii=False, indent=1) + "\n"
+        page = markdown(report, shlex.join(["foredraft", *sys.argv[1:]]))
+        problems = []
+        for file, text in ((self.json, figures), (self.markdown, page)):
+            if file is not None:
+                try:
+                    file.write_text(text, encoding="utf-8")
+                except OSError as error:
+                    problems.append(f"{file} cannot be written: {error.strerror}.")
         if self.plots is not None:
-            write_plots(report, self.plots)
+            try:
+                write_plots(report, self.plots)
+            except OSError as error:
+                problems.append(f"The plots cannot be written to {self.plots}: {error.strerror}.")
+        if problems:
+            raise ForedraftError(" ".join(problems))
+
+
+def check_file(file: Path) -> None:
+    """Raises `ForedraftError` unless the file can be written; leaves it as it is. Tried, because nothing else tells on
+    every system."""
+    if file.is_dir():
+        raise ForedraftError(f"{file} is a folder; a file is needed.")
+    if not file.parent.is_dir():
+        raise ForedraftError(f"{file} cannot be written: there is no folder {file.parent}.")
+    there = file.exists()
+    try:
+        with file.open("ab"):
+            pass
+        if not there:
+            file.unlink()
+    except OSError as error:
+        raise ForedraftError(f"{file} cannot be written: {error.strerror}.") from error
 
 
 def bench(
@@ -84,7 +109,13 @@ def bench(
     ] = "pair",
     model: Annotated[str | None, Option("--model", "-m", help="Main model. Default: the embedded one.")] = None,
     draft: Annotated[
-        str, Option("--draft", "-d", help="Draft model; auto takes the best that fits; off: none.")
+        str,
+        Option(
+            "--draft",
+            "-d",
+            help="Draft model; auto takes the best that fits; off: none. random: one with the same vocabulary that is "
+            "always wrong; self: the main model once more, so as slow as itself.",
+        ),
     ] = "auto",
     inflate: Annotated[
         str | None, Option("--inflate", help="The same text at the cost of a model of 0.5b, 1b, 3b or 8b.")
@@ -149,6 +180,8 @@ def bench(
         from foredraft.cli import bench_overhead
         from foredraft.shelf import locate
 
+        if json_file is not None:
+            check_file(json_file)
         raise typer.Exit(bench_overhead.run(what, load, locate(model) if model else None, json_file, clock))
     outputs = Outputs(json_file, markdown_file, plots)
     outputs.check()
@@ -168,7 +201,7 @@ def bench(
             temperatures,
             repeats,
             max_tokens,
-            limit_s=QUICK_S - _QUICK_END_S - (time.perf_counter() - began) if quick else 60.0 * minutes,
+            limit_s=max(1.0, QUICK_S - _QUICK_END_S - (time.perf_counter() - began)) if quick else 60.0 * minutes,
             clock=clock,
             quick=quick,
         )
@@ -194,6 +227,7 @@ def _measure(
 ) -> tuple[Report, bool]:
     """The report of a run, and whether Ctrl-C ended it."""
     from foredraft.bench.costs import measure_costs
+    from foredraft.bench.machine import busy, machine
     from foredraft.bench.modes import CLOCKS, stage
     from foredraft.bench.report import Report
     from foredraft.bench.runner import Plan, Run
@@ -202,9 +236,12 @@ def _measure(
     notes = [*getattr(llm.engine, "notes", []), *llm.notes]
     if clock == "cpu":
         notes.append("Times are processor time, with one thread for each model.")
+    elif warning := busy(machine()):
+        notes.append(warning)
     with stage(llm, CLOCKS[clock]) as of:
         costs = measure_costs(llm, of.draft_model, seconds=3.0 if quick else 8.0, clock=of.clock)
-        plan = Plan(chosen, modes, temperatures, repeats, max_tokens, limit_s - (time.perf_counter() - began))
+        left = max(1.0, limit_s - (time.perf_counter() - began))
+        plan = Plan(chosen, modes, temperatures, repeats, max_tokens, left)
         run = Run(of, plan, costs.plain_s)
         interrupted = False
         with progress_bar() as show:
@@ -218,23 +255,28 @@ def _measure(
 
 
 def _files(model: str | None, draft: str, inflate: str | None) -> tuple[Path | str | None, str | Path | None]:
-    """Main model and draft to load; the main one inflated if asked for."""
-    if inflate is None:
+    """Main model and draft to load; the main one inflated if asked for, the draft made or the main model's own."""
+    if inflate is None and draft not in MADE_DRAFTS:
         return model, draft
     from foredraft.bench.inflated import inflated
+    from foredraft.bench.random_draft import random_draft
     from foredraft.shelf import locate
 
-    source: Path
     guesses: str | Path = draft
     if model is None:
         from foredraft import demo
 
-        source = Path(demo.main_path())
+        source = demo.main_path()
         if draft == "auto":
-            guesses = Path(demo.draft_path())
+            guesses = demo.draft_path()
     else:
         source = locate(model)
-    return inflated(source, inflate, lambda words: terminal.errors().print(words, style="dim", markup=False)), guesses
+    if draft == "random":
+        guesses = random_draft(source)
+    main = source
+    if inflate is not None:
+        main = inflated(source, inflate, lambda words: terminal.errors().print(words, style="dim", markup=False))
+    return main, main if draft == "self" else guesses
 
 
 def _modes(names: list[str] | None, *, quick: bool, sweep: bool) -> tuple[Mode, ...]:

@@ -88,7 +88,9 @@ class LazyGroup(TyperGroup):
         try:
             return super().main(args, *more, **extra)
         except Exception as error:  # noqa: BLE001 - the last line of defence: one line instead of a traceback
-            sys.exit(report_error(error, as_json="--json" in words, debug="--debug" in words))
+            # of bench it is a file that takes the figures, not the form of what is said
+            as_json = "--json" in words and "bench" not in words[: words.index("--json")]
+            sys.exit(report_error(error, as_json=as_json, debug="--debug" in words))
 
 
 def report_error(error: Exception, *, as_json: bool = False, debug: bool = False) -> int:
