@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from foredraft.core.errors import MemoryLimitError
-from foredraft.engines.llamacpp.attention import choose
 from foredraft.engines.llamacpp.memory import KV_BITS, free_memory
 from foredraft.engines.llamacpp.options import DEFAULT_CONTEXT, LoadOptions
 from foredraft.models.facts import ModelFacts
@@ -189,7 +188,7 @@ def memory_check(plan: LoadPlan, *, machine: Machine | None = None, guardrail: s
 def need(model: ModelFacts, plan: LoadPlan, context: int, gpu_layers: int = 0) -> Need:
     """Bytes of one model with `context` tokens, `gpu_layers` of its layers on a GPU (-1: all)."""
     kv = kv_bytes(model, context, plan.kv_type, plan.slots)
-    compute = compute_bytes(model, plan, context, on_gpu=gpu_layers != 0)
+    compute = compute_bytes(model, plan, context)
     overhead = _HEAP + _TOKEN_BYTES * model.vocabulary.n_tokens + _MERGE_BYTES * model.vocabulary.n_merges
     weights, n_layers = model.weights, max(len(model.weights.layers), 1)
     on_gpu_layers = n_layers if gpu_layers < 0 else min(gpu_layers, n_layers)
@@ -215,25 +214,17 @@ def kv_bytes(model: ModelFacts, context: int, kv_type: str, slots: int = 1) -> i
     return round(cells * values * KV_BITS[kv_type] / 8) + state
 
 
-def compute_bytes(model: ModelFacts, plan: LoadPlan, context: int, *, on_gpu: bool = False) -> int:
+def compute_bytes(model: ModelFacts, plan: LoadPlan, context: int) -> int:
     """Bytes of scratch memory: the larger of one layer's step and the step that makes the rows of logits."""
-    shape = model.shape
-    attention = choose(
-        plan.flash_attention,
-        kv_type=plan.kv_type,
-        n_ctx=context,
-        n_heads=shape.n_heads,
-        n_ubatch=min(plan.batch, context),
-        on_gpu=on_gpu,
-    )
-    tokens = attention.n_ubatch
+    shape, tokens = model.shape, min(plan.batch, context)
     cells = -(-context // 256) * 256
-    mask = (4 if attention.scores else 2) * cells * tokens
     feed_forward = 3 * shape.n_ff * max(shape.n_experts_used, 1)
-    heads = 2 * shape.n_heads * shape.key_length + 2 * max(shape.n_kv_heads, default=0) * shape.value_length
-    steps = (4 * tokens * feed_forward, attention.scores + 4 * tokens * heads)
-    layer = mask + 4 * tokens * 4 * shape.n_embd + max(steps)
-    rows = LoadOptions(n_slots=plan.slots).rows(min(plan.batch, context))
+    attention = 2 * shape.n_heads * shape.key_length + 2 * max(shape.n_kv_heads, default=0) * shape.value_length
+    # without flash attention every head's scores of a step are written out, and the mask is twice as wide
+    written = plan.flash_attention == "off"
+    scores, mask = (4 * shape.n_heads * cells * tokens if written else 0), (4 if written else 2) * cells * tokens
+    layer = mask + 4 * tokens * 4 * shape.n_embd + max(4 * tokens * feed_forward, scores + 4 * tokens * attention)
+    rows = LoadOptions(n_slots=plan.slots).rows(tokens)
     logits = 4 * rows * model.vocabulary.n_tokens + 8 * tokens * shape.n_embd
     return max(layer, logits) + 4 * rows * model.vocabulary.n_tokens
 

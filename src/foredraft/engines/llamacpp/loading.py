@@ -12,7 +12,6 @@ import psutil
 
 from foredraft.core.errors import UnsupportedModelError
 from foredraft.engines.base import ModelInfo
-from foredraft.engines.llamacpp.attention import choose
 from foredraft.engines.llamacpp.failures import check_file, check_memory, load_error, parts
 from foredraft.engines.llamacpp.library import library
 from foredraft.engines.llamacpp.memory import kv_estimate
@@ -96,15 +95,7 @@ def open_context(path: Path, model: Any, info: ModelInfo, options: LoadOptions) 
     params = api.llama_context_default_params()
     params.n_ctx = info.n_ctx
     params.n_batch = info.n_batch
-    attention = choose(
-        options.flash_attention,
-        kv_type=options.kv_type,
-        n_ctx=info.n_ctx,
-        n_heads=api.llama_model_n_head(model),
-        n_ubatch=min(options.n_ubatch, info.n_batch),
-        on_gpu=bool(api.llama_supports_gpu_offload()) and options.gpu_layers != 0,
-    )
-    params.n_ubatch = attention.n_ubatch
+    params.n_ubatch = min(options.n_ubatch, info.n_batch)
     params.n_seq_max = options.n_slots
     params.n_outputs_max = info.max_rows
     params.n_threads = options.n_threads or cores()
@@ -113,7 +104,7 @@ def open_context(path: Path, model: Any, info: ModelInfo, options: LoadOptions) 
         "auto": api.LLAMA_FLASH_ATTN_TYPE_AUTO,
         "on": api.LLAMA_FLASH_ATTN_TYPE_ENABLED,
         "off": api.LLAMA_FLASH_ATTN_TYPE_DISABLED,
-    }[attention.flash]
+    }[options.flash_attention]
     params.type_k = params.type_v = getattr(api, f"GGML_TYPE_{options.kv_type.upper()}", _BF16)
     # One pool of cells for all slots. Divided among them, a full slot would be refused although there is room.
     params.kv_unified = True

@@ -42,7 +42,6 @@ class LoadOptions:
     kv_type: str = "f16"
     """Number type of the KV cache. Quantised ones save memory and move logits a little."""
     flash_attention: str = "auto"
-    """on, off, or auto: on a GPU the library decides, on a processor `attention.py`."""
     use_mmap: bool = True
     """Map the file instead of reading it: a faster start, and memory shared between processes."""
     use_mlock: bool = False
