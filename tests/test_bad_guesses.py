@@ -17,6 +17,7 @@ from foredraft.llm import LLM, LoadSettings
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.speculative.controllers import Adaptive
 from foredraft.speculative.controllers.costs import measure
+from foredraft.speculative.controllers.disk import FORMAT
 from foredraft.speculative.drafters import Arbiter, ModelDrafter, PredictionDrafter, SuffixDrafter
 from foredraft.tuning import adaptive
 
@@ -176,7 +177,7 @@ def test_a_load_says_that_its_memory_was_damaged_or_foreign_and_rebuilds_it(tmp_
         for damage in (
             "",
             "{",
-            whole.replace('"format": 1', '"format": 99'),
+            whole.replace(f'"format": {FORMAT}', '"format": 99'),
             whole.replace('"key": {', '"key": {"x": 1, '),
         ):
             path.write_text(damage, encoding="utf-8")

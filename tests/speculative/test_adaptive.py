@@ -455,7 +455,7 @@ def test_earned_credit_outlives_the_process(tmp_path: Path) -> None:
 
 
 def test_an_answer_begins_with_a_probe_until_that_fails_again_and_again() -> None:
-    controller = Adaptive(CostModel({1: T1, 4: 3.9 * T1, 8: 7.9 * T1}, 0.1 * T1))
+    controller = Adaptive(CostModel({1: T1, 4: 2.9 * T1, 8: 5.0 * T1}, 0.1 * T1))
     begins = []
     for slot in range(40):
         sequence = new_sequence(slot)

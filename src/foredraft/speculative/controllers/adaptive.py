@@ -217,7 +217,7 @@ class Adaptive:
             return plan
         if gain > _MARGIN:
             plan.limit, plan.gain = limit, gain
-        else:
+        elif prices.best(wish, answer.lam) > _MARGIN:  # else not even a draft that is always right would pay
             risk = prices.first + catch_up + (0.0 if answer.may_hold else prices.price[1])
             if self._greets(answer, behind) or answer.probe(risk, sure=self.costs.draft_known, jitter=self.rounds):
                 self.counts["probes"] += 1

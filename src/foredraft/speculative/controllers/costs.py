@@ -235,7 +235,7 @@ class CostModel:
     @property
     def draft_known(self) -> bool:
         """Whether draft steps have been timed in use: a load may have timed them at a bad moment."""
-        return any(figure.count > 3 for figure in self._draft.values()) or not self._draft
+        return any(figure.count > 3 for figure in self._first.values()) or not self._first
 
     def catch_up_s(self, behind: int) -> float:
         """Seconds the first draft step takes longer because the draft is `behind` tokens behind (1 or 2 is the ordinary
