@@ -467,3 +467,16 @@ def test_an_answer_begins_with_a_probe_until_that_fails_again_and_again() -> Non
         controller.observe(Round([sequence], [kept], [Verification(0, 0, "plain", 0)], [1], 0.002, T1, T1, 1))
     assert begins[0]
     assert 4 <= sum(begins) <= 10, "every one, then every second, fourth … sixteenth answer"
+
+
+def test_a_draft_that_could_never_pay_is_never_asked_and_the_reason_says_so() -> None:
+    """As slow as the main model: even if every guess stood, nothing would be gained."""
+    world = World(CURVES["CPU"], seed=3, c=1.0)
+    controller = Adaptive(world.measured())
+    drafter, sequence = Arbiter([SimulatedDraft(world, {0: stream("good", 400, 1)})]), new_sequence()
+    for _ in range(200):
+        one_round([sequence], drafter, controller, world)
+    assert controller.counts["probes"] == 0
+    status, reason = controller.status
+    assert status == "paused"
+    assert "cannot pay here, not even if all of them stood" in reason

@@ -486,9 +486,17 @@ class Adaptive:
                 f"the promise is at most {100.0 * self.promise.epsilon:.1f} % lost."
             )
         answer = max(running, key=lambda answer: answer.sequence.n_emitted)
-        stands = self.calibration.table(MODEL, answer.mode).acceptance
+        if self._now is not None and self._now[0].best(self.max_draft, answer.lam) <= _MARGIN:
+            return "paused", (
+                f"Guesses cannot pay here, not even if all of them stood: drafting and reading one costs "
+                f"{100.0 * self._costs_of_one():.0f} % of a plain step."
+            )
+        table = self.calibration.table(MODEL, answer.mode)
+        known = (
+            f"{100.0 * table.acceptance:.0f} % of the draft's tokens stand" if table.learned else "nothing is known yet"
+        )
         return "paused", (
-            f"Guesses cost more than they bring here: {100.0 * stands:.0f} % of the draft's tokens stand, and one "
+            f"Guesses cost more than they are expected to bring here: {known}, and one "
             f"costs {100.0 * self._costs_of_one():.0f} % of a plain step. Next try in at most {answer.wait} tokens."
         )
 
@@ -497,7 +505,7 @@ class Adaptive:
         if self._now is None:
             return 0.0
         prices = self._now[0]
-        return min(prices.draft, 1e3) + prices.price[1]
+        return min(prices.first, 1e3) + prices.price[1]
 
 
 def _drawn(record: Round) -> list[tuple[int, Proposal]]:
