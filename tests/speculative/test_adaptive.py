@@ -470,8 +470,8 @@ def test_an_answer_begins_with_a_probe_until_that_fails_again_and_again() -> Non
 
 
 def test_a_draft_that_could_never_pay_is_never_asked_and_the_reason_says_so() -> None:
-    """As slow as the main model: even if every guess stood, nothing would be gained."""
-    world = World(CURVES["CPU"], seed=3, c=1.0)
+    """Slower than the main model: even if every guess stood, nothing would be gained."""
+    world = World(CURVES["CPU"], seed=3, c=1.2)
     controller = Adaptive(world.measured())
     drafter, sequence = Arbiter([SimulatedDraft(world, {0: stream("good", 400, 1)})]), new_sequence()
     for _ in range(200):
