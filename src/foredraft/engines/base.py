@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,18 +37,42 @@ class Numerics:
     """
 
     max_abs_diff: float
-    """Largest |difference| of one logit over all probed prompts and batch sizes."""
+    """Largest |difference| of one logit over all probed prompts, places and batch sizes that a round may have."""
     by_batch: dict[int, float]
     """The same by batch size n."""
     argmax_flips: int
     """Positions whose most likely token changed."""
     positions: int
     """Positions compared."""
+    context: int = 0
+    """The longest text, in tokens, behind which batches were compared: engines attend to long ones in other ways."""
+    beside: float | None = None
+    """Largest |difference| when the same tokens are read beside another answer, behind its cells, or in one pass with
+    a piece of a prompt. None where that was not measured."""
 
     @property
     def batches_exact(self) -> bool:
         """True when every logit was bit-identical: the text is then the same with and without a draft."""
         return self.max_abs_diff == 0.0
+
+    @property
+    def beside_exact(self) -> bool:
+        """True when other answers, too, changed no bit: the text is then the same whatever else runs."""
+        return self.batches_exact and self.beside == 0.0
+
+    @property
+    def rounding(self) -> float:
+        """By how much one logit may move, whatever the reason."""
+        return max(self.max_abs_diff, self.beside or 0.0)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the API, `--json` and the app's own client."""
+        return {
+            "batches_exact": self.batches_exact,
+            "max_abs_diff": self.max_abs_diff,
+            "context": self.context,
+            "beside": self.beside,
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ import numpy as np
 from foredraft.core.errors import CacheFullError, Cancelled, EngineError
 from foredraft.engines.base import Chunk, Logits, ModelInfo, Numerics
 from foredraft.engines.llamacpp.batch import Batch
+from foredraft.engines.llamacpp.cells import Cells
 from foredraft.engines.llamacpp.failures import reason
 from foredraft.engines.llamacpp.library import library
-from foredraft.engines.llamacpp.loading import describe, open_context, open_model, refuse_what_cannot_write
+from foredraft.engines.llamacpp.loading import describe, open_context, open_model, refuse_what_cannot_write, spares
 from foredraft.engines.llamacpp.memory import MemoryUse
 from foredraft.engines.llamacpp.options import DEFAULT_CONTEXT, LoadOptions
 from foredraft.engines.llamacpp.tiles import NOTE as TILES_NOTE
@@ -57,7 +58,10 @@ class LlamaCppEngine:
                 self.info: ModelInfo = describe(path, self._model, options, self._context_length())
                 self._ctx = open_context(path, self._model, self.info, options)
             self.memory = MemoryUse.from_log(lines, self.info.size_bytes)
-            self._memory = api.llama_get_memory(self._ctx)
+            self._spare = options.n_slots if spares(self._model, options) else None
+            # A GPU's sums depend on more than the order of the cells, and packing them there is dear.
+            holds = None if api.llama_supports_gpu_offload() and options.gpu_layers else self._spare
+            self._cells = Cells(api, self._ctx, api.llama_get_memory(self._ctx), holds)
             self._lengths = [0] * options.n_slots
             self._batch = Batch(api, self.info.n_batch, self.info.n_ctx)
             self._max_rows = self.info.max_rows or self.info.n_batch
@@ -77,8 +81,16 @@ class LlamaCppEngine:
 
     def probe(self) -> Numerics:
         """Measure how batches round on this machine; the result stays in `numerics`."""
-        self.numerics = probe(self)
+        self.numerics = probe(self, swell=None if self._spare is None else self.swell)
         return self.numerics
+
+    def swell(self, slot: int, cells: int) -> int:
+        """For the probe: let a slot weigh in a pass what a text of about `cells` tokens does, without reading one.
+
+        The slot keeps its length; forget it (`rewind` to 0) before it is used for a text. Returns the tokens it weighs.
+        """
+        assert self._spare is not None, "a sequence is needed to copy by"
+        return self._cells.swell(slot, self._lengths[self._checked(slot)], cells, self._spare)
 
     def forward(self, chunks: Sequence[Chunk]) -> list[Logits]:
         """See `Engine.forward`. The rows are read-only views of the library's own buffer."""
@@ -104,11 +116,15 @@ class LlamaCppEngine:
             raise EngineError("Two chunks for one slot in one pass.")
 
         batch.struct.n_tokens = n
+        if self._cells.crowded:
+            self._pack()
         try:
             with self._abort_lock:
                 self._abort_flag[0] = 0
                 self._running = True
             code = self._api.llama_decode(self._ctx, batch.struct)
+            if code == 1 and self._pack():
+                code = self._api.llama_decode(self._ctx, batch.struct)
             with self._abort_lock:
                 self._running = False
             if code:
@@ -118,7 +134,9 @@ class LlamaCppEngine:
             self._put_back(chunks)
             raise
         for chunk in chunks:
-            lengths[chunk.slot] += len(chunk.tokens)
+            size = len(chunk.tokens)
+            self._cells.put(chunk.slot, chunk.start, size)
+            lengths[chunk.slot] += size
         return [rows[first:last] for first, last in cuts]
 
     def length(self, slot: int) -> int:
@@ -130,8 +148,7 @@ class LlamaCppEngine:
             return
         if not 0 <= length < now:
             raise EngineError(f"Slot {slot} has read {now} tokens and cannot be rewound to {length}.")
-        # the library calls "from the beginning" -1: a whole sequence can be removed in every kind of model
-        if (self.rewind_limit == 0 and length) or not self._remove(slot, length or -1):
+        if (self.rewind_limit == 0 and length) or not self._cells.cut(slot, length):
             raise EngineError(f"{self.info.name} cannot take back the last {now - length} tokens of slot {slot}.")
         self._lengths[slot] = length
 
@@ -147,9 +164,9 @@ class LlamaCppEngine:
             return
         self.rewind(dst, 0)
         if length:
-            self._api.llama_memory_seq_cp(self._memory, src, dst, 0, length)
-            if self._api.llama_memory_seq_pos_max(self._memory, dst) != length - 1:
-                self._remove(dst, -1)
+            self._cells.share(src, dst, length)
+            if self._api.llama_memory_seq_pos_max(self._api.llama_get_memory(self._ctx), dst) != length - 1:
+                self._cells.cut(dst, 0)
                 raise EngineError(f"{self.info.name} could not copy {length} tokens from slot {src} to slot {dst}.")
             self._lengths[dst] = length
 
@@ -181,16 +198,20 @@ class LlamaCppEngine:
             self._view, self._view_address = view, address
         return self._view[:count]
 
-    def _remove(self, slot: int, first: int) -> bool:
-        return bool(self._api.llama_memory_seq_rm(self._memory, slot, first, -1))
+    def _pack(self) -> bool:
+        try:
+            return self._cells.pack()
+        except EngineError:
+            self._lengths = [0] * len(self._lengths)
+            raise
 
     def _put_back(self, chunks: Sequence[Chunk]) -> None:
         """After a failed pass: take out what its first parts have read, which the library leaves in."""
         self._running = False
         for chunk in chunks:
-            if not self._remove(chunk.slot, chunk.start or -1):
+            if not self._cells.undo(chunk.slot, chunk.start):
                 # A recurrent state has moved on and cannot go back: an honest empty slot beats a wrong one.
-                self._remove(chunk.slot, -1)
+                self._cells.undo(chunk.slot, 0)
                 self._lengths[chunk.slot] = 0
 
     def _failure(self, code: int, n: int) -> CacheFullError | Cancelled | EngineError:
@@ -239,8 +260,8 @@ class LlamaCppEngine:
         token = self.tokenizer.bos or 0
         self.forward([Chunk(0, 0, [token])])
         self.forward([Chunk(0, 1, [token])])
-        possible = self._remove(0, 1)
+        possible = self._cells.cut(0, 1)
         recurrent = self._api.llama_model_is_recurrent(self._model) or self._api.llama_model_is_hybrid(self._model)
-        self._remove(0, -1)
+        self._cells.cut(0, 0)
         self._lengths[0] = 0
         return None if possible and not recurrent else 0

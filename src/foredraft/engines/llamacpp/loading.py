@@ -96,7 +96,7 @@ def open_context(path: Path, model: Any, info: ModelInfo, options: LoadOptions) 
     params.n_ctx = info.n_ctx
     params.n_batch = info.n_batch
     params.n_ubatch = min(options.n_ubatch, info.n_batch)
-    params.n_seq_max = options.n_slots
+    params.n_seq_max = options.n_slots + spares(model, options)
     params.n_outputs_max = info.max_rows
     params.n_threads = options.n_threads or cores()
     params.n_threads_batch = options.n_threads_batch or params.n_threads
@@ -106,12 +106,21 @@ def open_context(path: Path, model: Any, info: ModelInfo, options: LoadOptions) 
         "off": api.LLAMA_FLASH_ATTN_TYPE_DISABLED,
     }[options.flash_attention]
     params.type_k = params.type_v = getattr(api, f"GGML_TYPE_{options.kv_type.upper()}", _BF16)
+    if options.kv_type == "f16" and options.flash_attention != "off" and not api.llama_supports_gpu_offload():
+        # On a processor llama.cpp attends in three ways (one token in parts, a few row by row, 64 and more in tiles)
+        # that round differently, but only where keys and values are of one type. Values in bf16 take the second way
+        # always, whose sum depends on nothing but the text: the same bits alone, in a batch, and beside other answers.
+        # It adds up in f32 (the f16 one in f16), so it is also nearer to the true sum, and faster for few tokens.
+        params.type_v = _BF16
     # One pool of cells for all slots. Divided among them, a full slot would be refused although there is room.
     params.kv_unified = True
     # Sliding-window layers forget what left the window, so going back would read holes: keep everything.
     params.swa_full = True
     with library().record() as lines:
         context = api.llama_init_from_model(model, params)
+        if not context and params.type_v != params.type_k:  # multi-head latent attention keeps both in one
+            params.type_v = params.type_k
+            context = api.llama_init_from_model(model, params)
     if not context:
         raise load_error(path, lines)
     if not api.llama_get_memory(context):
@@ -122,6 +131,15 @@ def open_context(path: Path, model: Any, info: ModelInfo, options: LoadOptions) 
             hint="Choose a text generation model.",
         )
     return context
+
+
+def spares(model: Any, options: LoadOptions) -> int:
+    """Sequences beside the slots: one for cells that must stay where they are for a while (`cells.py`), none where a
+    sequence is a state of its own, which costs memory."""
+    api = library().api
+    if api.llama_model_is_recurrent(model) or api.llama_model_is_hybrid(model):
+        return 0
+    return int(options.n_slots < api.llama_max_parallel_sequences())
 
 
 def describe(path: Path, model: Any, options: LoadOptions, n_ctx: int) -> ModelInfo:
