@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from foredraft.core.errors import EmptyPromptError, ForedraftError, IncompatibleDraftError, ParameterError
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
 from foredraft.engines.base import Engine, ModelInfo, Numerics
 from foredraft.folders import cache_folder, data_folder
 from foredraft.models.template import ChatTemplate, fallback_template
+from foredraft.numerics import measure
 from foredraft.scheduling.answer import Answer, Generation, SpeculationStatus
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.scheduling.stream import Piece
@@ -26,6 +27,9 @@ from foredraft.shelf import auto_draft, locate
 from foredraft.speculative.controllers import CONTROLLERS, DraftController, Fixed
 from foredraft.speculative.drafters import Arbiter, Drafter, ModelDrafter, NoDrafter
 from foredraft.tuning import Tuning, adaptive, fixed
+
+if TYPE_CHECKING:
+    from foredraft.engines.llamacpp import LlamaCppEngine
 
 SMALL_MODEL_BYTES = 32 << 20
 """Models below this size run on one thread unless told otherwise: handing work over costs about as much as the work
@@ -170,6 +174,9 @@ class LLM:
         try:
             llm = cls(engine)
             llm._settings = settings
+            if settings.probe:
+                folder = cache_folder() / "numerics" if settings.remember else None
+                measure(engine, _kernels(engine), folder, llm.notes)
             llm.set_draft(draft_wish, required=draft_required, force=force, progress=progress)
         except BaseException:
             engine.close()
@@ -437,7 +444,7 @@ def _check_pair(main: Path, draft: Path, *, force: bool) -> str:
     raise IncompatibleDraftError(verdict.code, verdict.reasons["en"])
 
 
-def _open(path: Path, settings: LoadSettings, role: str, progress: Progress | None) -> Engine:
+def _open(path: Path, settings: LoadSettings, role: str, progress: Progress | None) -> LlamaCppEngine:
     from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions
     from foredraft.models.facts import read_facts
     from foredraft.models.memory import LoadPlan, require_fit
@@ -466,10 +473,26 @@ def _open(path: Path, settings: LoadSettings, role: str, progress: Progress | No
         kv_type=settings.kv_type,
         flash_attention=settings.flash_attention,
         use_mmap=settings.mmap,
-        probe=settings.probe,
+        probe=False,  # `LLM.load` knows what an earlier start has found
     )
     report = None if progress is None else (lambda share: progress(role, share))
     return LlamaCppEngine(path, options, progress=report)
+
+
+def _kernels(engine: LlamaCppEngine) -> dict[str, str | int | None]:
+    """The settings that decide which of llama.cpp's kernels compute a pass."""
+    from foredraft.engines.llamacpp.loading import cores
+
+    options = engine.options
+    return {
+        "slots": options.n_slots,
+        "batch": options.n_batch,
+        "threads": options.n_threads or cores(),
+        "threads_batch": options.n_threads_batch,
+        "gpu_layers": options.gpu_layers,
+        "kv_type": options.kv_type,
+        "flash_attention": options.flash_attention,
+    }
 
 
 def _control_texts(engine: Engine) -> list[str]:

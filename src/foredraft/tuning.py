@@ -74,15 +74,15 @@ def adaptive(
     """
     notes: list[str] = []
     engine = None if draft is None else draft.engine
-    pair_key: Key = {"main": _identity(target), "draft": None if engine is None else _identity(engine)}
+    pair_key: Key = {"main": identity(target), "draft": None if engine is None else identity(engine)}
     costs_key: Key = {
         **pair_key,
-        "machine": f"{platform.machine()} {platform.processor()} {platform.node()}",
+        "machine": machine(),
         "threads": threads,
         "kv_type": kv_type,
         "flash_attention": flash_attention,
         "context": target.info.n_ctx,
-        "library": _library_version(),
+        "library": library_version(),
     }
     costs = CostModel.load(folder, costs_key, notes)
     if costs is None:
@@ -110,7 +110,7 @@ def adaptive(
     return Tuning(Arbiter(sources, on_park=controller.park), controller, folder, costs_key, pair_key, notes, past)
 
 
-def _identity(engine: Engine) -> str:
+def identity(engine: Engine) -> str:
     """A file, as far as its costs and its words go: name, size and time of change."""
     path = Path(engine.info.path)
     try:
@@ -120,7 +120,13 @@ def _identity(engine: Engine) -> str:
     return f"{path.name} {stat.st_size} {stat.st_mtime_ns}"
 
 
-def _library_version() -> str:
+def machine() -> str:
+    """This computer, as far as a program is told."""
+    return f"{platform.machine()} {platform.processor()} {platform.node()}"
+
+
+def library_version() -> str:
+    """Of llama.cpp's bindings; "" where they are not installed."""
     try:
         return version("llama-cpp-python")
     except PackageNotFoundError:

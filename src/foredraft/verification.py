@@ -34,7 +34,8 @@ class Difference:
     margin: float
     """By how much the plain choice won over the other token, in logits, read one token at a time."""
     bound: float
-    """What rounding may explain: twice the probe's largest difference, for two logits move against each other."""
+    """What rounding may explain: twice the probe's largest difference (a prompt's pieces count, too), for two logits
+    move against each other."""
 
     @property
     def near_tie(self) -> bool:
@@ -109,7 +110,7 @@ def first_difference(llm: LLM, request: Request, plain: Generation, drafted: Gen
         plain_text=text(x, special=True).decode("utf-8", "replace") if x >= 0 else "",
         draft_text=text(y, special=True).decode("utf-8", "replace") if y >= 0 else "",
         margin=_margin(llm, request, a[:at], x, y) if x >= 0 and y >= 0 else float("inf"),
-        bound=2.0 * exact.max_abs_diff if exact is not None else 0.0,
+        bound=2.0 * exact.rounding if exact is not None else 0.0,
     )
 
 

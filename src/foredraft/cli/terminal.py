@@ -204,9 +204,16 @@ def _rows(generation: Generation, stats: GenerationStats) -> Iterator[tuple[str,
 
 def in_words(numerics: Numerics) -> str:
     """What the probe found, for a person."""
-    if numerics.batches_exact:
-        return "batches are computed bit-identically here: the text is the same with and without a draft"
-    return f"logits of a batch differ by up to {numerics.max_abs_diff:.2g} here: texts may part at near-ties"
+    measured = numerics.as_dict()
+    how = f"in batches of up to {measured['batch']} tokens, behind texts of up to {numerics.context}"
+    if not numerics.batches_exact:
+        return f"logits differ by up to {numerics.max_abs_diff:.2g} here {how}: texts may part at near-ties"
+    words = f"bit-identical here {how}: the text is the same with and without a draft"
+    if numerics.beside_exact:
+        return f"{words}, and whatever else runs"
+    if numerics.beside is None:
+        return f"{words} (beside other answers: not measured)"
+    return f"{words}; beside other answers logits differ by up to {numerics.beside:.2g}: texts may part at near-ties"
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ One thread calls an engine; nothing here is safe to call from two threads at onc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -70,9 +70,16 @@ class Numerics:
         return {
             "batches_exact": self.batches_exact,
             "max_abs_diff": self.max_abs_diff,
+            "batch": max(self.by_batch, default=1),
             "context": self.context,
             "beside": self.beside,
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Numerics:
+        """What `as_dict` of another process says."""
+        worst = float(values["max_abs_diff"])
+        return cls(worst, {int(values["batch"]): worst}, 0, 0, int(values["context"]), values["beside"])
 
 
 @dataclass(frozen=True, slots=True)

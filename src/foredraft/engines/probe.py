@@ -26,6 +26,10 @@ CROWD = 64
 """Tokens of the pass that is shared with others: from here on llama.cpp attends in tiles."""
 _ALWAYS = 4
 """Batches up to this size are measured on the slowest model, too."""
+_HEAD = 9
+"""Tokens that are really read of a long text."""
+_HEAD_STEPS, _CROWD_STEPS = 4, 12
+"""What reading that head, and the pass shared with others, cost in single steps, about."""
 
 Swell = Callable[[int, int], int]
 """(slot, tokens): let what the slot holds weigh as much as a text of so many tokens; returns how many it became."""
@@ -38,70 +42,82 @@ def probe(
     budget_s: float = 2.0,
     clock: Callable[[], float] = time.perf_counter,
     swell: Swell | None = None,
+    known: Numerics | None = None,
 ) -> Numerics:
     """Read a few prompts one by one, then their ends again in batches, and compare the logits: behind a long text
     (where the engine can `swell` a short one, for reading one costs too much), at the beginning, and beside others.
 
-    Takes at most about `budget_s` seconds: a slow model reads fewer prompts and, if one is still too much, leaves the
-    large batches out, but never those up to 4. `by_batch`, `context` and `beside` name what was really measured. Uses
-    slots that are empty, and leaves them so.
+    Takes at most about `budget_s` seconds: a slow model reads fewer prompts and, if one is still too much, leaves out
+    the large batches and then the others, but never batches up to 4. `by_batch`, `context` and `beside` name what was
+    really measured. `known` is what an earlier probe of the same found: only what it lacks is measured, and added.
+    Uses slots that are empty, and leaves them so.
 
     Raises `EngineError` when no slot is empty and `NonFiniteLogitsError` when the model computes NaN.
     """
+    if known is not None and complete(known, sizes):
+        return known
     empty = [slot for slot in range(engine.info.n_slots) if engine.length(slot) == 0]
     if not empty:
         raise EngineError("The numerics probe needs an empty slot.")
     started = clock()
+    measure = _Probe(engine, empty[0], empty[1] if len(empty) > 1 else None, swell, known)
     try:
-        return _Probe(engine, empty[0], empty[1] if len(empty) > 1 else None, swell).run(sizes, started + budget_s, clock)
+        return measure.run(sizes, started + budget_s, clock)
     finally:
         for slot in empty[:2]:
             engine.rewind(slot, 0)
 
 
+def complete(numerics: Numerics, sizes: Sequence[int] = SIZES) -> bool:
+    """Nothing is left to be measured."""
+    return numerics.beside is not None and set(sizes) <= set(numerics.by_batch)
+
+
 class _Probe:
     """One run: the slot that is measured, the one that stands for another answer, and what was found so far."""
 
-    def __init__(self, engine: Engine, slot: int, other: int | None, swell: Swell | None) -> None:
+    def __init__(
+        self, engine: Engine, slot: int, other: int | None, swell: Swell | None, known: Numerics | None
+    ) -> None:
         self._engine = engine
         self._slot = slot
         self._other = other
         fits = engine.info.n_ctx >= CONTEXT and engine.rewind_limit is None
         self._swell = swell if fits else None
         self._spacious = engine.info.n_ctx >= 2 * CONTEXT
-        self._by_batch: dict[int, float] = {}
-        self._flips = self._positions = self._context = 0
-        self._beside: float | None = None
+        self._known = known
+        self._by_batch: dict[int, float] = {} if known is None else dict(known.by_batch)
+        self._flips = 0 if known is None else known.argmax_flips
+        self._positions = 0 if known is None else known.positions
+        self._context = 0 if known is None else known.context
+        self._beside = None if known is None else known.beside
 
     def run(self, sizes: Sequence[int], until: float, clock: Callable[[], float]) -> Numerics:
         room = min(self._engine.info.n_ctx, self._engine.info.n_batch)
         sizes = sorted(size for size in sizes if size <= room)  # upwards: what lies before a batch was read singly
+        deep, first = self._swell is not None, self._known is None
         step_s = self._step_seconds(clock)
-        left = until - clock()
-        while sizes and sizes[-1] > _ALWAYS and self._first_costs(sizes[-1]) * step_s > left:
-            sizes.pop()
-        length = max(sizes, default=0)
-        # what matters most comes first; the batches of a prompt cost about as much as its single steps
-        if self._swell is not None:
-            singles = self._compare(0, sizes, deep=True)
-            self._compare(0, [size for size in sizes if size <= _ALWAYS], deep=False)
-            if length and clock() + 12 * step_s <= until:
-                self._crowd(0, singles, deep=True)
-        else:
-            singles = self._compare(0, sizes, deep=False)
-            if length and clock() + 12 * step_s <= until:
-                self._crowd(0, singles, deep=False)
-        for number in range(1, PROMPTS):
-            for deep in (False, True) if self._swell is not None else (False,):
-                if clock() + 2 * length * step_s > until:
-                    break
-                self._compare(number, sizes, deep=deep)
+        todo = [size for size in sizes if size not in self._by_batch]
+        while todo and todo[-1] > _ALWAYS and clock() + self._steps(todo[-1]) * step_s > until:
+            todo.pop()
+        # what matters most comes first
+        singles = self._compare(0, todo or sizes[:1], deep=deep)
+        if deep and first:
+            self._compare(0, [size for size in sizes if size <= _ALWAYS][-1:], deep=False)
+        if sizes and self._beside is None and clock() + _CROWD_STEPS * step_s <= until:
+            self._crowd(singles, deep=deep)
+        for number in range(1, PROMPTS if first else 1):
+            for place in (False, True) if deep else (False,):
+                if todo and clock() + 2 * todo[-1] * step_s <= until:
+                    self._compare(number, todo, deep=place)
         worst = max(self._by_batch.values(), default=0.0)
         return Numerics(worst, self._by_batch, self._flips, self._positions, self._context, self._beside)
 
-    def _first_costs(self, length: int) -> float:
-        """Single steps that the first prompt costs, with batches up to `length`."""
-        return 2 * length + (12 + 2 * _ALWAYS + 12 if self._swell is not None else 0)
+    def _steps(self, length: int) -> int:
+        """Single steps that the first prompt costs, with batches up to `length` (which cost about as much again)."""
+        if self._swell is None:
+            return 2 * length
+        return 2 * length + _HEAD_STEPS + (2 * _ALWAYS if self._known is None else 0)
 
     def _step_seconds(self, clock: Callable[[], float]) -> float:
         """Seconds of one single step, warmed up by another."""
@@ -115,7 +131,7 @@ class _Probe:
         """One prompt read singly, then its end again in batches. Returns the single steps' logits."""
         engine, slot = self._engine, self._slot
         prompt = _prompt(engine, number, max(sizes, default=0))
-        base = self._begin(slot, number, deep=deep)
+        base = self._begin(slot, deep=deep)
         singles = self._one_by_one(prompt)
         for size in sizes:
             first = len(prompt) - size if engine.rewind_limit is None else 0
@@ -129,45 +145,41 @@ class _Probe:
             self._context = max(self._context, len(prompt))
         return singles
 
-    def _crowd(self, number: int, singles: Logits, *, deep: bool) -> None:
-        """The same prompt again: behind the cells of another answer and in one large pass with it, or, where there is
-        one slot only, as the first tokens of a large piece; then a single step."""
+    def _crowd(self, singles: Logits, *, deep: bool) -> None:
+        """The prompt again, behind the text it was read behind: above the cells of another answer and in one large pass
+        with it, or, where there is one slot only, as the first tokens of a large piece; then a single step."""
         engine, slot, other = self._engine, self._slot, self._other
-        prompt = _prompt(engine, number, len(singles))
-        rows_at_once = min(CROWD, engine.info.n_batch, engine.info.n_ctx // 2, engine.info.max_rows or CROWD)
-        if rows_at_once <= len(prompt):
+        prompt = _prompt(engine, 0, len(singles))
+        rows = min(CROWD, engine.info.n_batch, engine.info.n_ctx // 2, engine.info.max_rows or CROWD)
+        if rows <= len(prompt):
             return
-        crowd = _prompt(engine, PROMPTS + 1, rows_at_once - len(prompt))
-        found = 0.0
-        engine.rewind(slot, 0)
+        crowd = _prompt(engine, PROMPTS, rows - len(prompt))
+        base = self._begin(slot, deep=deep)
         if other is None:
-            base = self._begin(slot, number, deep=deep)
-            rows = engine.forward([Chunk(slot, base, [*prompt, *crowd], want=rows_at_once)])[0][: len(prompt)]
-            found = self._difference(rows, singles, base)
+            chunks = [Chunk(slot, base, [*prompt, *crowd], want=rows)]
         else:
-            first = self._begin(other, PROMPTS, deep=deep and self._spacious, half=True)
-            base = self._begin(slot, number, deep=deep)
-            chunks = [Chunk(other, first, crowd), Chunk(slot, base, prompt, want=len(prompt))]
-            found = self._difference(engine.forward(chunks)[1], singles, base)
+            start = self._begin(other, deep=deep and self._spacious, tokens=CONTEXT // 2 + 1)
+            chunks = [Chunk(other, start, crowd), Chunk(slot, base, prompt, want=len(prompt))]
+        found = self._difference(engine.forward(chunks)[-1][: len(prompt)], singles, base)
         if engine.rewind_limit is None or base == 0:
             engine.rewind(slot, base)
-            rows = engine.forward([Chunk(slot, base, prompt[:1], want=1)])[0]
-            found = max(found, self._difference(rows, singles[:1], base))
+            step = engine.forward([Chunk(slot, base, prompt[:1], want=1)])[0]
+            found = max(found, self._difference(step, singles[:1], base))
         if other is not None:
             engine.rewind(other, 0)
         self._beside = found
 
-    def _begin(self, slot: int, number: int, *, deep: bool, half: bool = False) -> int:
+    def _begin(self, slot: int, *, deep: bool, tokens: int | None = None) -> int:
         """Empty a slot, and let it hold a long text if `deep`. Returns its length."""
         engine = self._engine
         engine.rewind(slot, 0)
         if not deep or self._swell is None:
             return 0
-        head = _prompt(engine, number + 100, MAX_DRAFT + 1)
+        head = _prompt(engine, PROMPTS + 1, _HEAD)
         engine.forward([Chunk(slot, 0, head)])
-        tokens = self._swell(slot, CONTEXT if self._spacious and not half else CONTEXT // 2 + 1)
-        if not half:
-            self._context = max(self._context, tokens)
+        weight = self._swell(slot, tokens or (CONTEXT if self._spacious else CONTEXT // 2 + 1))
+        if slot == self._slot:
+            self._context = max(self._context, weight)
         return len(head)
 
     def _one_by_one(self, prompt: list[int]) -> Logits:

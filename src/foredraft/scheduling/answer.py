@@ -84,8 +84,6 @@ class Generation:
             "draft": self.draft,
             "seed": self.seed,
             "speculation": {"status": self.speculation.status, "reason": self.speculation.reason},
-            "numerics": None
-            if exact is None
-            else {"batches_exact": exact.batches_exact, "max_abs_diff": exact.max_abs_diff},
+            "numerics": None if exact is None else exact.as_dict(),
             "stats": self.stats.as_dict(),
         }

@@ -181,7 +181,7 @@ class RemoteAnswer:
             draft=explain.get("draft_model"),
             seed=stats.get("seed", 0),
             speculation=SpeculationStatus(speculation.get("status", "off"), speculation.get("reason", "")),
-            numerics=None if numerics is None else Numerics(numerics["max_abs_diff"], {}, 0, 0),
+            numerics=None if numerics is None else Numerics.from_dict(numerics),
             stats=_statistics(explain),
             pieces=self._pieces,
         )

@@ -33,9 +33,7 @@ def state_object(state: ModelState, draft_name: str | None = None) -> dict[str, 
         "load_s": round(state.load_s, 3),
         "idle_s": 0.0 if state.running else round(max(0.0, time.time() - state.last_used), 3),
         "expires_at": state.expires_at,
-        "numerics": None
-        if state.numerics is None
-        else {"batches_exact": state.numerics.batches_exact, "max_abs_diff": state.numerics.max_abs_diff},
+        "numerics": None if state.numerics is None else state.numerics.as_dict(),
         "totals": totals,
     }
 

@@ -99,9 +99,7 @@ def explanation(answer: Generation) -> dict[str, Any]:
         **answer.stats.as_dict(),
         "draft_model": answer.draft,
         "speculation": {"status": answer.speculation.status, "reason": answer.speculation.reason},
-        "numerics": None
-        if numerics is None
-        else {"batches_exact": numerics.batches_exact, "max_abs_diff": numerics.max_abs_diff},
+        "numerics": None if numerics is None else numerics.as_dict(),
     }
 
 

@@ -111,7 +111,8 @@ class Cells:
             self._api.llama_memory_clear(self._memory, False)
             self._runs, self.used, self.held = [], 0, 0
             raise EngineError("llama.cpp could not put its KV cache back after packing it: every slot is empty now.")
-        held, runs = 1 << spare, []
+        held = 1 << spare
+        runs: list[list[int]] = []
         for run in self._runs:
             slots, first, count = run
             if slots == held:

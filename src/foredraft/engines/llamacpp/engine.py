@@ -79,9 +79,9 @@ class LlamaCppEngine:
             self.close()
             raise
 
-    def probe(self) -> Numerics:
-        """Measure how batches round on this machine; the result stays in `numerics`."""
-        self.numerics = probe(self, swell=None if self._spare is None else self.swell)
+    def probe(self, known: Numerics | None = None) -> Numerics:
+        """Measure how batches round on this machine, beyond what is `known`; the result stays in `numerics`."""
+        self.numerics = probe(self, swell=None if self._spare is None else self.swell, known=known)
         return self.numerics
 
     def swell(self, slot: int, cells: int) -> int:

@@ -181,8 +181,8 @@ class ToyEngine:
             raise ValueError(f"kind is {kind!r}, but must be one of {', '.join(FAILURES)}")
         self._failures[self._pass + after] = kind
 
-    def probe(self) -> Numerics:
-        self.numerics = probe(self, clock=self.clock)
+    def probe(self, known: Numerics | None = None) -> Numerics:
+        self.numerics = probe(self, clock=self.clock, known=known)
         return self.numerics
 
     # ---- the engine ----

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from foredraft.core.errors import ForedraftError
+from foredraft.engines.base import Numerics
 from foredraft.ui.components.dialog import dialog
 from foredraft.ui.components.elements import Tag
+from foredraft.ui.i18n import Words
 from foredraft.ui.state import Page
 
 TOKENS = 200
@@ -23,6 +25,7 @@ async def open_check(page: Page) -> None:
     with dialog(t("spec.check")):
         Tag("p", t("check.question", text=question[:200]))
         result = Tag("p", t("check.running"), role="status")
+        measured = Tag("p", "").classes("fd-help")
     try:
         plain, drafted = [
             await page.app.measuring.once(
@@ -38,7 +41,22 @@ async def open_check(page: Page) -> None:
     if differs is None and len(plain.tokens) == len(drafted.tokens):
         result.set_text(t("check.same", n=len(plain.tokens)))
     else:
-        near = drafted.numerics.max_abs_diff if drafted.numerics else 0.0
+        near = drafted.numerics.rounding if drafted.numerics else 0.0
         result.set_text(
             t("check.differs", n=differs or min(len(plain.tokens), len(drafted.tokens)) + 1, d=f"{near:.2g}")
         )
+    if drafted.numerics is not None:
+        measured.set_text(_measured(t, drafted.numerics))
+
+
+def _measured(t: Words, numerics: Numerics) -> str:
+    """What the probe found, for a person."""
+    facts = numerics.as_dict()
+    if not numerics.batches_exact:
+        return t("check.rounds", d=f"{numerics.max_abs_diff:.2g}", batch=facts["batch"], context=numerics.context)
+    words = t("check.exact", batch=facts["batch"], context=numerics.context)
+    if numerics.beside is None:
+        return f"{words} {t('check.beside_unknown')}"
+    if numerics.beside_exact:
+        return f"{words} {t('check.beside_exact')}"
+    return f"{words} {t('check.beside_rounds', d=f'{numerics.beside:.2g}')}"
