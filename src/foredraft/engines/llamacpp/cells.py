@@ -122,7 +122,7 @@ class Cells:
             else:
                 runs.append(run)
         self._runs = runs
-        self.used -= self.held
+        self.used = sum(run[_COUNT] for run in runs)
         self.held = 0
         return True
 

@@ -61,7 +61,7 @@ class LlamaCppEngine:
             self._spare = options.n_slots if spares(self._model, options) else None
             # A GPU's sums depend on more than the order of the cells, and packing them there is dear.
             holds = None if api.llama_supports_gpu_offload() and options.gpu_layers else self._spare
-            self._cells = Cells(api, self._ctx, api.llama_get_memory(self._ctx), holds)
+            self.cells = Cells(api, self._ctx, api.llama_get_memory(self._ctx), holds)
             self._lengths = [0] * options.n_slots
             self._batch = Batch(api, self.info.n_batch, self.info.n_ctx)
             self._max_rows = self.info.max_rows or self.info.n_batch
@@ -90,7 +90,7 @@ class LlamaCppEngine:
         The slot keeps its length; forget it (`rewind` to 0) before it is used for a text. Returns the tokens it weighs.
         """
         assert self._spare is not None, "a sequence is needed to copy by"
-        return self._cells.swell(slot, self._lengths[self._checked(slot)], cells, self._spare)
+        return self.cells.swell(slot, self._lengths[self._checked(slot)], cells, self._spare)
 
     def forward(self, chunks: Sequence[Chunk]) -> list[Logits]:
         """See `Engine.forward`. The rows are read-only views of the library's own buffer."""
@@ -116,7 +116,7 @@ class LlamaCppEngine:
             raise EngineError("Two chunks for one slot in one pass.")
 
         batch.struct.n_tokens = n
-        if self._cells.crowded:
+        if self.cells.crowded:
             self._pack()
         try:
             with self._abort_lock:
@@ -135,7 +135,7 @@ class LlamaCppEngine:
             raise
         for chunk in chunks:
             size = len(chunk.tokens)
-            self._cells.put(chunk.slot, chunk.start, size)
+            self.cells.put(chunk.slot, chunk.start, size)
             lengths[chunk.slot] += size
         return [rows[first:last] for first, last in cuts]
 
@@ -148,7 +148,7 @@ class LlamaCppEngine:
             return
         if not 0 <= length < now:
             raise EngineError(f"Slot {slot} has read {now} tokens and cannot be rewound to {length}.")
-        if (self.rewind_limit == 0 and length) or not self._cells.cut(slot, length):
+        if (self.rewind_limit == 0 and length) or not self.cells.cut(slot, length):
             raise EngineError(f"{self.info.name} cannot take back the last {now - length} tokens of slot {slot}.")
         self._lengths[slot] = length
 
@@ -164,9 +164,9 @@ class LlamaCppEngine:
             return
         self.rewind(dst, 0)
         if length:
-            self._cells.share(src, dst, length)
+            self.cells.share(src, dst, length)
             if self._api.llama_memory_seq_pos_max(self._api.llama_get_memory(self._ctx), dst) != length - 1:
-                self._cells.cut(dst, 0)
+                self.cells.cut(dst, 0)
                 raise EngineError(f"{self.info.name} could not copy {length} tokens from slot {src} to slot {dst}.")
             self._lengths[dst] = length
 
@@ -200,7 +200,7 @@ class LlamaCppEngine:
 
     def _pack(self) -> bool:
         try:
-            return self._cells.pack()
+            return self.cells.pack()
         except EngineError:
             self._lengths = [0] * len(self._lengths)
             raise
@@ -209,9 +209,9 @@ class LlamaCppEngine:
         """After a failed pass: take out what its first parts have read, which the library leaves in."""
         self._running = False
         for chunk in chunks:
-            if not self._cells.undo(chunk.slot, chunk.start):
+            if not self.cells.undo(chunk.slot, chunk.start):
                 # A recurrent state has moved on and cannot go back: an honest empty slot beats a wrong one.
-                self._cells.undo(chunk.slot, 0)
+                self.cells.undo(chunk.slot, 0)
                 self._lengths[chunk.slot] = 0
 
     def _failure(self, code: int, n: int) -> CacheFullError | Cancelled | EngineError:
@@ -260,8 +260,8 @@ class LlamaCppEngine:
         token = self.tokenizer.bos or 0
         self.forward([Chunk(0, 0, [token])])
         self.forward([Chunk(0, 1, [token])])
-        possible = self._cells.cut(0, 1)
+        possible = self.cells.cut(0, 1)
         recurrent = self._api.llama_model_is_recurrent(self._model) or self._api.llama_model_is_hybrid(self._model)
-        self._cells.cut(0, 0)
+        self.cells.cut(0, 0)
         self._lengths[0] = 0
         return None if possible and not recurrent else 0
