@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from foredraft.core.errors import EngineError, NonFiniteLogitsError
 from foredraft.engines.base import Chunk
+from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions
 from foredraft.engines.probe import SIZES, probe
 from foredraft.engines.toy import ToyClock, ToyEngine
+from tests import tiny_gguf
 
 
 def test_an_exact_engine_is_called_exact() -> None:
@@ -79,3 +84,74 @@ def test_a_small_context_or_batch_limits_the_sizes() -> None:
     nothing = probe(ToyEngine.random(0, n_batch=1))
     assert nothing.batches_exact  # there are only single steps
     assert nothing.by_batch == {}
+
+
+def test_what_is_known_is_not_measured_again() -> None:
+    """A slow model leaves something out; the next probe adds it, and the one after that has nothing to do."""
+    clock = ToyClock()
+    engine = ToyEngine.random(0, rounding=0.01, n_slots=2, cost=lambda n: 0.1 * (0.7 + 0.3 * n), clock=clock)
+    first = probe(engine, clock=clock)
+    assert 17 not in first.by_batch
+    second = probe(engine, clock=clock, budget_s=20.0, known=first)
+    assert second.by_batch == {**first.by_batch, 17: second.by_batch[17]}
+    assert second.beside is not None
+    assert second.positions == first.positions + 17
+    passes = len(engine.passes)
+    assert probe(engine, clock=clock, known=second) == second
+    assert len(engine.passes) == passes
+    assert [engine.length(slot) for slot in range(2)] == [0, 0]
+
+
+@pytest.mark.parametrize("n_slots", [1, 2])
+def test_other_answers_are_measured_apart(n_slots: int) -> None:
+    exact = probe(ToyEngine.random(0, n_slots=n_slots))
+    assert exact.beside == 0.0
+    assert exact.beside_exact
+    rough = ToyEngine.random(0, rounding=0.01, n_slots=n_slots).numerics
+    assert rough is not None
+    assert 0.0 < (rough.beside or 0.0) <= 0.0101
+    assert not rough.beside_exact
+    assert rough.rounding == max(rough.max_abs_diff, rough.beside or 0.0)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("kv_type", ["f16", "f32"])
+def test_what_it_says_is_what_long_texts_show(tmp_path: Path, kv_type: str, threads: int) -> None:
+    """Behind 300 tokens, and beside another answer: exact there if, and only if, the probe says so. (On a processor of
+    today f32 is not, on two threads or beside others, and texts below 257 tokens do not show it.)"""
+    path = tiny_gguf.llama(tmp_path / "tiny.gguf", kind="q8_0")
+    engine = LlamaCppEngine(path, LoadOptions(n_ctx=1024, n_slots=2, n_threads=threads, kv_type=kv_type))
+    numerics = engine.numerics
+    assert numerics is not None
+    assert numerics.context > 512
+    ids = np.random.default_rng(9).integers(3, 320, size=340).tolist()
+    for at in range(0, 323, 17):
+        engine.forward([Chunk(0, at, ids[at : at + 17])])
+    singles = np.concatenate([engine.forward([Chunk(0, at, [ids[at]], 1)])[0].copy() for at in range(323, 340)])
+    apart, crowded = [], []
+    for size in (2, 5, 17):
+        engine.rewind(0, 323)
+        apart.append(np.array_equal(engine.forward([Chunk(0, 323, ids[323 : 323 + size], size)])[0], singles[:size]))
+        engine.rewind(0, 323)
+        chunks = [Chunk(1, 0, ids[:70]), Chunk(0, 323, ids[323 : 323 + size], size)]
+        crowded.append(np.array_equal(engine.forward(chunks)[1], singles[:size]))
+        engine.rewind(1, 0)
+    engine.close()
+    assert all(apart) == numerics.batches_exact
+    assert all(crowded + apart) == numerics.beside_exact
+
+
+def test_it_takes_back_what_it_put_into_the_cache(tmp_path: Path) -> None:
+    """The long text that it makes up is nobody's: the cache is whole again, and so are the answers."""
+    path = tiny_gguf.llama(tmp_path / "tiny.gguf", kind="q8_0")
+    probed, fresh = (
+        LlamaCppEngine(path, LoadOptions(n_ctx=1024, n_slots=3, n_threads=1, probe=wanted)) for wanted in (True, False)
+    )
+    ids = np.random.default_rng(9).integers(3, 320, size=1024).tolist()
+    rows = [
+        [engine.forward([Chunk(2, at, ids[at : at + 512], 1)])[0].copy() for at in (0, 512)]
+        for engine in (probed, fresh)
+    ]
+    assert np.array_equal(rows[0], rows[1])
+    probed.close()
+    fresh.close()

@@ -28,8 +28,8 @@ _ALWAYS = 4
 """Batches up to this size are measured on the slowest model, too."""
 _HEAD = 9
 """Tokens that are really read of a long text."""
-_HEAD_STEPS, _CROWD_STEPS = 4, 12
-"""What reading that head, and the pass shared with others, cost in single steps, about."""
+_HEAD_STEPS, _CROWD_STEPS = 4, 16
+"""What reading that head, and comparing a pass shared with others, cost in single steps, about."""
 
 Swell = Callable[[int, int], int]
 """(slot, tokens): let what the slot holds weigh as much as a text of so many tokens; returns how many it became."""
@@ -44,13 +44,13 @@ def probe(
     swell: Swell | None = None,
     known: Numerics | None = None,
 ) -> Numerics:
-    """Read a few prompts one by one, then their ends again in batches, and compare the logits: behind a long text
+    """Read a few prompts one by one, then again in batches, and compare the logits: behind a long text
     (where the engine can `swell` a short one, for reading one costs too much), at the beginning, and beside others.
 
-    Takes at most about `budget_s` seconds: a slow model reads fewer prompts and, if one is still too much, leaves out
-    the large batches and then the others, but never batches up to 4. `by_batch`, `context` and `beside` name what was
-    really measured. `known` is what an earlier probe of the same found: only what it lacks is measured, and added.
-    Uses slots that are empty, and leaves them so.
+    Takes at most about `budget_s` seconds: a slow model reads fewer prompts, compares only the beginning of a batch
+    and, if that is still too much, leaves out the large batches and the others, but never batches up to 4. `by_batch`,
+    `context` and `beside` name what was really measured. `known` is what an earlier probe of the same found: something
+    that it lacks is measured, and added. Uses slots that are empty, and leaves them so.
 
     Raises `EngineError` when no slot is empty and `NonFiniteLogitsError` when the model computes NaN.
     """
@@ -94,30 +94,36 @@ class _Probe:
 
     def run(self, sizes: Sequence[int], until: float, clock: Callable[[], float]) -> Numerics:
         room = min(self._engine.info.n_ctx, self._engine.info.n_batch)
-        sizes = sorted(size for size in sizes if size <= room)  # upwards: what lies before a batch was read singly
+        sizes = sorted(size for size in sizes if size <= room)
         deep, first = self._swell is not None, self._known is None
         step_s = self._step_seconds(clock)
         todo = [size for size in sizes if size not in self._by_batch]
-        while todo and todo[-1] > _ALWAYS and clock() + self._steps(todo[-1]) * step_s > until:
+        length = max(todo, default=0)
+        if clock() + self._steps(todo, length) * step_s > until:
+            length = min(length, _ALWAYS)  # the first tokens of every batch will do
+        while todo and todo[-1] > _ALWAYS and clock() + self._steps(todo, length) * step_s > until:
+            if not first and len(todo) == 1:
+                break  # every load adds something
             todo.pop()
         # what matters most comes first
-        singles = self._compare(0, todo or sizes[:1], deep=deep)
+        if todo:
+            self._compare(0, todo, length, deep=deep)
         if deep and first:
-            self._compare(0, [size for size in sizes if size <= _ALWAYS][-1:], deep=False)
-        if sizes and self._beside is None and clock() + _CROWD_STEPS * step_s <= until:
-            self._crowd(singles, deep=deep)
+            self._compare(0, [size for size in todo if size <= _ALWAYS][-1:], _ALWAYS, deep=False)
+        if sizes and self._beside is None and (clock() + _CROWD_STEPS * step_s <= until or not (first or todo)):
+            self._crowd(deep=deep)
         for number in range(1, PROMPTS if first else 1):
             for place in (False, True) if deep else (False,):
-                if todo and clock() + 2 * todo[-1] * step_s <= until:
-                    self._compare(number, todo, deep=place)
+                if todo and clock() + self._steps(todo, length) * step_s <= until:
+                    self._compare(number, todo, length, deep=place)
         worst = max(self._by_batch.values(), default=0.0)
         return Numerics(worst, self._by_batch, self._flips, self._positions, self._context, self._beside)
 
-    def _steps(self, length: int) -> int:
-        """Single steps that the first prompt costs, with batches up to `length` (which cost about as much again)."""
+    def _steps(self, sizes: Sequence[int], length: int) -> float:
+        """Single steps that a prompt costs: `length` of them, and batches, of which two tokens count as one."""
         if self._swell is None:
-            return 2 * length
-        return 2 * length + _HEAD_STEPS + (2 * _ALWAYS if self._known is None else 0)
+            return length + sum(0.5 + 0.5 * size for size in sizes)
+        return length + sum(0.5 + 0.5 * size for size in sizes) + _HEAD_STEPS + (2 * _ALWAYS if not self._known else 0)
 
     def _step_seconds(self, clock: Callable[[], float]) -> float:
         """Seconds of one single step, warmed up by another."""
@@ -127,47 +133,44 @@ class _Probe:
         self._one_by_one(_prompt(self._engine, 0, 1))
         return clock() - started
 
-    def _compare(self, number: int, sizes: Sequence[int], *, deep: bool) -> Logits:
-        """One prompt read singly, then its end again in batches. Returns the single steps' logits."""
+    def _compare(self, number: int, sizes: Sequence[int], length: int, *, deep: bool) -> None:
+        """The first `length` tokens of a prompt read singly, then the prompt in batches: the same logits?"""
         engine, slot = self._engine, self._slot
         prompt = _prompt(engine, number, max(sizes, default=0))
         base = self._begin(slot, deep=deep)
-        singles = self._one_by_one(prompt)
+        singles = self._one_by_one(prompt[:length])
         for size in sizes:
-            first = len(prompt) - size if engine.rewind_limit is None else 0
-            engine.rewind(slot, base + first)
-            rows = engine.forward([Chunk(slot, base + first, prompt[first : first + size], want=size)])[0]
-            expected = singles[first : first + size]
-            self._by_batch[size] = max(self._by_batch.get(size, 0.0), self._difference(rows, expected, base + first))
+            engine.rewind(slot, base)
+            rows = engine.forward([Chunk(slot, base, prompt[:size], want=size)])[0][:length]
+            expected = singles[:size]
+            self._by_batch[size] = max(self._by_batch.get(size, 0.0), self._difference(rows, expected, base))
             self._flips += int((rows.argmax(axis=1) != expected.argmax(axis=1)).sum())
-            self._positions += size
+            self._positions += len(rows)
         if not deep:
             self._context = max(self._context, len(prompt))
-        return singles
 
-    def _crowd(self, singles: Logits, *, deep: bool) -> None:
-        """The prompt again, behind the text it was read behind: above the cells of another answer and in one large pass
-        with it, or, where there is one slot only, as the first tokens of a large piece; then a single step."""
+    def _crowd(self, *, deep: bool) -> None:
+        """A few steps behind a text, and again above the cells of another answer and in one large pass with it, or,
+        where there is one slot only, as the first tokens of a large piece."""
         engine, slot, other = self._engine, self._slot, self._other
-        prompt = _prompt(engine, 0, len(singles))
         rows = min(CROWD, engine.info.n_batch, engine.info.n_ctx // 2, engine.info.max_rows or CROWD)
-        if rows <= len(prompt):
+        if rows <= _ALWAYS:
             return
-        crowd = _prompt(engine, PROMPTS, rows - len(prompt))
+        prompt, crowd = _prompt(engine, 0, _ALWAYS), _prompt(engine, PROMPTS, rows - _ALWAYS)
         base = self._begin(slot, deep=deep)
+        singles = self._one_by_one(prompt)
+        engine.rewind(slot, base)
         if other is None:
             chunks = [Chunk(slot, base, [*prompt, *crowd], want=rows)]
         else:
             start = self._begin(other, deep=deep and self._spacious, tokens=CONTEXT // 2 + 1)
             chunks = [Chunk(other, start, crowd), Chunk(slot, base, prompt, want=len(prompt))]
         found = self._difference(engine.forward(chunks)[-1][: len(prompt)], singles, base)
-        if engine.rewind_limit is None or base == 0:
-            engine.rewind(slot, base)
-            step = engine.forward([Chunk(slot, base, prompt[:1], want=1)])[0]
-            found = max(found, self._difference(step, singles[:1], base))
+        engine.rewind(slot, base)
+        step = engine.forward([Chunk(slot, base, prompt[:1], want=1)])[0]
+        self._beside = max(found, self._difference(step, singles[:1], base))
         if other is not None:
             engine.rewind(other, 0)
-        self._beside = found
 
     def _begin(self, slot: int, *, deep: bool, tokens: int | None = None) -> int:
         """Empty a slot, and let it hold a long text if `deep`. Returns its length."""
