@@ -472,6 +472,7 @@ def _open(path: Path, settings: LoadSettings, role: str, progress: Progress | No
         gpu_layers=gpu_layers,
         kv_type=settings.kv_type,
         flash_attention=settings.flash_attention,
+        ordered=not is_draft,
         use_mmap=settings.mmap,
         probe=False,  # `LLM.load` knows what an earlier start has found
     )

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from foredraft import demo
 from foredraft.core.errors import CacheFullError
 from foredraft.engines.base import Chunk
-from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions, cells, engine
+from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions
 from tests import tiny_gguf
 
 N_SLOTS, N_CTX = 4, 512
@@ -31,10 +31,10 @@ SOME = settings(max_examples=40, deadline=None, suppress_health_check=[HealthChe
 class Texts:
     """An engine with several slots, what each of them has read, and an engine with one slot to compare with."""
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
-        options = LoadOptions(n_ctx=N_CTX, n_slots=N_SLOTS, n_threads=threads, max_rows=256)
+    def __init__(self, path: Path, *, ordered: bool = True) -> None:
+        options = LoadOptions(n_ctx=N_CTX, n_slots=N_SLOTS, n_threads=1, max_rows=256, ordered=ordered)
         self.engine = LlamaCppEngine(path, options)
-        self.alone = LlamaCppEngine(path, LoadOptions(n_ctx=N_CTX, n_threads=threads, max_rows=256, probe=False))
+        self.alone = LlamaCppEngine(path, LoadOptions(n_ctx=N_CTX, n_threads=1, max_rows=256, probe=False))
         self.texts: list[list[int]] = [[] for _ in range(N_SLOTS)]
 
     @property
@@ -123,7 +123,7 @@ def live(texts: Texts, data: st.DataObject, steps: int) -> float:
 @given(data=st.data())
 def test_every_text_is_alone_in_its_sums(loaded: Texts, data: st.DataObject) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cells, "PACK_FROM", data.draw(st.sampled_from([0, 10, 10_000])))
+        patch.setattr(loaded.engine.cells, "_let_be", data.draw(st.sampled_from([0, 10, 10_000])))
         assert live(loaded, data, 25) == 0.0
 
 
@@ -139,12 +139,11 @@ def guesses_taken_back(texts: Texts) -> float:
     return worst
 
 
-def test_without_that_rule_texts_part(path: Path, loaded: Texts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_that_rule_texts_part(path: Path, loaded: Texts) -> None:
     """The proof above can fail: where cells are given back wherever they lie, it does."""
     loaded.clear()
     assert guesses_taken_back(loaded) == 0.0
-    monkeypatch.setattr(engine, "Cells", lambda api, context, memory, spare: cells.Cells(api, context, memory, None))
-    careless = Texts(path)
+    careless = Texts(path, ordered=False)
     assert guesses_taken_back(careless) > 0.0
     careless.close()
 

@@ -20,7 +20,7 @@ import numpy as np
 from foredraft.core.errors import EngineError
 
 PACK_FROM = 256
-"""Fewer held cells than this are let be: llama.cpp rounds the cells that it looks at up to a multiple of it."""
+"""So few held cells are always let be: llama.cpp rounds the cells that it looks at up to a multiple of it."""
 
 _SLOTS, _FIRST, _COUNT = 0, 1, 2
 
@@ -28,9 +28,11 @@ _SLOTS, _FIRST, _COUNT = 0, 1, 2
 class Cells:
     """Books about which slot's tokens lie where, and the library calls that go with every change of them."""
 
-    def __init__(self, api: Any, context: Any, memory: Any, spare: int | None) -> None:
-        """`spare` is the sequence that holds cells; None keeps no books: a slot's cells are given back at once."""
+    def __init__(self, api: Any, context: Any, memory: Any, size: int, spare: int | None) -> None:
+        """`size` is how many cells there are. `spare` is the sequence that holds cells; None keeps no books: a slot's
+        cells are given back at once, wherever they lie."""
         self._api = api
+        self._let_be = max(PACK_FROM, size // 16)  # packing also wipes the whole cache, used or not
         self._context = context
         self._memory = memory
         self._spare = spare
@@ -45,7 +47,7 @@ class Cells:
     @property
     def crowded(self) -> bool:
         """So many are held that packing costs less than looking past them in every pass."""
-        return self.held > PACK_FROM and 2 * self.held > self.used
+        return self.held > self._let_be and 2 * self.held > self.used
 
     def put(self, slot: int, first: int, count: int) -> None:
         """A slot has read `count` tokens from position `first` on: they lie on top."""

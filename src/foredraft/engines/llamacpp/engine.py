@@ -60,8 +60,9 @@ class LlamaCppEngine:
             self.memory = MemoryUse.from_log(lines, self.info.size_bytes)
             self._spare = options.n_slots if spares(self._model, options) else None
             # A GPU's sums depend on more than the order of the cells, and packing them there is dear.
-            holds = None if api.llama_supports_gpu_offload() and options.gpu_layers else self._spare
-            self.cells = Cells(api, self._ctx, api.llama_get_memory(self._ctx), holds)
+            ordered = options.ordered and not (api.llama_supports_gpu_offload() and options.gpu_layers)
+            spare = self._spare if ordered else None
+            self.cells = Cells(api, self._ctx, api.llama_get_memory(self._ctx), self.info.n_ctx, spare)
             self._lengths = [0] * options.n_slots
             self._batch = Batch(api, self.info.n_batch, self.info.n_ctx)
             self._max_rows = self.info.max_rows or self.info.n_batch

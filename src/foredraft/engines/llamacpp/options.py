@@ -42,6 +42,9 @@ class LoadOptions:
     kv_type: str = "f16"
     """Number type of the KV cache. Quantised ones save memory and move logits a little."""
     flash_attention: str = "auto"
+    ordered: bool = True
+    """Keep the cells of every slot in the order of its text, whatever the others do, so that its logits are those it
+    has alone (`cells.py`). A draft can do without: nobody's text depends on its last digits. Not on a GPU."""
     use_mmap: bool = True
     """Map the file instead of reading it: a faster start, and memory shared between processes."""
     use_mlock: bool = False
