@@ -43,7 +43,7 @@ def test_forbidden_tokens_are_no_difference() -> None:
 
 
 def test_nan_in_a_single_step_or_in_a_batch_is_an_error() -> None:
-    for number in (3, 25):
+    for number in (6, 25):  # the passes before are only timed
         engine = ToyEngine.random(0)
         engine.fail("nan", after=number)
         with pytest.raises(NonFiniteLogitsError):

@@ -106,11 +106,12 @@ def open_context(path: Path, model: Any, info: ModelInfo, options: LoadOptions) 
         "off": api.LLAMA_FLASH_ATTN_TYPE_DISABLED,
     }[options.flash_attention]
     params.type_k = params.type_v = getattr(api, f"GGML_TYPE_{options.kv_type.upper()}", _BF16)
-    if options.kv_type == "f16" and options.flash_attention != "off" and not api.llama_supports_gpu_offload():
+    if options.kv_type == "f16" and options.flash_attention == "auto" and not api.llama_supports_gpu_offload():
         # On a processor llama.cpp attends in three ways (one token in parts, a few row by row, 64 and more in tiles)
         # that round differently, but only where keys and values are of one type. Values in bf16 take the second way
         # always, whose sum depends on nothing but the text: the same bits alone, in a batch, and beside other answers.
-        # It adds up in f32 (the f16 one in f16), so it is also nearer to the true sum, and faster for few tokens.
+        # It adds up in f32 (in f16 with f16 values), so it is no less precise, and faster for a round's few tokens;
+        # long prompts, which tiles are for, take longer.
         params.type_v = _BF16
     # One pool of cells for all slots. Divided among them, a full slot would be refused although there is room.
     params.kv_unified = True
