@@ -143,7 +143,9 @@ def bench(
     draft_threads: Annotated[int | None, Option("--draft-threads", help="Threads of the draft model.")] = None,
     gpu_layers: Annotated[int, Option("--gpu-layers", help="Layers on the GPU; -1 is all.")] = -1,
     kv_type: Annotated[str, Option("--kv-type", help="Number type of the KV cache.")] = "f16",
-    flash_attention: Annotated[str, Option("--flash-attention", help="auto (exact), on (long prompts faster) or off.")] = "auto",
+    flash_attention: Annotated[
+        str, Option("--flash-attention", help="auto, on (faster for long prompts) or off.")
+    ] = "auto",
     clock: Annotated[
         str, Option("--clock", help="wall, or cpu: processor time, for busy machines; the models get one thread each.")
     ] = "wall",

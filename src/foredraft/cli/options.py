@@ -52,7 +52,9 @@ class Asked:
     draft_threads: Annotated[int | None, Option("--draft-threads", help="Threads of the draft model.")] = None
     gpu_layers: Annotated[int | None, Option("--gpu-layers", help="Layers on the GPU; -1 is all.")] = None
     kv_type: Annotated[str | None, Option("--kv-type", help="Number type of the KV cache: f16, q8_0, f32 …")] = None
-    flash_attention: Annotated[str | None, Option("--flash-attention", help="auto (exact), on (long prompts faster) or off.")] = None
+    flash_attention: Annotated[
+        str | None, Option("--flash-attention", help="auto, on (faster for long prompts) or off.")
+    ] = None
     mmap: Annotated[bool | None, Option("--mmap/--no-mmap", help="Map the model file instead of reading it.")] = None
     min_draft: Annotated[int | None, Option("--min-draft", help="Fewest tokens guessed once a round guesses.")] = None
     p_min: Annotated[float | None, Option("--p-min", help="Stop guessing when the draft is less sure than this.")] = (

@@ -42,9 +42,9 @@ class LoadOptions:
     kv_type: str = "f16"
     """Number type of the KV cache. Quantised ones save memory and move logits a little."""
     flash_attention: str = "auto"
-    """auto: on a processor, and with `kv_type` f16, the values are kept in bf16, so that llama.cpp attends in one way only
-    and a text's logits are the same in every pass. on: its own choice of ways, which reads long prompts faster, but
-    rounds otherwise from pass to pass. off: attention as a matrix product, likewise."""
+    """auto: on a processor, and with `kv_type` f16, the values are kept in bf16, so that llama.cpp attends in one way
+    only and a text's logits are the same in every pass. on: its own choice of ways, which reads long prompts faster,
+    but rounds otherwise from pass to pass. off: attention as a matrix product, likewise."""
     ordered: bool = True
     """Keep the cells of every slot in the order of its text, whatever the others do, so that its logits are those it
     has alone (`cells.py`). A draft can do without: nobody's text depends on its last digits. Not on a GPU."""
