@@ -115,30 +115,32 @@ def test_other_answers_are_measured_apart(n_slots: int) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("kv_type", ["f16", "f32"])
-def test_what_it_says_is_what_long_texts_show(tmp_path: Path, kv_type: str, threads: int) -> None:
-    """Behind 300 tokens, and beside another answer: exact there if, and only if, the probe says so. (On a processor of
-    today f32 is not, on two threads or beside others, and texts below 257 tokens do not show it.)"""
+@pytest.mark.parametrize(("kv_type", "flash"), [("f16", "auto"), ("f16", "on"), ("f32", "auto"), ("f16", "off")])
+def test_what_it_says_is_what_long_texts_show(tmp_path: Path, kv_type: str, flash: str, threads: int) -> None:
+    """Across 512 tokens, and beside another answer: where the probe says exact, every bit is the same. (On processors
+    of today only the first of these is: others are not on two threads, beside others, or across that border.)"""
     path = tiny_gguf.llama(tmp_path / "tiny.gguf", kind="q8_0")
-    engine = LlamaCppEngine(path, LoadOptions(n_ctx=1024, n_slots=2, n_threads=threads, kv_type=kv_type))
+    engine = LlamaCppEngine(
+        path, LoadOptions(n_ctx=1024, n_slots=2, n_threads=threads, kv_type=kv_type, flash_attention=flash)
+    )
     numerics = engine.numerics
     assert numerics is not None
-    assert numerics.context > 512
-    ids = np.random.default_rng(9).integers(3, 320, size=340).tolist()
-    for at in range(0, 323, 17):
-        engine.forward([Chunk(0, at, ids[at : at + 17])])
-    singles = np.concatenate([engine.forward([Chunk(0, at, [ids[at]], 1)])[0].copy() for at in range(323, 340)])
+    assert numerics.context == 510
+    ids = np.random.default_rng(9).integers(3, 320, size=522).tolist()
+    for at in range(0, 505, 5):
+        engine.forward([Chunk(0, at, ids[at : at + 5])])
+    singles = np.concatenate([engine.forward([Chunk(0, at, [ids[at]], 1)])[0].copy() for at in range(505, 522)])
     apart, crowded = [], []
     for size in (2, 5, 17):
-        engine.rewind(0, 323)
-        apart.append(np.array_equal(engine.forward([Chunk(0, 323, ids[323 : 323 + size], size)])[0], singles[:size]))
-        engine.rewind(0, 323)
-        chunks = [Chunk(1, 0, ids[:70]), Chunk(0, 323, ids[323 : 323 + size], size)]
+        engine.rewind(0, 505)
+        apart.append(np.array_equal(engine.forward([Chunk(0, 505, ids[505 : 505 + size], size)])[0], singles[:size]))
+        engine.rewind(0, 505)
+        chunks = [Chunk(1, 0, ids[:70]), Chunk(0, 505, ids[505 : 505 + size], size)]
         crowded.append(np.array_equal(engine.forward(chunks)[1], singles[:size]))
         engine.rewind(1, 0)
     engine.close()
-    assert all(apart) == numerics.batches_exact
-    assert all(crowded + apart) == numerics.beside_exact
+    assert all(apart) or not numerics.batches_exact
+    assert all(crowded + apart) or not numerics.beside_exact
 
 
 def test_it_takes_back_what_it_put_into_the_cache(tmp_path: Path) -> None:

@@ -19,16 +19,16 @@ from foredraft.engines.base import Chunk, Engine, Logits, Numerics
 SIZES = (2, 3, 4, 8, MAX_DRAFT + 1)
 """Batch sizes that are compared with single steps; the last is the longest that a drafted round verifies."""
 PROMPTS = 4
-CONTEXT = 512
-"""Tokens of the long text, half of it where the context is small: beyond the borders that llama.cpp's kernels have
-(256 used cells, which it rounds up to 512)."""
+BORDER = 256
+"""llama.cpp attends to a multiple of so many cells, and to 512 and more in another way. Batches are compared where they
+cross such a border."""
 CROWD = 64
 """Tokens of the pass that is shared with others: from here on llama.cpp attends in tiles."""
 _ALWAYS = 4
 """Batches up to this size are measured on the slowest model, too."""
 _HEAD = 9
 """Tokens that are really read of a long text."""
-_HEAD_STEPS, _CROWD_STEPS = 4, 16
+_HEAD_STEPS, _CROWD_STEPS = 4, 20
 """What reading that head, and comparing a pass shared with others, cost in single steps, about."""
 
 Swell = Callable[[int, int], int]
@@ -82,9 +82,9 @@ class _Probe:
         self._engine = engine
         self._slot = slot
         self._other = other
-        fits = engine.info.n_ctx >= CONTEXT and engine.rewind_limit is None
+        fits = engine.info.n_ctx >= 2 * BORDER and engine.rewind_limit is None
         self._swell = swell if fits else None
-        self._spacious = engine.info.n_ctx >= 2 * CONTEXT
+        self._spacious = engine.info.n_ctx >= 4 * BORDER
         self._known = known
         self._by_batch: dict[int, float] = {} if known is None else dict(known.by_batch)
         self._flips = 0 if known is None else known.argmax_flips
@@ -153,8 +153,8 @@ class _Probe:
             self._context = max(self._context, len(prompt))
 
     def _crowd(self, *, deep: bool) -> None:
-        """A few steps behind a text, and again above the cells of another answer and in one large pass with it, or,
-        where there is one slot only, as the first tokens of a large piece."""
+        """A few steps behind a text, and again with all of it above the cells of another answer and in one large pass
+        with it, or, where there is one slot only, as the first tokens of a large piece."""
         engine, slot, other = self._engine, self._slot, self._other
         rows = min(CROWD, engine.info.n_batch, engine.info.n_ctx // 2, engine.info.max_rows or CROWD)
         if rows <= _ALWAYS:
@@ -166,7 +166,9 @@ class _Probe:
         if other is None:
             chunks = [Chunk(slot, base, [*prompt, *crowd], want=rows)]
         else:
-            start = self._begin(other, deep=deep and self._spacious, tokens=CONTEXT // 2 + 1)
+            engine.rewind(slot, 0)
+            start = self._begin(other, deep=deep and self._spacious, tokens=BORDER + 1)
+            self._begin(slot, deep=deep)
             chunks = [Chunk(other, start, crowd), Chunk(slot, base, prompt, want=len(prompt))]
         found = self._difference(engine.forward(chunks)[-1][: len(prompt)], singles, base)
         engine.rewind(slot, base)
@@ -183,7 +185,7 @@ class _Probe:
             return 0
         head = _prompt(engine, PROMPTS + 1, _HEAD)
         engine.forward([Chunk(slot, 0, head)])
-        weight = self._swell(slot, tokens or (CONTEXT if self._spacious else CONTEXT // 2 + 1))
+        weight = self._swell(slot, tokens or (2 * BORDER if self._spacious else BORDER) - 2)
         if slot == self._slot:
             self._context = max(self._context, weight)
         return len(head)

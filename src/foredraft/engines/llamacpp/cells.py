@@ -16,8 +16,9 @@ import ctypes
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from foredraft.core.errors import EngineError
+from foredraft.core.errors import CacheFullError, EngineError
 
 PACK_FROM = 256
 """So few held cells are always let be: llama.cpp rounds the cells that it looks at up to a multiple of it."""
@@ -107,9 +108,8 @@ class Cells:
         except MemoryError:
             return False
         self._remove(spare, 0)
-        buffer = room.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
-        size = self._api.llama_state_get_data(self._context, buffer, size)
-        if not size or self._api.llama_state_set_data(self._context, buffer, size) != size:
+        size = self._api.llama_state_get_data(self._context, _pointer(room), size)
+        if not size or self._api.llama_state_set_data(self._context, _pointer(room), size) != size:
             self._api.llama_memory_clear(self._memory, False)
             self._runs, self.used, self.held = [], 0, 0
             raise EngineError("llama.cpp could not put its KV cache back after packing it: every slot is empty now.")
@@ -129,26 +129,42 @@ class Cells:
         return True
 
     def swell(self, slot: int, length: int, cells: int, spare: int) -> int:
-        """Double what a slot holds (`length` tokens) until it is `cells` cells or more: the same tokens at the same
-        positions, several times. That is no text, but costs a pass what a long text does. For the numerics probe.
+        """Copy what a slot holds (`length` tokens) until it is `cells` cells: the same tokens at the same positions,
+        several times. That is no text, but costs a pass what a long text does. For the numerics probe.
 
         `spare` is a sequence that holds nothing. Returns how many cells there are.
         """
-        api, have = self._api, length
-        while 0 < have < cells:
-            size = api.llama_state_seq_get_size(self._context, slot)
-            room = np.empty(size, dtype=np.uint8)
-            buffer = room.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
-            size = api.llama_state_seq_get_data(self._context, buffer, size, slot)
-            if not size or not api.llama_state_seq_set_data(self._context, buffer, size, spare):
-                break
-            api.llama_memory_seq_cp(self._memory, spare, slot, -1, -1)
+        copies = []
+        part = cells % length if 0 < length < cells else 0
+        if part:  # the first of them only, to arrive at that number
+            self._api.llama_memory_seq_cp(self._memory, slot, spare, 0, part)
+            copies.append((part, self._save(spare)))
             self._remove(spare, 0)
-            if self._spare is not None:
-                self._runs += [[1 << slot, 0, length] for _ in range(have // length)]
-                self.used += have
-            have *= 2
+        have = length
+        while 0 < 2 * have <= cells - part:
+            copies.append((have, self._save(slot)))
+            have += self._again(slot, length, *copies[-1], spare)
+        for size, saved in reversed(copies):
+            while have + size <= cells and (size != part or have + size == cells):
+                have += self._again(slot, length, size, saved, spare)
         return have
+
+    def _save(self, sequence: int) -> NDArray[np.uint8]:
+        size = self._api.llama_state_seq_get_size(self._context, sequence)
+        saved = np.empty(size, dtype=np.uint8)
+        size = self._api.llama_state_seq_get_data(self._context, _pointer(saved), size, sequence)
+        return saved[:size]
+
+    def _again(self, slot: int, length: int, size: int, saved: NDArray[np.uint8], spare: int) -> int:
+        """Put `size` saved cells on top, as the slot's. Returns how many; raises `CacheFullError` without room."""
+        if not self._api.llama_state_seq_set_data(self._context, _pointer(saved), len(saved), spare):
+            raise CacheFullError(f"No room for {size} more cells.")
+        self._api.llama_memory_seq_cp(self._memory, spare, slot, -1, -1)
+        self._remove(spare, 0)
+        if self._spare is not None:
+            self._runs += [[1 << slot, 0, min(length, size - at)] for at in range(0, size, length)]
+            self.used += size
+        return size
 
     def _let_go(self, bit: int, length: int) -> list[tuple[int, int]]:
         """Take a slot out of the books from position `length` on. Returns the positions, as [first, last), of cells
@@ -201,3 +217,7 @@ class Cells:
     def _remove(self, sequence: int, first: int) -> bool:
         # the library calls "from the beginning" -1: a whole sequence can be removed in every kind of model
         return bool(self._api.llama_memory_seq_rm(self._memory, sequence, first or -1, -1))
+
+
+def _pointer(array: NDArray[np.uint8]) -> Any:
+    return array.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
