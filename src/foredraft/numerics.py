@@ -55,6 +55,7 @@ def _to_json(found: Numerics) -> dict[str, Any]:
         "positions": found.positions,
         "context": found.context,
         "beside": found.beside,
+        "ordered": found.ordered,
     }
 
 
@@ -66,7 +67,8 @@ def _from_json(stored: dict[str, Any], notes: list[str]) -> Numerics | None:
     except (KeyError, TypeError, ValueError, AttributeError):
         notes.append("The stored numerics are damaged and are measured anew.")
         return None
-    return Numerics(max(by_batch.values(), default=0.0), by_batch, flips, positions, context, beside)
+    worst = max(by_batch.values(), default=0.0)
+    return Numerics(worst, by_batch, flips, positions, context, beside, stored.get("ordered") is True)
 
 
 def _difference(value: Any) -> float:

@@ -70,7 +70,7 @@ def test_run_json_has_every_figure_and_they_add_up(story_pair: Pair) -> None:
     assert answer["stop_reason"] == "length"
     assert answer["speculation"]["status"] == "active"
     assert answer["speculation"]["reason"]
-    assert set(answer["numerics"]) == {"batches_exact", "max_abs_diff", "batch", "context", "beside"}
+    assert set(answer["numerics"]) == {"batches_exact", "max_abs_diff", "batch", "context", "beside", "ordered"}
     stats = answer["stats"]
     assert stats["tokens"] == len(answer["tokens"]) == 50
     assert stats["drafted"] == stats["accepted"] + stats["rejected"] + stats["ignored"] > 0

@@ -144,6 +144,8 @@ def test_without_that_rule_texts_part(path: Path, loaded: Texts) -> None:
     loaded.clear()
     assert guesses_taken_back(loaded) == 0.0
     careless = Texts(path, ordered=False)
+    assert careless.engine.numerics is not None
+    assert not careless.engine.numerics.beside_exact, "what is not ensured must not be promised"
     assert guesses_taken_back(careless) > 0.0
     careless.close()
 

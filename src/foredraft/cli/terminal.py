@@ -213,6 +213,8 @@ def in_words(numerics: Numerics) -> str:
         return f"{words}, and whatever else runs"
     if numerics.beside is None:
         return f"{words} (beside other answers: not measured)"
+    if numerics.beside == 0.0:
+        return f"{words}; so it was beside other answers, but nothing ensures it: there, texts may part at near-ties"
     return f"{words}; beside other answers logits differ by up to {numerics.beside:.2g}: texts may part at near-ties"
 
 

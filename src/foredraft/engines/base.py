@@ -49,6 +49,8 @@ class Numerics:
     beside: float | None = None
     """Largest |difference| when the same tokens are read beside another answer, behind its cells, or in one pass with
     a piece of a prompt. None where that was not measured."""
+    ordered: bool = True
+    """Does the engine keep the order of a text's sums, whatever else runs? Where it does not, a measured 0 was luck."""
 
     @property
     def batches_exact(self) -> bool:
@@ -58,7 +60,7 @@ class Numerics:
     @property
     def beside_exact(self) -> bool:
         """True when other answers, too, changed no bit: the text is then the same whatever else runs."""
-        return self.batches_exact and self.beside == 0.0
+        return self.batches_exact and self.beside == 0.0 and self.ordered
 
     @property
     def rounding(self) -> float:
@@ -73,13 +75,14 @@ class Numerics:
             "batch": max(self.by_batch, default=1),
             "context": self.context,
             "beside": self.beside,
+            "ordered": self.ordered,
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Numerics:
         """What `as_dict` of another process says."""
-        worst = float(values["max_abs_diff"])
-        return cls(worst, {int(values["batch"]): worst}, 0, 0, int(values["context"]), values["beside"])
+        worst, batch, context = float(values["max_abs_diff"]), int(values["batch"]), int(values["context"])
+        return cls(worst, {batch: worst}, 0, 0, context, values["beside"], values["ordered"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +17,14 @@ from foredraft.engines.llamacpp.batch import Batch
 from foredraft.engines.llamacpp.cells import Cells
 from foredraft.engines.llamacpp.failures import reason
 from foredraft.engines.llamacpp.library import library
-from foredraft.engines.llamacpp.loading import describe, open_context, open_model, refuse_what_cannot_write, spares
+from foredraft.engines.llamacpp.loading import (
+    attends_one_way,
+    describe,
+    open_context,
+    open_model,
+    refuse_what_cannot_write,
+    spares,
+)
 from foredraft.engines.llamacpp.memory import MemoryUse
 from foredraft.engines.llamacpp.options import DEFAULT_CONTEXT, LoadOptions
 from foredraft.engines.llamacpp.tiles import NOTE as TILES_NOTE
@@ -62,6 +70,8 @@ class LlamaCppEngine:
             # A GPU's sums depend on more than the order of the cells, and packing them there is dear.
             ordered = options.ordered and not (api.llama_supports_gpu_offload() and options.gpu_layers)
             spare = self._spare if ordered else None
+            one_way = attends_one_way(lines, flash_attention=options.flash_attention)
+            self._keeps_order = spare is not None and one_way
             self.cells = Cells(api, self._ctx, api.llama_get_memory(self._ctx), self.info.n_ctx, spare)
             self._lengths = [0] * options.n_slots
             self._batch = Batch(api, self.info.n_batch, self.info.n_ctx)
@@ -82,7 +92,8 @@ class LlamaCppEngine:
 
     def probe(self, known: Numerics | None = None) -> Numerics:
         """Measure how batches round on this machine, beyond what is `known`; the result stays in `numerics`."""
-        self.numerics = probe(self, swell=None if self._spare is None else self.swell, known=known)
+        found = probe(self, swell=None if self._spare is None else self.swell, known=known)
+        self.numerics = dataclasses.replace(found, ordered=self._keeps_order)
         return self.numerics
 
     def swell(self, slot: int, cells: int) -> int:

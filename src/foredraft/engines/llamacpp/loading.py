@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,15 @@ def spares(model: Any, options: LoadOptions) -> int:
     if api.llama_model_is_recurrent(model) or api.llama_model_is_hybrid(model):
         return 0
     return int(options.n_slots < api.llama_max_parallel_sequences())
+
+
+def attends_one_way(log: Iterable[str], *, flash_attention: str) -> bool:
+    """Does a processor attend to a text's cells one by one in every pass? From the log of a load: flash attention, and
+    keys and values that are not of one floating-point type."""
+    words = "\n".join(log)
+    types = re.search(r"K \((\w+)\).*V \((\w+)\)", words)
+    flash = flash_attention == "on" or (flash_attention == "auto" and "Flash Attention enabled" in words)
+    return flash and types is not None and (types[1] != types[2] or types[1] not in ("f16", "f32"))
 
 
 def describe(path: Path, model: Any, options: LoadOptions, n_ctx: int) -> ModelInfo:

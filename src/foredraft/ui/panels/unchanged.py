@@ -59,4 +59,6 @@ def _measured(t: Words, numerics: Numerics) -> str:
         return f"{words} {t('check.beside_unknown')}"
     if numerics.beside_exact:
         return f"{words} {t('check.beside_exact')}"
+    if numerics.beside == 0.0:
+        return f"{words} {t('check.beside_luck')}"
     return f"{words} {t('check.beside_rounds', d=f'{numerics.beside:.2g}')}"
