@@ -107,7 +107,8 @@ class Answer:
     def probe(self, risk: float, *, sure: bool, jitter: int) -> bool:
         """Whether to find out now if guessing pays again, at this risk; `sure`: its cost is known from use. `jitter`,
         any number, makes some waits shorter: the same text asked for again is then probed in other places."""
-        if self.plain_run < self.wait - jitter % (min(self.wait, 16) // 2 + 1) or (sure and self._fund < min(risk, _FUND)):
+        wait = self.wait - jitter % (min(self.wait, 16) // 2 + 1)
+        if self.plain_run < wait or (sure and self._fund < min(risk, _FUND)):
             return False
         self.probing = True
         self._fund -= risk
