@@ -1,0 +1,144 @@
+"""Requests to answers, on the model thread: into the scheduler, a pass at a time, and out to whoever follows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from foredraft.core.errors import EngineError, ForedraftError
+from foredraft.scheduling.answer import Answer, Generation
+from foredraft.scheduling.errors import ModelUnloadedError, QueueFullError
+from foredraft.scheduling.events import Event, Failed, Finished, NewPieces, PromptProgress
+from foredraft.scheduling.hosted import Exclusive, Hosted, LoadedModel, Submission
+from foredraft.scheduling.hosting import Hosting
+from foredraft.scheduling.running import RunningAnswer
+
+logger = logging.getLogger(__name__)
+Listener = Callable[[str, Generation | ForedraftError], None]
+
+
+class Answering:
+    """What the model thread does for every loaded model. Called by that thread alone."""
+
+    def __init__(self, hosting: Hosting, *, queue_limit: int, listeners: list[Listener]) -> None:
+        self._hosting = hosting
+        self._queue_limit = queue_limit
+        self._listeners = listeners
+
+    def turn(self) -> bool:
+        """One pass of every model that has something to do; True when there is more."""
+        for hosted in self._hosting:
+            model = hosted.model
+            if model is None or hosted.lent:
+                continue
+            self._start(hosted, model)
+            if model.scheduler.busy:  # never while it is lent: it is lent when it is idle
+                self._step(hosted, model)
+        return any(
+            hosted.model is not None and not hosted.lent and hosted.model.scheduler.busy for hosted in self._hosting
+        )
+
+    def queue(self, hosted: Hosted, submission: Submission, draft: str | None, required: bool) -> None:
+        """Let a request wait for its turn, behind the change of draft that it asks for, or refuse it."""
+        model = hosted.model
+        if model is None or hosted.status == "leaving":
+            submission.running.fail(ModelUnloadedError(hosted.id))
+            return
+        waiting = len(model.scheduler.waiting) + sum(1 for job in hosted.pending if isinstance(job, Submission))
+        if waiting >= self._queue_limit + model.scheduler.slots.free:
+            rounds = waiting / max(1, model.info.n_slots)
+            error = QueueFullError(waiting, max(1, min(60, round(rounds * hosted.answer_s))))
+            submission.running.fail(error)
+            return
+        if draft not in (None, "auto", hosted.spec.draft):
+            changed: Future[None] = Future()
+            hosted.pending.append(
+                self._hosting.change_draft(hosted, draft, required=required, force=False, done=changed)
+            )
+            changed.add_done_callback(lambda done: _fail_if(done, submission.running))
+        hosted.touch()
+        hosted.pending.append(submission)
+
+    def _start(self, hosted: Hosted, model: LoadedModel) -> None:
+        """Hand waiting requests to the scheduler, in order, up to the next piece of exclusive work."""
+        while hosted.pending:
+            job = hosted.pending[0]
+            if isinstance(job, Exclusive):
+                if not model.scheduler.busy and not hosted.leases:
+                    hosted.pending.popleft()
+                    self._hosting.lend(hosted, model, job)
+                return
+            hosted.pending.popleft()
+            running = job.running
+            if running.done:
+                continue
+            try:
+                answer = model.scheduler.submit(job.request, constraint=job.constraint, top_logprobs=job.top_logprobs)
+            except ForedraftError as error:
+                self._report(hosted, error)
+                running.fail(error)
+                continue
+            hosted.live[answer] = running
+            running.accept(answer)
+            self._hosting.changed()
+
+    def _step(self, hosted: Hosted, model: LoadedModel) -> None:
+        try:
+            moved = model.scheduler.step()
+        except Exception as error:  # a fault of ours: this model's answers end, the program goes on
+            logger.exception("A pass of %s failed", hosted.id)
+            failure = error if isinstance(error, ForedraftError) else EngineError(f"Unexpected: {error!r}")
+            model.scheduler.fail_all(failure)
+            moved = list(hosted.live)
+        ended = False
+        for answer in moved:
+            running = hosted.live.get(answer)
+            if running is not None:
+                ended |= self._publish(hosted, model, answer, running)
+        status = model.speculation
+        if ended or status != hosted.speculation:
+            hosted.speculation = status
+            self._hosting.changed()
+
+    def _publish(self, hosted: Hosted, model: LoadedModel, answer: Answer, running: RunningAnswer) -> bool:
+        """Hand out what is new about an answer; True when it has ended."""
+        news: list[Event] = []
+        if not running.pieces and not answer.pieces and not answer.done:
+            read, total = answer.prompt_progress
+            news.append(PromptProgress(read, total, answer.stats.cached_tokens))
+        if answer.pieces:
+            news.append(NewPieces(tuple(answer.pieces)))
+            answer.pieces.clear()
+        if answer.done:
+            hosted.touch()
+            del hosted.live[answer]
+            outcome: Generation | ForedraftError
+            if answer.error is not None:
+                outcome = answer.error
+                news.append(Failed(answer.error))
+            else:
+                kept = [*running.pieces, *(piece for n in news if isinstance(n, NewPieces) for piece in n.pieces)]
+                outcome = model.generation(answer, kept)
+                news.append(Finished(outcome))
+            self._report(hosted, outcome)
+        if news:
+            running.put(*news)
+        return answer.done
+
+    def _report(self, hosted: Hosted, outcome: Generation | ForedraftError) -> None:
+        if isinstance(outcome, Generation):
+            hosted.totals.add(outcome)
+            stats = outcome.stats
+            hosted.answer_s += 0.2 * (stats.time_to_first_token_s + stats.generation_s - hosted.answer_s)
+        else:
+            hosted.totals.failed += 1
+        for listener in self._listeners:
+            listener(hosted.id, outcome)
+
+
+def _fail_if(done: Future[Any], running: RunningAnswer) -> None:
+    error = None if done.cancelled() else done.exception()
+    if error is not None:
+        running.fail(error if isinstance(error, ForedraftError) else EngineError(f"Unexpected: {error!r}"))

@@ -1,0 +1,277 @@
+"""Which models are in memory: loading, unloading, changing a draft, and leaving when nobody asks any more.
+
+Files are opened and closed on a thread of their own, the *loader thread*, so that answers go on meanwhile. A model
+belongs to exactly one of the two threads at any moment: what needs a model to itself waits in the model's own queue
+until its running answers have ended, then the model thread lends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+
+from foredraft.scheduling.errors import ModelUnloadedError, RuntimeClosedError
+from foredraft.scheduling.hosted import Exclusive, Hosted, LoadedModel, Loader, LoadSpec, ModelState, Submission
+from foredraft.scheduling.running import Bell
+from foredraft.scheduling.thread import ModelThread, resolve
+
+logger = logging.getLogger(__name__)
+
+
+class Hosting:
+    """The models of one runtime. Methods may be called from any thread, but for those that say otherwise."""
+
+    def __init__(self, loader: Loader, thread: ModelThread, *, auto_evict: bool) -> None:
+        self._loader = loader
+        self._thread = thread
+        self._auto_evict = auto_evict
+        self._hosted: dict[str, Hosted] = {}
+        self._loading: dict[str, Future[str]] = {}
+        self._lock = threading.Lock()
+        self._opener = ThreadPoolExecutor(max_workers=1, thread_name_prefix="foredraft-loader")
+        self._version = 0
+        self.bell = Bell()
+        """Rings at every change."""
+        self.closing = False
+        """Nothing new is loaded any more."""
+
+    # ---- looking ----
+
+    def __iter__(self) -> Iterator[Hosted]:
+        """Those that are loaded or being loaded, in the order of loading."""
+        return iter(list(self._hosted.values()))
+
+    def get(self, model_id: str) -> Hosted | None:
+        return self._hosted.get(model_id)
+
+    def loaded(self, model_id: str) -> Hosted:
+        """Raises `ModelUnloadedError`."""
+        hosted = self._hosted.get(model_id)
+        if hosted is None or hosted.model is None:
+            raise ModelUnloadedError(model_id)
+        return hosted
+
+    def changed(self) -> None:
+        """Something that `watch` shows is different now."""
+        self._version += 1
+        self.bell.ring()
+
+    async def watch(self) -> AsyncGenerator[list[ModelState], None]:
+        """The models now and after every change; changes that come faster than they are read are seen as one."""
+        seen = -1
+        while True:
+            await self.bell.until(partial(self._changed_since, seen))
+            seen = self._version
+            yield [hosted.state() for hosted in self]
+
+    def _changed_since(self, version: int) -> bool:
+        return self._version != version
+
+    # ---- keeping in memory ----
+
+    @contextlib.contextmanager
+    def use(self, model_id: str) -> Iterator[LoadedModel]:
+        """The loaded model, kept for as long as the block runs. Raises `ModelUnloadedError`."""
+        with self._lock:
+            hosted = self._hosted.get(model_id)
+            if hosted is None or hosted.model is None or hosted.status not in ("ready", "changing"):
+                raise ModelUnloadedError(model_id)
+            hosted.leases += 1
+            hosted.touch()
+            model = hosted.model
+        try:
+            yield model
+        finally:
+            self.unlock(hosted)
+            self._thread.wake()
+
+    def lock(self, hosted: Hosted) -> None:
+        """It must not expire until `unlock`."""
+        with self._lock:
+            hosted.leases += 1
+
+    def unlock(self, hosted: Hosted) -> None:
+        with self._lock:
+            hosted.leases -= 1
+
+    # ---- loading ----
+
+    def load(self, spec: LoadSpec) -> Future[str]:
+        """The id under which the model is asked for, when it is loaded. The same id again only sets its time to live;
+        two callers at once wait for one load. Raises `RuntimeClosedError`."""
+        with self._lock:
+            if self.closing:
+                raise RuntimeClosedError
+            key = spec.id or spec.model or "default"
+            hosted = self._hosted.get(key)
+            if hosted is not None and hosted.status in ("ready", "changing"):
+                hosted.ttl_s = spec.ttl_s
+                hosted.touch()
+                known: Future[str] = Future()
+                known.set_result(key)
+                return known
+            future = self._loading.get(key)
+            if future is None:
+                future = self._loading[key] = self._opener.submit(self._open, key, spec)
+            return future
+
+    def _open(self, key: str, spec: LoadSpec) -> str:
+        """On the loader thread."""
+        hosted = Hosted(key, spec)
+        try:
+            if self._auto_evict and spec.on_demand:
+                self._make_way()
+            with self._lock:
+                self._hosted[key] = hosted
+            self.changed()
+            began = time.perf_counter()
+            model = self._loader(spec, self._progress_of(hosted))
+            hosted.load_s = time.perf_counter() - began
+            hosted.loaded_at = hosted.last_used = time.time()
+            hosted.speculation = model.speculation
+            with self._lock:
+                hosted.model, hosted.status, hosted.progress = model, "ready", 1.0
+        except BaseException:
+            with self._lock:
+                self._hosted.pop(key, None)
+            raise
+        finally:
+            with self._lock:
+                self._loading.pop(key, None)
+            self.changed()
+            self._thread.wake()
+        return key
+
+    def _progress_of(self, hosted: Hosted) -> Callable[[str, float], None]:
+        def progress(part: str, share: float) -> None:
+            hosted.part, hosted.progress = part, share
+            self.changed()
+
+        return progress
+
+    def _make_way(self) -> None:
+        """Unload what was loaded on demand before. Idle models leave now, busy ones when their answers have ended."""
+        for other in self:
+            if other.spec.on_demand and other.model is not None:
+                if other.idle:
+                    self._close_idle(other)
+                else:
+                    self.leave(other, cancel=False)
+
+    def _close_idle(self, hosted: Hosted) -> None:
+        """Close an idle model from the loader thread itself (which cannot wait for its own queue)."""
+        taken: Future[LoadedModel | None] = Future()
+
+        def take() -> None:
+            if hosted.model is None or not hosted.idle:
+                taken.set_result(None)
+                return
+            hosted.lent, hosted.status = True, "leaving"
+            taken.set_result(hosted.model)
+
+        self._thread.do(take)
+        model = taken.result()
+        if model is not None:
+            self._remove(hosted, model)
+
+    # ---- unloading ----
+
+    def expire(self) -> None:
+        """On the model thread: send away those whose time has come."""
+        now = time.time()
+        for hosted in self:
+            expires = hosted.expires_at
+            if expires is not None and now >= expires and hosted.idle:
+                logger.info("Unloading %s: idle for %.0f s", hosted.id, now - hosted.last_used)
+                self.leave(hosted, cancel=False)
+
+    def leave(self, hosted: Hosted, *, cancel: bool) -> Future[None]:
+        """Queue the end of a model. Later requests are refused, earlier ones are cancelled or served."""
+        future: Future[None] = Future()
+
+        def job() -> None:
+            if hosted.status == "leaving" and hosted.model is None:
+                resolve(future, None)
+                return
+            if cancel:
+                for waiting in [waiting for waiting in hosted.pending if isinstance(waiting, Submission)]:
+                    hosted.pending.remove(waiting)
+                    waiting.running.fail(ModelUnloadedError(hosted.id))
+                for running in hosted.live.values():
+                    running.cancel()
+            if not hosted.lent:
+                hosted.status = "leaving"
+            hosted.pending.append(Exclusive(lambda model: self._remove(hosted, model), future, "leaving"))
+            self.changed()
+
+        self._thread.do(job)
+        return future
+
+    def _remove(self, hosted: Hosted, model: LoadedModel) -> None:
+        """On the loader thread."""
+        with self._lock:
+            if self._hosted.get(hosted.id) is hosted:
+                del self._hosted[hosted.id]
+            hosted.model = None
+        for job in hosted.pending:
+            if isinstance(job, Submission):
+                job.running.fail(ModelUnloadedError(hosted.id))
+            else:
+                resolve(job.done, None)
+        hosted.pending.clear()
+        model.close()
+        self.changed()
+
+    def shut(self) -> None:
+        """Wait for the loader thread to end."""
+        self._opener.shutdown()
+
+    # ---- work that needs a model to itself ----
+
+    def change_draft(
+        self, hosted: Hosted, draft: str | None, *, required: bool, force: bool, done: Future[None]
+    ) -> Exclusive:
+        """The work of changing a model's draft, to be queued with the model; `done` gets what it raises."""
+
+        def work(model: LoadedModel) -> None:
+            if draft == hosted.spec.draft and hosted.speculation.status != "unavailable":
+                return
+            try:
+                model.set_draft(draft, required=required, force=force, progress=self._progress_of(hosted))
+                hosted.spec = dataclasses.replace(hosted.spec, draft=draft)
+            except BaseException:
+                hosted.spec = dataclasses.replace(hosted.spec, draft=None)
+                raise
+            finally:
+                hosted.speculation = model.speculation
+
+        return Exclusive(work, done, "changing")
+
+    def lend(self, hosted: Hosted, model: LoadedModel, job: Exclusive) -> None:
+        """On the model thread, when the model is idle: let the loader thread have it for this work."""
+        hosted.lent, hosted.status = True, job.status
+        self.changed()
+        with contextlib.suppress(RuntimeError):  # the interpreter is ending: nobody waits any more
+            self._opener.submit(self._work_alone, hosted, model, job)
+
+    def _work_alone(self, hosted: Hosted, model: LoadedModel, job: Exclusive) -> None:
+        failure: BaseException | None = None
+        try:
+            job.work(model)
+        except BaseException as error:  # noqa: BLE001 - raised again where it is awaited
+            failure = error
+
+        def give_back() -> None:
+            hosted.lent = False
+            if hosted.model is not None:
+                hosted.status = "ready"
+            resolve(job.done, None, error=failure)
+            self.changed()
+
+        self._thread.do(give_back)
