@@ -10,6 +10,6 @@ with httpx.Client(base_url=os.environ.get("FOREDRAFT_URL", "http://127.0.0.1:367
     stats = answer["stats"]
     print("draft:", stats.get("draft_model"), stats["speculation"]["status"], stats["speculation"]["reason"])
     print("accepted:", stats.get("accepted_draft_tokens_count"), "of", stats.get("total_draft_tokens_count"))
-    for model in http.get("/api/v1/models").json()["models"]:
+    for model in (each for each in http.get("/api/v1/models").json()["models"] if each["type"] == "llm"):
         for instance in model["loaded_instances"]:
             print("loaded:", instance["id"], "with the draft", instance["config"]["draft_model"])

@@ -37,6 +37,17 @@ def vocabulary_only(path: Path) -> Path:
     return path
 
 
+def llama_that_embeds(path: Path) -> Path:
+    """A llama with pooling in its header: the last token's vector is the text's."""
+    writer = _llama_header(path)
+    writer.add_pooling_type(gguf.PoolingType.LAST)
+    rng = np.random.default_rng(0)
+    for name, size in LLAMA.tensors():
+        writer.add_tensor(name, rng.standard_normal(size, dtype=np.float32))
+    _finish(writer)
+    return path
+
+
 def unknown_architecture(path: Path) -> Path:
     writer = gguf.GGUFWriter(path, "hyperllama")
     add_vocabulary(writer, 320)
@@ -55,10 +66,13 @@ def without_tokenizer(path: Path) -> Path:
     return path
 
 
-def bert(path: Path) -> Path:
-    """An embedding model: BERT of one layer with mean pooling."""
+def bert(
+    path: Path, *, pooling: gguf.PoolingType = gguf.PoolingType.MEAN, seed: int = 0, name: str = "tiny-bert"
+) -> Path:
+    """An embedding model: a random BERT of one layer, 32 numbers wide; texts of up to 128 tokens."""
     width, n_vocab = 32, 320
     writer = gguf.GGUFWriter(path, "bert")
+    writer.add_name(name)
     writer.add_context_length(128)
     writer.add_embedding_length(width)
     writer.add_block_count(1)
@@ -66,9 +80,18 @@ def bert(path: Path) -> Path:
     writer.add_head_count(4)
     writer.add_layer_norm_eps(1e-5)
     writer.add_causal_attention(False)
-    writer.add_pooling_type(gguf.PoolingType.MEAN)
+    writer.add_pooling_type(pooling)
     add_vocabulary(writer, n_vocab)
     writer.add_token_type_count(2)
+    for tensor, data in bert_weights(seed).items():
+        writer.add_tensor(tensor, data)
+    _finish(writer)
+    return path
+
+
+def bert_weights(seed: int = 0) -> dict[str, np.ndarray]:
+    """The tensors of `bert`, by name; matrices are (out, in)."""
+    width, n_vocab = 32, 320
     shapes = {"token_embd.weight": (n_vocab, width), "position_embd.weight": (128, width)}
     shapes |= {"token_types.weight": (2, width), "token_embd_norm.weight": (width,), "token_embd_norm.bias": (width,)}
     for part in ("attn_q", "attn_k", "attn_v", "attn_output"):
@@ -77,10 +100,8 @@ def bert(path: Path) -> Path:
         shapes |= {f"blk.0.{part}.weight": (width,), f"blk.0.{part}.bias": (width,)}
     shapes |= {"blk.0.ffn_up.weight": (64, width), "blk.0.ffn_up.bias": (64,)}
     shapes |= {"blk.0.ffn_down.weight": (width, 64), "blk.0.ffn_down.bias": (width,)}
-    for name, shape in shapes.items():
-        writer.add_tensor(name, np.full(shape, 0.1, dtype=np.float32))
-    _finish(writer)
-    return path
+    rng = np.random.default_rng(seed)
+    return {name: rng.standard_normal(shape).astype(np.float32) * 0.5 for name, shape in shapes.items()}
 
 
 def mamba(path: Path) -> Path:

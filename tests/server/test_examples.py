@@ -15,6 +15,7 @@ SAYS = {
     "openai_stream.py": "tokens were guessed right",
     "openai_json.py": "",
     "openai_tools.py": "The model calls temperature(unit=",
+    "openai_embeddings.py": "nearest of 3 texts, by toy-embed",
     "openai_prediction.py": "the same text: True",
     "lmstudio_rest.py": "loaded: toy with the draft",
     "curl.sh": "data: [DONE]",

@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import uvicorn
 
-from foredraft.core.errors import IncompatibleDraftError, ModelFormatError, ModelNotFoundError
+from foredraft.core.errors import EngineError, IncompatibleDraftError, ModelFormatError, ModelNotFoundError
+from foredraft.engines.embedding import Vectors
 from foredraft.engines.toy import ToyEngine, ToyTokenizer
 from foredraft.llm import LLM
+from foredraft.scheduling.embedder import Embedder
 from foredraft.scheduling.hosted import LoadSpec, Progress
 from foredraft.scheduling.runtime import Runtime
 from foredraft.server.app import create_app
@@ -56,16 +59,26 @@ class ToyLLM(LLM):
 class ToyShelf:
     """The names that can be loaded."""
 
-    NAMES = ("toy", "toy-small", "broken")
+    NAMES = ("toy", "toy-small", "broken", "toy-embed")
     DRAFTS = ("good-draft", "bad-draft", "other-words")
 
     def names(self) -> Sequence[str]:
         return self.NAMES
 
+    def embedding_names(self) -> Sequence[str]:
+        return ("toy-embed",)
+
     def describe(self, name: str) -> dict[str, Any]:
         if name not in self.NAMES:
             raise ModelNotFoundError(name, nearest=("toy",))
-        return {"architecture": "toy", "quantisation": "F64", "size_bytes": 1000, "n_ctx_train": 4096}
+        kind = "embedding" if name == "toy-embed" else "text"
+        return {
+            "architecture": "toy",
+            "kind": kind,
+            "quantisation": "F64",
+            "size_bytes": 1000,
+            "n_ctx_train": 4096,
+        }
 
     def name_of(self, path: str) -> str:
         return ""
@@ -73,7 +86,35 @@ class ToyShelf:
     def spec(self, name: str, draft: str | None = "auto") -> LoadSpec:
         if name not in (*self.NAMES, *self.DRAFTS):
             raise ModelNotFoundError(name, nearest=("toy",))
-        return LoadSpec(name, draft=draft, id=name)
+        return LoadSpec(name, draft=draft, id=name, kind="embedding" if name == "toy-embed" else "text")
+
+
+class ToyEmbedding:
+    """Counts tokens: number i of a vector says how often ids with the remainder i occur. A text with the last token breaks
+    the pass that it is in."""
+
+    dimensions, pooling = 8, "mean"
+
+    def __init__(self, name: str = "toy-embed") -> None:
+        self.tokenizer = ToyTokenizer.of_size(N_VOCAB)
+        self.info = replace(engine(name, n_ctx=700).info, n_slots=16, n_batch=700)
+        self.passes: list[list[int]] = []
+        """The lengths of the texts of each pass."""
+        self.during: Callable[[], None] | None = None
+        self.closed = False
+
+    def embed(self, texts: Sequence[Sequence[int]]) -> Vectors:
+        self.passes.append([len(text) for text in texts])
+        if self.during is not None:
+            self.during()
+        if any(N_VOCAB - 1 in text for text in texts):
+            raise EngineError("broken text")
+        counts = [np.bincount([token % 8 for token in text], minlength=8) for text in texts]
+        vectors = np.array(counts, dtype=np.float32)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def close(self) -> None:
+        self.closed = True
 
 
 def engine(name: str = "toy", *, n_slots: int = 4, n_ctx: int = 4096, sharpness: float = 3.0) -> ToyEngine:
@@ -91,8 +132,10 @@ def engine(name: str = "toy", *, n_slots: int = 4, n_ctx: int = 4096, sharpness:
     )
 
 
-def load(spec: LoadSpec, progress: Progress) -> ToyLLM:
+def load(spec: LoadSpec, progress: Progress) -> ToyLLM | Embedder:
     """The loader of the tests."""
+    if spec.kind == "embedding":
+        return Embedder(ToyEmbedding(spec.id))
     if spec.model == "broken":
         raise ModelFormatError("broken is not a GGUF file.", path="broken")
     progress("main", 0.5)

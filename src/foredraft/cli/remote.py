@@ -38,7 +38,7 @@ def answer_of_server(asked: Asked, text: str) -> tuple[Client, RemoteAnswer] | N
     client = find_server()
     if client is None:
         return None
-    ready = [model["id"] for model in client.models() if model["status"] == "ready"]
+    ready = [model["id"] for model in client.models() if model["kind"] == "text" and model["status"] == "ready"]
     if not ready or (asked.model is not None and asked.model not in ready):
         client.close()
         return None

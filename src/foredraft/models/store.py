@@ -56,6 +56,11 @@ class ModelFile:
         return self.facts is not None and self.facts.kind == "text" and self.facts.missing is None
 
     @property
+    def embeds(self) -> bool:
+        """Whether it can be loaded to turn texts into vectors."""
+        return self.facts is not None and self.facts.kind == "embedding" and self.facts.missing is None
+
+    @property
     def identity(self) -> str:
         """The same for copies of a file, wherever they lie: what a measurement is kept under."""
         facts = self.facts
@@ -164,8 +169,9 @@ class ModelStore:
         name = model_name(stem, facts.quantisation if facts else "")
         return ModelFile(name, path, places.FOLDER, "", size, facts, problem)
 
-    def require(self, name: str | Path) -> ModelFile:
-        """Like `find`, for loading: raises a `ModelError` with the reason for a file that cannot be used.
+    def require(self, name: str | Path, kinds: Sequence[str] = ("text",)) -> ModelFile:
+        """Like `find`, for loading: raises a `ModelError` with the reason for a file that cannot be used, and for one
+        of another kind than those of `kinds` (`ModelFacts.kind`).
 
         Looks at the file again, so that one that was deleted or changed since the scan is noticed here.
         """
@@ -183,7 +189,7 @@ class ModelStore:
             )
         if model.facts is None:
             raise ModelError(f"{model.name} cannot be read: {model.problem}", path=str(model.path))
-        if model.facts.kind != "text":
+        if model.facts.kind not in kinds:
             raise UnsupportedModelError(
                 f"{model.name} cannot be loaded: {NOT_TEXT[model.facts.kind][0]}.",
                 path=str(model.path),

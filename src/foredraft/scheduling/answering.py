@@ -1,22 +1,26 @@
-"""Requests to answers, on the model thread: into the scheduler, a pass at a time, and out to whoever follows."""
+"""Requests to answers, on the model thread: into the scheduler, a pass at a time, and out to whoever follows. Texts to
+vectors likewise."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 from foredraft.core.errors import EngineError, ForedraftError
 from foredraft.scheduling.answer import Answer, Generation
-from foredraft.scheduling.errors import ModelUnloadedError, QueueFullError
+from foredraft.scheduling.embedder import Embedder, Embeddings
+from foredraft.scheduling.errors import ModelUnloadedError, QueueFullError, WrongKindError
 from foredraft.scheduling.events import Event, Failed, Finished, NewPieces, PromptProgress
 from foredraft.scheduling.hosted import Exclusive, Hosted, LoadedModel, Submission
 from foredraft.scheduling.hosting import Hosting
 from foredraft.scheduling.running import RunningAnswer
+from foredraft.scheduling.thread import resolve
 
 logger = logging.getLogger(__name__)
-Listener = Callable[[str, Generation | ForedraftError], None]
+Outcome = Generation | Embeddings | ForedraftError
+Listener = Callable[[str, Outcome], None]
 
 
 class Answering:
@@ -33,18 +37,24 @@ class Answering:
             model = hosted.model
             if model is None or hosted.lent:
                 continue
+            if isinstance(model, Embedder):
+                self._lend(hosted, model)
+                if hosted.working:
+                    self._embed(hosted, model)
+                continue
             self._start(hosted, model)
-            if model.scheduler.busy:  # never while it is lent: it is lent when it is idle
+            if hosted.working:
                 self._step(hosted, model)
-        return any(
-            hosted.model is not None and not hosted.lent and hosted.model.scheduler.busy for hosted in self._hosting
-        )
+        return any(hosted.working for hosted in self._hosting)
 
     def queue(self, hosted: Hosted, submission: Submission, draft: str | None, required: bool) -> None:
         """Let a request wait for its turn, behind the change of draft that it asks for, or refuse it."""
         model = hosted.model
         if model is None or hosted.status == "leaving":
             submission.running.fail(ModelUnloadedError(hosted.id))
+            return
+        if isinstance(model, Embedder):
+            submission.running.fail(WrongKindError(hosted.id, "embedding"))
             return
         waiting = len(model.scheduler.waiting) + sum(1 for job in hosted.pending if isinstance(job, Submission))
         if waiting >= self._queue_limit + model.scheduler.slots.free:
@@ -61,16 +71,35 @@ class Answering:
         hosted.touch()
         hosted.pending.append(submission)
 
+    def queue_texts(self, hosted: Hosted, texts: Sequence[Sequence[int]], future: Future[Embeddings]) -> None:
+        """Let texts wait for their vectors, or refuse them."""
+        model = hosted.model
+        if not isinstance(model, Embedder) or hosted.status == "leaving":
+            resolve(future, error=ModelUnloadedError(hosted.id))
+        elif model.waiting > self._queue_limit:
+            seconds = max(1, min(60, round(model.waiting * hosted.answer_s)))
+            resolve(future, error=QueueFullError(model.waiting, seconds))
+        else:
+            hosted.touch()
+            model.submit(texts, future)
+
+    def _lend(self, hosted: Hosted, model: LoadedModel | Embedder) -> bool:
+        """Give the model to the exclusive work that is next, if that can begin; True when there is such work."""
+        job = hosted.pending[0] if hosted.pending else None
+        if not isinstance(job, Exclusive):
+            return False
+        if not hosted.working and not hosted.leases:
+            hosted.pending.popleft()
+            self._hosting.lend(hosted, model, job)
+        return True
+
     def _start(self, hosted: Hosted, model: LoadedModel) -> None:
         """Hand waiting requests to the scheduler, in order, up to the next piece of exclusive work."""
         while hosted.pending:
-            job = hosted.pending[0]
-            if isinstance(job, Exclusive):
-                if not model.scheduler.busy and not hosted.leases:
-                    hosted.pending.popleft()
-                    self._hosting.lend(hosted, model, job)
+            if self._lend(hosted, model):
                 return
-            hosted.pending.popleft()
+            job = hosted.pending.popleft()
+            assert isinstance(job, Submission), "exclusive work was lent"
             running = job.running
             if running.done:
                 continue
@@ -102,6 +131,20 @@ class Answering:
             hosted.speculation = status
             self._hosting.changed()
 
+    def _embed(self, hosted: Hosted, model: Embedder) -> None:
+        try:
+            ended = model.step()
+        except Exception as error:  # a fault of ours: this model's requests end, the program goes on
+            logger.exception("A pass of %s failed", hosted.id)
+            failure = EngineError(f"Unexpected: {error!r}")
+            model.fail_all(failure)
+            ended = [failure]
+        for outcome in ended:
+            hosted.touch()
+            self._report(hosted, outcome)
+        if ended:
+            self._hosting.changed()
+
     def _publish(self, hosted: Hosted, model: LoadedModel, answer: Answer, running: RunningAnswer) -> bool:
         """Hand out what is new about an answer; True when it has ended."""
         news: list[Event] = []
@@ -114,7 +157,7 @@ class Answering:
         if answer.done:
             hosted.touch()
             del hosted.live[answer]
-            outcome: Generation | ForedraftError
+            outcome: Outcome
             if answer.error is not None:
                 outcome = answer.error
                 news.append(Failed(answer.error))
@@ -127,13 +170,16 @@ class Answering:
             running.put(*news)
         return answer.done
 
-    def _report(self, hosted: Hosted, outcome: Generation | ForedraftError) -> None:
-        if isinstance(outcome, Generation):
-            hosted.totals.add(outcome)
-            stats = outcome.stats
-            hosted.answer_s += 0.2 * (stats.time_to_first_token_s + stats.generation_s - hosted.answer_s)
-        else:
+    def _report(self, hosted: Hosted, outcome: Outcome) -> None:
+        if isinstance(outcome, ForedraftError):
             hosted.totals.failed += 1
+        else:
+            hosted.totals.add(outcome)
+            if isinstance(outcome, Generation):
+                took = outcome.stats.time_to_first_token_s + outcome.stats.generation_s
+            else:
+                took = outcome.seconds
+            hosted.answer_s += 0.2 * (took - hosted.answer_s)
         for listener in self._listeners:
             listener(hosted.id, outcome)
 

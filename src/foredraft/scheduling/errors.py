@@ -36,3 +36,30 @@ class RuntimeClosedError(ForedraftError):
 
     def __init__(self) -> None:
         super().__init__("Foredraft is shutting down.", hint="Send the request again when it is back.")
+
+
+class TextTooLongError(ForedraftError):
+    """A text is longer than an embedding model reads. `index` is its number in the request; sizes are in tokens."""
+
+    code = "context_length_exceeded"
+
+    def __init__(self, index: int, tokens: int, longest: int) -> None:
+        super().__init__(
+            f"Text number {index} has {tokens} tokens, but the model reads at most {longest}.",
+            hint="Split the text, or load the model with a larger context.",
+        )
+        self.index = index
+        self.tokens = tokens
+        self.longest = longest
+
+
+class WrongKindError(ForedraftError):
+    """A model that writes text was asked for embeddings, or the other way round. `kind` is what the model is."""
+
+    code = "wrong_kind"
+
+    def __init__(self, model: str, kind: str) -> None:
+        says = "reads text but writes none" if kind == "embedding" else "writes text but makes no embeddings"
+        super().__init__(f"The model {model!r} {says}.")
+        self.model = model
+        self.kind = kind

@@ -13,6 +13,7 @@ from foredraft.core.params import Request
 from foredraft.engines.base import ModelInfo, Numerics
 from foredraft.sampling.sampler import Constraint
 from foredraft.scheduling.answer import Answer, Generation, SpeculationStatus
+from foredraft.scheduling.embedder import Embedder, Embeddings
 from foredraft.scheduling.running import RunningAnswer
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.scheduling.stream import Piece
@@ -34,6 +35,8 @@ class LoadSpec:
     """A path or name, "auto" (the best on the shelf) or None (no draft)."""
     id: str = ""
     """The name under which it is asked for; empty takes the model's own name."""
+    kind: str = "text"
+    """text, or embedding for a model that turns texts into vectors."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The loader's own: context, slots, gpu_layers …"""
     draft_required: bool = False
@@ -43,11 +46,11 @@ class LoadSpec:
     ttl_s: float | None = DEFAULT_TTL_S
     """Seconds without a request after which it is unloaded; None keeps it."""
     on_demand: bool = False
-    """Loaded because a request named it: leaves when another model is asked for (auto-evict)."""
+    """Loaded because a request named it: leaves when another of its kind is asked for (auto-evict)."""
 
 
 class LoadedModel(Protocol):
-    """What a loader returns; `foredraft.LLM` is one. Called by one thread at a time."""
+    """What a loader returns for a model that writes; `foredraft.LLM` is one. Called by one thread at a time."""
 
     @property
     def scheduler(self) -> Scheduler: ...
@@ -68,7 +71,7 @@ class LoadedModel(Protocol):
     def close(self) -> None: ...
 
 
-Loader = Callable[[LoadSpec, Progress], LoadedModel]
+Loader = Callable[[LoadSpec, Progress], LoadedModel | Embedder]
 
 
 @dataclass(slots=True)
@@ -89,8 +92,12 @@ class Totals:
     generation_s: float = 0.0
     saved_s: float = 0.0
 
-    def add(self, generation: Generation) -> None:
-        stats = generation.stats
+    def add(self, outcome: Generation | Embeddings) -> None:
+        if isinstance(outcome, Embeddings):
+            self.answers += 1
+            self.prompt_tokens += outcome.tokens
+            return
+        generation, stats = outcome, outcome.stats
         self.answers += 1
         self.cancelled += generation.stop_reason == "cancelled"
         for name in (
@@ -139,6 +146,11 @@ class ModelState:
     expires_at: float | None = None
     totals: Totals = field(default_factory=Totals)
 
+    @property
+    def kind(self) -> str:
+        """text or embedding."""
+        return self.spec.kind
+
 
 @dataclass(slots=True)
 class Submission:
@@ -154,7 +166,7 @@ class Submission:
 class Exclusive:
     """Work that needs the model to itself: a change of draft, closing."""
 
-    work: Callable[[LoadedModel], None]
+    work: Callable[[LoadedModel | Embedder], None]
     done: Future[None]
     status: str
 
@@ -167,7 +179,7 @@ class Hosted:
         self.spec = spec
         self.status = "loading"
         self.part, self.progress = "main", 0.0
-        self.model: LoadedModel | None = None
+        self.model: LoadedModel | Embedder | None = None
         self.pending: deque[Submission | Exclusive] = deque()
         self.live: dict[Answer, RunningAnswer] = {}
         self.leases = 0
@@ -185,6 +197,14 @@ class Hosted:
         """What constraints are built from, made once a model (`sampling/constraints.py`)."""
 
     @property
+    def working(self) -> bool:
+        """Its model has passes to make."""
+        model = self.model
+        if model is None or self.lent:
+            return False
+        return model.busy if isinstance(model, Embedder) else model.scheduler.busy
+
+    @property
     def idle(self) -> bool:
         return not (self.pending or self.live or self.leases or self.lent) and self.status == "ready"
 
@@ -199,7 +219,13 @@ class Hosted:
 
     def state(self) -> ModelState:
         model = self.model
-        scheduler = model.scheduler if model is not None else None
+        draft, numerics, running, waiting = None, None, 0, len(self.pending)
+        if isinstance(model, Embedder):
+            running = model.waiting
+        elif model is not None:
+            draft, numerics = model.draft_info, model.numerics
+            running = len(model.scheduler.running)
+            waiting += len(model.scheduler.waiting)
         return ModelState(
             id=self.id,
             spec=self.spec,
@@ -207,12 +233,12 @@ class Hosted:
             part=self.part,
             progress=self.progress,
             info=model.info if model is not None else None,
-            draft_info=model.draft_info if model is not None else None,
-            numerics=model.numerics if model is not None else None,
+            draft_info=draft,
+            numerics=numerics,
             speculation=self.speculation,
             notes=tuple(model.notes) if model is not None else (),
-            running=len(scheduler.running) if scheduler is not None else 0,
-            waiting=len(self.pending) + (len(scheduler.waiting) if scheduler is not None else 0),
+            running=running,
+            waiting=waiting,
             slots=model.info.n_slots if model is not None else 0,
             loaded_at=self.loaded_at,
             load_s=self.load_s,

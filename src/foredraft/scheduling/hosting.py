@@ -16,7 +16,8 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
-from foredraft.scheduling.errors import ModelUnloadedError, RuntimeClosedError
+from foredraft.scheduling.embedder import Embedder
+from foredraft.scheduling.errors import ModelUnloadedError, RuntimeClosedError, WrongKindError
 from foredraft.scheduling.hosted import Exclusive, Hosted, LoadedModel, Loader, LoadSpec, ModelState, Submission
 from foredraft.scheduling.running import Bell
 from foredraft.scheduling.thread import ModelThread, resolve
@@ -76,7 +77,7 @@ class Hosting:
     # ---- keeping in memory ----
 
     @contextlib.contextmanager
-    def use(self, model_id: str) -> Iterator[LoadedModel]:
+    def use(self, model_id: str) -> Iterator[LoadedModel | Embedder]:
         """The loaded model, kept for as long as the block runs. Raises `ModelUnloadedError`."""
         with self._lock:
             hosted = self._hosted.get(model_id)
@@ -90,6 +91,12 @@ class Hosting:
         finally:
             self.unlock(hosted)
             self._thread.wake()
+
+    @contextlib.contextmanager
+    def use_text(self, model_id: str) -> Iterator[LoadedModel]:
+        """A model that writes. Raises `ModelUnloadedError` or `WrongKindError`."""
+        with self.use(model_id) as model:
+            yield _text(model_id, model)
 
     def lock(self, hosted: Hosted) -> None:
         """It must not expire until `unlock`."""
@@ -126,7 +133,7 @@ class Hosting:
         hosted = Hosted(key, spec)
         try:
             if self._auto_evict and spec.on_demand:
-                self._make_way()
+                self._make_way(spec.kind)
             with self._lock:
                 self._hosted[key] = hosted
             self.changed()
@@ -155,10 +162,11 @@ class Hosting:
 
         return progress
 
-    def _make_way(self) -> None:
-        """Unload what was loaded on demand before. Idle models leave now, busy ones when their answers have ended."""
+    def _make_way(self, kind: str) -> None:
+        """Unload what was loaded on demand before, of this kind (a chat and its search need a model of each). Idle
+        models leave now, busy ones when their answers have ended."""
         for other in self:
-            if other.spec.on_demand and other.model is not None:
+            if other.spec.on_demand and other.spec.kind == kind and other.model is not None:
                 if other.idle:
                     self._close_idle(other)
                 else:
@@ -166,7 +174,7 @@ class Hosting:
 
     def _close_idle(self, hosted: Hosted) -> None:
         """Close an idle model from the loader thread itself (which cannot wait for its own queue)."""
-        taken: Future[LoadedModel | None] = Future()
+        taken: Future[LoadedModel | Embedder | None] = Future()
 
         def take() -> None:
             if hosted.model is None or not hosted.idle:
@@ -205,6 +213,8 @@ class Hosting:
                     waiting.running.fail(ModelUnloadedError(hosted.id))
                 for running in hosted.live.values():
                     running.cancel()
+                if isinstance(hosted.model, Embedder):
+                    hosted.model.fail_all(ModelUnloadedError(hosted.id))
             if not hosted.lent:
                 hosted.status = "leaving"
             hosted.pending.append(Exclusive(lambda model: self._remove(hosted, model), future, "leaving"))
@@ -213,7 +223,7 @@ class Hosting:
         self._thread.do(job)
         return future
 
-    def _remove(self, hosted: Hosted, model: LoadedModel) -> None:
+    def _remove(self, hosted: Hosted, model: LoadedModel | Embedder) -> None:
         """On the loader thread."""
         with self._lock:
             if self._hosted.get(hosted.id) is hosted:
@@ -239,7 +249,8 @@ class Hosting:
     ) -> Exclusive:
         """The work of changing a model's draft, to be queued with the model; `done` gets what it raises."""
 
-        def work(model: LoadedModel) -> None:
+        def work(any_model: LoadedModel | Embedder) -> None:
+            model = _text(hosted.id, any_model)
             if draft == hosted.spec.draft and hosted.speculation.status != "unavailable":
                 return
             try:
@@ -253,14 +264,14 @@ class Hosting:
 
         return Exclusive(work, done, "changing")
 
-    def lend(self, hosted: Hosted, model: LoadedModel, job: Exclusive) -> None:
+    def lend(self, hosted: Hosted, model: LoadedModel | Embedder, job: Exclusive) -> None:
         """On the model thread, when the model is idle: let the loader thread have it for this work."""
         hosted.lent, hosted.status = True, job.status
         self.changed()
         with contextlib.suppress(RuntimeError):  # the interpreter is ending: nobody waits any more
             self._opener.submit(self._work_alone, hosted, model, job)
 
-    def _work_alone(self, hosted: Hosted, model: LoadedModel, job: Exclusive) -> None:
+    def _work_alone(self, hosted: Hosted, model: LoadedModel | Embedder, job: Exclusive) -> None:
         failure: BaseException | None = None
         try:
             job.work(model)
@@ -275,3 +286,9 @@ class Hosting:
             self.changed()
 
         self._thread.do(give_back)
+
+
+def _text(model_id: str, model: LoadedModel | Embedder) -> LoadedModel:
+    if isinstance(model, Embedder):
+        raise WrongKindError(model_id, "embedding")
+    return model

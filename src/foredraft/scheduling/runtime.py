@@ -17,14 +17,15 @@ import asyncio
 import contextlib
 import itertools
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
 
 from foredraft.core.params import Request
 from foredraft.sampling.sampler import Constraint
 from foredraft.scheduling.answering import Answering, Listener
-from foredraft.scheduling.errors import ModelUnloadedError, RuntimeClosedError
+from foredraft.scheduling.embedder import Embedder, Embeddings
+from foredraft.scheduling.errors import ModelUnloadedError, RuntimeClosedError, WrongKindError
 from foredraft.scheduling.hosted import LoadedModel, Loader, LoadSpec, ModelState, Submission
 from foredraft.scheduling.hosting import Hosting
 from foredraft.scheduling.running import RunningAnswer
@@ -47,10 +48,10 @@ class Runtime:
         queue_limit: int = QUEUE_LIMIT,
         auto_evict: bool = True,
     ) -> None:
-        """`queue_limit` requests may wait for one model; `auto_evict` keeps at most one model that was loaded on
-        demand."""
+        """`queue_limit` requests may wait for one model; `auto_evict` keeps at most one model of each kind that was
+        loaded on demand."""
         self.listeners: list[Listener] = []
-        """Called with (model id, generation or error) on the model thread, at the end of every answer."""
+        """Called with (model id, generation, embeddings or error) on the model thread, at the end of every answer."""
         self._answers: dict[str, RunningAnswer] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
@@ -81,8 +82,9 @@ class Runtime:
 
     def use(self, model_id: str) -> contextlib.AbstractContextManager[LoadedModel]:
         """The loaded model, kept in memory for as long as the block runs. Inside, only what is safe beside the model
-        thread: reading its facts, rendering its chat template, encoding text. Raises `ModelUnloadedError`."""
-        return self._hosting.use(model_id)
+        thread: reading its facts, rendering its chat template, encoding text. Raises `ModelUnloadedError`, or
+        `WrongKindError` for one that writes no text."""
+        return self._hosting.use_text(model_id)
 
     # ---- loading and unloading ----
 
@@ -103,6 +105,8 @@ class Runtime:
         """Change a model's draft (None: take it out); the main model stays in memory. Running answers end first. A
         draft that does not fit raises with `required`, else the state's `speculation` says why there is none."""
         hosted = self._hosting.loaded(model_id)
+        if isinstance(hosted.model, Embedder):
+            raise WrongKindError(model_id, "embedding")
         done: Future[None] = Future()
         change = self._hosting.change_draft(hosted, draft, required=required, force=force, done=done)
         self._thread.do(lambda: hosted.pending.append(change))
@@ -147,6 +151,18 @@ class Runtime:
         self._thread.do(job)
         return running
 
+    async def embed(self, model_id: str, texts: Sequence[str | Sequence[int]]) -> Embeddings:
+        """The vectors of some texts (or token ids), in their order. Whoever stops waiting gives them up. Raises what is
+        wrong with a text, `ModelUnloadedError`, `WrongKindError`, `QueueFullError` or `EngineError`."""
+        with self._hosting.use(model_id) as model:
+            hosted = self._hosting.loaded(model_id)
+            if not isinstance(model, Embedder):
+                raise WrongKindError(model_id, "text")
+            tokens = await asyncio.to_thread(model.read, texts)
+            future: Future[Embeddings] = Future()
+            self._thread.do(lambda: self._answering.queue_texts(hosted, tokens, future))
+            return await asyncio.wrap_future(future)
+
     def answer(self, answer_id: str) -> RunningAnswer | None:
         """An answer that was submitted with `keep`: to follow it again, or to cancel it."""
         return self._answers.get(answer_id)
@@ -161,6 +177,8 @@ class Runtime:
             try:
                 if hosted is None or hosted.model is None or hosted.status == "leaving":
                     raise ModelUnloadedError(model_id)
+                if isinstance(hosted.model, Embedder):
+                    raise WrongKindError(model_id, "embedding")
                 resolve(future, work(hosted.model))
             except Exception as error:  # noqa: BLE001 - raised again where it is awaited
                 resolve(future, error=error)
@@ -205,4 +223,4 @@ class Runtime:
         asyncio.run(self.close(0.0))
 
     def _busy(self) -> bool:
-        return any(hosted.live or hosted.pending or hosted.lent for hosted in self._hosting)
+        return any(hosted.live or hosted.pending or hosted.lent or hosted.working for hosted in self._hosting)

@@ -12,13 +12,14 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 
 from foredraft.core.errors import ForedraftError
-from foredraft.scheduling.answer import Generation
+from foredraft.scheduling.answering import Outcome
+from foredraft.scheduling.embedder import Embeddings
 from foredraft.server import control, errors
 from foredraft.server.accesslog import AccessLog
 from foredraft.server.guard import Guard
 from foredraft.server.lmstudio import v0, v1
 from foredraft.server.metrics import Metrics
-from foredraft.server.openai import responses
+from foredraft.server.openai import embeddings, responses
 from foredraft.server.openai import routes as openai
 from foredraft.server.services import Services
 from foredraft.server.sse import ClientGoneError
@@ -31,7 +32,7 @@ OpenAI's API is at `/v1`, LM Studio's at `/api/v0` and `/api/v1`. Every answer c
 def create_app(services: Services) -> FastAPI:
     """The HTTP API. `app.state.services` holds the services; the chat app is mounted on it by whoever has one."""
 
-    def write_down(model: str, outcome: Generation | ForedraftError) -> None:
+    def write_down(model: str, outcome: Outcome) -> None:
         message, fields = _in_words(outcome)
         services.journal.write("answer", message, model=model, **fields)
 
@@ -45,7 +46,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.state.metrics = Metrics(services.runtime)
     services.runtime.listeners.append(write_down)
-    for router in (openai.router, responses.router, v0.router, v1.router, control.router):
+    for router in (openai.router, embeddings.router, responses.router, v0.router, v1.router, control.router):
         app.include_router(router)
     errors.install(app)
 
@@ -65,10 +66,13 @@ def create_app(services: Services) -> FastAPI:
     return app
 
 
-def _in_words(outcome: Generation | ForedraftError) -> tuple[str, dict[str, Any]]:
+def _in_words(outcome: Outcome) -> tuple[str, dict[str, Any]]:
     """An answer's end for the log: figures, never text."""
     if isinstance(outcome, ForedraftError):
         return outcome.message, {"error": outcome.code}
+    if isinstance(outcome, Embeddings):
+        said = f"{len(outcome.vectors)} texts embedded, {outcome.tokens} tokens in {outcome.seconds:.2f} s"
+        return said, {"texts": len(outcome.vectors), "prompt_tokens": outcome.tokens}
     stats = outcome.stats
     said = f"{stats.tokens} tokens, {stats.tokens_per_second:.1f} tok/s, ended by {outcome.stop_reason}"
     if stats.drafted:

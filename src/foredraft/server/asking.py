@@ -17,7 +17,7 @@ from foredraft.core.params import Request, SamplingParams, SpeculationParams
 from foredraft.llm import LLM
 from foredraft.sampling.constraints import GrammarConstraint, GrammarError, lark_grammar
 from foredraft.scheduling.answer import Generation, SpeculationStatus
-from foredraft.scheduling.errors import ModelUnloadedError
+from foredraft.scheduling.errors import ModelUnloadedError, WrongKindError
 from foredraft.scheduling.events import Event, Failed, Finished
 from foredraft.scheduling.hosted import LoadSpec
 from foredraft.scheduling.running import RunningAnswer
@@ -28,6 +28,7 @@ from foredraft.server.services import Services
 from foredraft.server.tools import BARE, ToolFormat, format_of, knows_tools, told_of_tools
 
 ANY_JSON: Mapping[str, Any] = {"type": "object"}
+NO_EMBEDDER = "There is none on this machine; get one: foredraft get nomic-ai/nomic-embed-text-v1.5-GGUF"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,21 +190,25 @@ def _check_draft(services: Services, asked: Asked) -> None:
 
 
 async def find_model(
-    services: Services, name: str, draft: str = "auto", ttl_s: float | None = -1.0
+    services: Services, name: str, draft: str = "auto", ttl_s: float | None = -1.0, *, kind: str = "text"
 ) -> tuple[str, float | None]:
     """(id of the loaded model, seconds it took to load it or None). Loads it where that is allowed. An empty name, or
-    "default", is the default model, or whichever is loaded. Raises `ModelNotFoundError` with the nearest names."""
+    "default", is the default model, or whichever is loaded of its kind. Raises `ModelNotFoundError` with the nearest
+    names, and `RequestError` for a model of another kind."""
     runtime, settings = services.runtime, services.settings
     loaded = {state.id: state for state in runtime.models()}
     if name in ("", "default"):
-        ready = [state.id for state in loaded.values() if state.status in ("ready", "changing")]
-        if services.default_model in ready or not ready:
-            name = services.default_model
+        ready = [state.id for state in loaded.values() if state.status in ("ready", "changing") and state.kind == kind]
+        default = services.default_model if kind == "text" else await _only_embedder(services, any(ready))
+        if default in ready or not ready:
+            name = default
         else:
             return ready[-1], None
     if name in loaded and loaded[name].status in ("ready", "changing"):
+        await _check_kind(services, name, loaded[name].kind, kind)
         return name, None
     spec = await asyncio.to_thread(_spec, services, name, draft, tuple(loaded))
+    await _check_kind(services, spec.id or spec.model, spec.kind, kind)
     state = runtime.state(spec.id)
     if state is not None and state.status in ("ready", "changing"):
         return spec.id, None
@@ -215,6 +220,37 @@ async def find_model(
     model_id = await runtime.load(dataclasses.replace(spec, ttl_s=ttl, on_demand=True))
     state = runtime.state(model_id)
     return model_id, state.load_s if state is not None else None
+
+
+async def _only_embedder(services: Services, loaded: bool) -> str:
+    """The embedding model that is meant when none is named and none is loaded: the only one of the shelf."""
+    names = await _embedders(services)
+    if len(names) == 1:
+        return names[0]
+    if not loaded:
+        hint = f"Name one: {', '.join(names)}." if names else NO_EMBEDDER
+        raise RequestError("No embedding model was named.", param="model", hint=hint)
+    return ""
+
+
+async def _embedders(services: Services) -> list[str]:
+    loaded = [state.id for state in services.runtime.models() if state.kind == "embedding"]
+    shelf = services.shelf
+    return list(
+        dict.fromkeys([*loaded, *(await asyncio.to_thread(shelf.embedding_names) if shelf is not None else ())])
+    )
+
+
+async def _check_kind(services: Services, model_id: str, kind: str, wanted: str) -> None:
+    """A model of the other kind is refused, with the names of those that would do."""
+    if kind == wanted:
+        return
+    error = WrongKindError(model_id, kind)
+    if kind == "embedding":
+        raise RequestError(error.message, param="model", hint="Send texts to /v1/embeddings.")
+    names = await _embedders(services)
+    hint = f"Embedding models here: {', '.join(names)}." if names else NO_EMBEDDER
+    raise RequestError(error.message, param="model", hint=hint)
 
 
 def _spec(services: Services, name: str, draft: str, loaded: tuple[str, ...]) -> LoadSpec:

@@ -25,7 +25,13 @@ from foredraft.core.errors import (
     ModelNotFoundError,
     ParameterError,
 )
-from foredraft.scheduling.errors import ModelUnloadedError, QueueFullError, RuntimeClosedError
+from foredraft.scheduling.errors import (
+    ModelUnloadedError,
+    QueueFullError,
+    RuntimeClosedError,
+    TextTooLongError,
+    WrongKindError,
+)
 
 
 class RequestError(ForedraftError):
@@ -61,6 +67,10 @@ def word(error: ForedraftError) -> Wording:
         param = error.name
     elif isinstance(error, ContextOverflowError):
         param, code = "messages", "context_length_exceeded"
+    elif isinstance(error, TextTooLongError):
+        param = f"input.{error.index}"
+    elif isinstance(error, WrongKindError):
+        param = "model"
     elif isinstance(error, EmptyPromptError):
         param = "messages"
     elif isinstance(error, ModelNotFoundError):

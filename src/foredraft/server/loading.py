@@ -1,20 +1,26 @@
-"""The runtime's loader: a spec to a loaded pair."""
+"""The runtime's loader: a spec to a loaded pair, or to an embedding model."""
 
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 from foredraft.core.errors import ParameterError
-from foredraft.llm import LLM, LoadSettings
+from foredraft.llm import LLM, SMALL_MODEL_BYTES, LoadSettings
+from foredraft.scheduling.embedder import Embedder
 from foredraft.scheduling.hosted import LoadedModel, LoadSpec, Progress
 
 
-def load_pair(spec: LoadSpec, progress: Progress) -> LoadedModel:
-    """Load a main model and its draft from files (`Runtime(load_pair)`)."""
+def load_pair(spec: LoadSpec, progress: Progress) -> LoadedModel | Embedder:
+    """Load a main model and its draft from files (`Runtime(load_pair)`), or an embedding model where the spec says that
+    it is one."""
+    settings = load_settings(dict(spec.settings))
+    if spec.kind == "embedding":
+        return _load_embedder(Path(spec.model), settings, progress)
     return LLM.load(
         spec.model or None,
         spec.draft,
-        settings=load_settings(dict(spec.settings)),
+        settings=settings,
         draft_required=spec.draft_required,
         force=spec.force,
         progress=progress,
@@ -28,3 +34,19 @@ def load_settings(given: dict[str, object]) -> LoadSettings:
         if name not in known:
             raise ParameterError(name, given[name], f"left out: the load settings are {', '.join(sorted(known))}")
     return LoadSettings(**given)  # type: ignore[arg-type]
+
+
+def _load_embedder(path: Path, settings: LoadSettings, progress: Progress) -> Embedder:
+    from foredraft.engines.llamacpp import LlamaCppEmbedder, LoadOptions
+    from foredraft.models.facts import read_facts
+
+    facts = read_facts(path)  # refuses damaged headers with a typed error; some would end the process in the library
+    options = LoadOptions(
+        n_ctx=settings.context,
+        n_threads=1 if settings.threads is None and facts.size_bytes < SMALL_MODEL_BYTES else settings.threads,
+        gpu_layers=settings.gpu_layers,
+        flash_attention=settings.flash_attention,
+        use_mmap=settings.mmap,
+    )
+    engine = LlamaCppEmbedder(path, options, progress=lambda share: progress("main", share))
+    return Embedder(engine, engine.notes)

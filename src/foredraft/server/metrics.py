@@ -10,7 +10,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from foredraft.core.errors import ForedraftError
-from foredraft.scheduling.answer import Generation
+from foredraft.scheduling.answering import Outcome
+from foredraft.scheduling.embedder import Embeddings
 from foredraft.scheduling.runtime import Runtime
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -44,10 +45,14 @@ class Metrics:
         self.registry.register(_RuntimeGauges(runtime))
         runtime.listeners.append(self.count)
 
-    def count(self, model: str, outcome: Generation | ForedraftError) -> None:
+    def count(self, model: str, outcome: Outcome) -> None:
         """One answer has ended (called on the model thread)."""
         if isinstance(outcome, ForedraftError):
             self._answers.labels(model, outcome.code).inc()
+            return
+        if isinstance(outcome, Embeddings):
+            self._answers.labels(model, "embedded").inc()
+            self._tokens.labels(model, "prompt").inc(outcome.tokens)
             return
         stats = outcome.stats
         self._answers.labels(model, outcome.stop_reason).inc()

@@ -18,10 +18,13 @@ class Shelf(Protocol):
     """Names to model files. The shelf of GGUF files (`foredraft.models`) is one; tests bring a smaller one."""
 
     def names(self) -> Sequence[str]:
-        """Every model that can be asked for."""
+        """Every model that can be asked for, those that make embeddings too."""
+
+    def embedding_names(self) -> Sequence[str]:
+        """Those that make embeddings."""
 
     def describe(self, name: str) -> dict[str, Any]:
-        """Facts about one of them (architecture, quantisation, size_bytes, n_ctx_train, publisher, path …)."""
+        """Facts about one of them (architecture, kind, quantisation, size_bytes, n_ctx_train, publisher, path …)."""
 
     def name_of(self, path: str) -> str:
         """The name of a file; empty where it is not on the shelf."""

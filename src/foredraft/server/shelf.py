@@ -27,8 +27,16 @@ class StoreShelf:
         """Files that were given by their path: later they can be asked for by name, as if they were on the shelf."""
 
     def names(self) -> Sequence[str]:
-        """Every model that can write text."""
-        return list(dict.fromkeys([*(model.name for model in self.store.models() if model.usable), *self._given]))
+        """Every model that can write text or make embeddings."""
+        able = [model.name for model in self.store.models() if model.usable or model.embeds]
+        return list(dict.fromkeys([*able, *self._given]))
+
+    def embedding_names(self) -> Sequence[str]:
+        """Those that make embeddings."""
+        able = [model.name for model in self.store.models() if model.embeds]
+        return list(
+            dict.fromkeys([*able, *(name for name, file in self._given.items() if self.store.find(file).embeds)])
+        )
 
     def embedded(self) -> str:
         """The name of the embedded main model; empty where it is missing."""
@@ -65,21 +73,22 @@ class StoreShelf:
         """How to load a model, with its own settings and those of its draft."""
         if not name:
             raise ModelNotFoundError("", hint="Name a model, or start the server with --model.")
-        model = self.store.require(self._given.get(name, name))
+        model = self.store.require(self._given.get(name, name), kinds=("text", "embedding"))
         if name.endswith(".gguf"):
             self._given[model.name] = model.path
         own = self._settings.for_model(model.name)
         load = self._settings.load
-        slots = self._slots or (load.slots if load.slots != 1 else DEFAULT_SLOTS)
-        settings = {
+        common: dict[str, Any] = {
             "context": own.context,
-            "kv_type": own.kv_type or "f16",
             "gpu_layers": own.gpu_layers if own.gpu_layers is not None else -1,
-            "slots": slots,
             "threads": load.threads,
             "flash_attention": load.flash_attention,
             "mmap": load.mmap,
         }
+        if model.embeds:
+            return LoadSpec(str(model.path), draft=None, id=model.name, kind="embedding", settings=common)
+        slots = self._slots or (load.slots if load.slots != 1 else DEFAULT_SLOTS)
+        settings = {**common, "kv_type": own.kv_type or "f16", "slots": slots}
         wish = own.draft or "auto" if draft == "auto" else draft
         return LoadSpec(str(model.path), draft=self._draft(wish), id=model.name, settings=settings)
 

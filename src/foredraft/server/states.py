@@ -20,6 +20,7 @@ def state_object(state: ModelState, draft_name: str | None = None) -> dict[str, 
         draft["name"] = draft_name
     return {
         "id": state.id,
+        "kind": state.kind,
         "status": state.status,
         "loading": {"part": state.part, "progress": round(state.progress, 4)} if state.status == "loading" else None,
         "model": _info(state.info),

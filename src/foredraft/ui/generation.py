@@ -79,7 +79,8 @@ class Generations:
 
     def model_id(self, wanted: str = "") -> str | None:
         """The loaded model that answers: the wanted one, or the first that is ready."""
-        states = [state for state in self._runtime.models() if state.status in ("ready", "changing")]
+        ready = [state for state in self._runtime.models() if state.status in ("ready", "changing")]
+        states = [state for state in ready if state.kind == "text"]
         ids = [state.id for state in states]
         return wanted if wanted in ids else ids[0] if ids else None
 

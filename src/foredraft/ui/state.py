@@ -45,7 +45,7 @@ class AppState:
 
     def loaded(self) -> ModelState | None:
         """The model that answers: the first that is ready, or that is being loaded."""
-        states = self.services.runtime.models()
+        states = [state for state in self.services.runtime.models() if state.kind == "text"]
         ready = [state for state in states if state.status in ("ready", "changing")]
         return (ready or states or [None])[0]  # type: ignore[list-item]
 

@@ -35,6 +35,7 @@ def _facts(services: Services, name: str, state: ModelState | None) -> dict[str,
         facts.setdefault("n_params", info.n_params)
         facts.setdefault("n_ctx_train", info.n_ctx_train)
         facts["draft"] = services.name_of(state.draft_info)
+        facts["kind"] = state.kind
     return facts
 
 
@@ -43,7 +44,7 @@ def v0_object(name: str, facts: dict[str, Any], state: ModelState | None) -> dic
     entry = {
         "id": name,
         "object": "model",
-        "type": "llm",
+        "type": "embeddings" if facts.get("kind") == "embedding" else "llm",
         "publisher": facts.get("publisher", ""),
         "arch": facts.get("architecture", ""),
         "compatibility_type": "gguf",
@@ -53,6 +54,7 @@ def v0_object(name: str, facts: dict[str, Any], state: ModelState | None) -> dic
     }
     if state is not None and state.info is not None:
         entry["loaded_context_length"] = state.info.n_ctx
+    if state is not None and state.info is not None and state.kind == "text":
         entry["draft_model"] = facts.get("draft")
         entry["speculation"] = {"status": state.speculation.status, "reason": state.speculation.reason}
     return entry
@@ -61,11 +63,11 @@ def v0_object(name: str, facts: dict[str, Any], state: ModelState | None) -> dic
 def v1_object(name: str, facts: dict[str, Any], state: ModelState | None) -> dict[str, Any]:
     """One entry of /api/v1/models; a loaded instance names its draft."""
     params, size = facts.get("n_params", 0), facts.get("size_bytes", 0)
-    instances = []
+    instances, embeds = [], facts.get("kind") == "embedding"
     if state is not None and state.info is not None:
         instances.append({"id": state.id, "config": load_config(state, facts.get("draft"))})
     return {
-        "type": "llm",
+        "type": "embedding" if embeds else "llm",
         "publisher": facts.get("publisher", ""),
         "key": name,
         "display_name": facts.get("name", name),
@@ -79,14 +81,15 @@ def v1_object(name: str, facts: dict[str, Any], state: ModelState | None) -> dic
         "loaded_instances": instances,
         "max_context_length": facts.get("n_ctx_train", 0),
         "format": "gguf",
-        "capabilities": {"vision": False, "trained_for_tool_use": False},
         "description": None,
-    }
+    } | ({} if embeds else {"capabilities": {"vision": False, "trained_for_tool_use": False}})
 
 
 def load_config(state: ModelState, draft: str | None) -> dict[str, Any]:
     """How an instance is loaded, in LM Studio's words and with its draft."""
     assert state.info is not None
+    if state.kind == "embedding":
+        return {"context_length": state.info.n_ctx}
     return {
         "context_length": state.info.n_ctx,
         "eval_batch_size": state.info.n_batch,

@@ -13,6 +13,7 @@ from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError
 from foredraft.server.lmstudio.catalogue import described, v0_object
 from foredraft.server.openai import routes as openai
+from foredraft.server.openai.embeddings import embeddings as openai_embeddings
 from foredraft.server.openai.schemas import ChatRequest, CompletionRequest, EmbeddingRequest
 from foredraft.server.services import Services
 from foredraft.server.sse import EventStream
@@ -48,9 +49,9 @@ async def completions(body: CompletionRequest, request: Request, services: Servi
 
 
 @router.post("/embeddings", response_model=None)
-async def embeddings(body: EmbeddingRequest, services: ServicesOf) -> Response:
+async def embeddings(body: EmbeddingRequest, request: Request, services: ServicesOf) -> Response:
     """As /v1/embeddings."""
-    return await openai.embeddings(body, services)
+    return await openai_embeddings(body, request, services)
 
 
 def _with_model(answer: Response, services: Services) -> Response:

@@ -245,13 +245,14 @@ async def load(body: LoadRequest, services: ServicesOf) -> dict[str, Any]:
     began = time.perf_counter()
     state = _state(services, await control.load_model(services, asked))
     result: dict[str, Any] = {
-        "type": "llm",
+        "type": "embedding" if state.kind == "embedding" else "llm",
         "instance_id": state.id,
         "load_time_seconds": round(time.perf_counter() - began, 3),
         "status": "loaded",
-        "draft_model": services.name_of(state.draft_info),
-        "speculation": {"status": state.speculation.status, "reason": state.speculation.reason},
     }
+    if state.kind == "text":
+        result["draft_model"] = services.name_of(state.draft_info)
+        result["speculation"] = {"status": state.speculation.status, "reason": state.speculation.reason}
     if body.echo_load_config:
         result["load_config"] = load_config(state, services.name_of(state.draft_info))
     return result

@@ -30,7 +30,7 @@ from foredraft.server.openai.convert import (
     prompts,
     text_logprobs,
 )
-from foredraft.server.openai.schemas import ChatRequest, CompletionRequest, EmbeddingRequest, TokenizeRequest
+from foredraft.server.openai.schemas import ChatRequest, CompletionRequest, TokenizeRequest
 from foredraft.server.services import Services
 from foredraft.server.sse import DONE, EventStream, event, while_connected
 
@@ -61,17 +61,20 @@ async def get_model(model: str, services: ServicesOf) -> dict[str, Any]:
 async def model_objects(services: Services) -> list[dict[str, Any]]:
     """OpenAI's model objects, with what clients ask of local servers beside them."""
     loaded = {state.id: state for state in services.runtime.models()}
-    names = list(loaded)
+    names, embedders = list(loaded), {state.id for state in loaded.values() if state.kind == "embedding"}
     if services.shelf is not None and services.settings.load_on_demand:
         names += [name for name in await asyncio.to_thread(services.shelf.names) if name not in loaded]
+        embedders |= set(await asyncio.to_thread(services.shelf.embedding_names))
     entries = []
     for name in names:
         state = loaded.get(name)
         entry: dict[str, Any] = {"id": name, "object": "model", "created": 0, "owned_by": "local"}
+        entry["type"] = "embeddings" if name in embedders else "llm"
         entry["state"] = "loaded" if state is not None and state.info is not None else "not-loaded"
         if state is not None and state.info is not None:
             entry["created"] = int(state.loaded_at)
             entry["max_context_length"] = state.info.n_ctx
+        if state is not None and state.info is not None and state.kind == "text":
             entry["draft_model"] = services.name_of(state.draft_info)
             entry["speculation"] = {"status": state.speculation.status, "reason": state.speculation.reason}
         entries.append(entry)
@@ -270,16 +273,6 @@ def _explained(answer: Generation) -> dict[str, Any]:
 
 
 # ---- the rest ----
-
-
-@router.post("/embeddings", response_model=None)
-async def embeddings(body: EmbeddingRequest, services: ServicesOf) -> Response:
-    """Embeddings, where the model can: the text models that Foredraft loads cannot."""
-    raise RequestError(
-        "Foredraft loads models that write text; it makes no embeddings yet.",
-        param="model",
-        hint="Send embedding requests to a server with an embedding model.",
-    )
 
 
 @router.post("/chat/completions/input_tokens")

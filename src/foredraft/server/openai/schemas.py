@@ -8,6 +8,9 @@ from pydantic import Field
 
 from foredraft.server.schemas import MAX_TOP_LOGPROBS, DraftControl, Sampling, Schema
 
+MAX_TEXTS = 2048
+"""Most texts of one request for embeddings, as OpenAI has it."""
+
 
 class FunctionCall(Schema):
     name: str
@@ -116,9 +119,19 @@ class CompletionRequest(Answering):
 
 
 class EmbeddingRequest(Schema):
-    input: str | list[str] | list[int] | list[list[int]]
-    model: str = ""
-    encoding_format: Literal["float", "base64"] = "float"
+    input: (
+        str
+        | Annotated[list[str], Field(min_length=1, max_length=MAX_TEXTS)]
+        | Annotated[list[int], Field(min_length=1)]
+        | Annotated[list[list[int]], Field(min_length=1, max_length=MAX_TEXTS)]
+    ) = Field(description="A text, several texts, or their token ids.")
+    model: str = Field(default="", description="Empty: the embedding model that is loaded, or the only one there is.")
+    encoding_format: Literal["float", "base64"] | None = "float"
+    dimensions: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Fewer numbers a vector, where the model was trained for that."
+    )
+    ttl: float | None = Field(default=None, description="Idle seconds before a model loaded for this may leave.")
+    keep_alive: float | str | None = Field(default=None, description='The same as Ollama has it: 600, "10m", -1, 0.')
 
 
 class TokenizeRequest(Schema):

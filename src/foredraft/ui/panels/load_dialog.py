@@ -89,7 +89,8 @@ def start_load(app: AppState, model: ModelFile, context: int | None = None, draf
 
     async def load() -> None:
         runtime = app.services.runtime
-        others = [state.id for state in runtime.models() if state.id != spec.id and state.info is not None]
+        states = [state for state in runtime.models() if state.kind == spec.kind and state.info is not None]
+        others = [state.id for state in states if state.id != spec.id]
         try:
             for other in others:
                 await runtime.unload(other)

@@ -1,0 +1,96 @@
+"""OpenAI's embeddings: texts to vectors, where the model can."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from foredraft.engines.base import ModelInfo
+from foredraft.engines.embedding import Vectors
+from foredraft.scheduling.embedder import Embeddings
+from foredraft.scheduling.errors import ModelUnloadedError
+from foredraft.server.asking import find_model
+from foredraft.server.deps import ServicesOf
+from foredraft.server.errors import RequestError
+from foredraft.server.openai.schemas import EmbeddingRequest
+from foredraft.server.schemas import idle_seconds
+from foredraft.server.services import Services
+from foredraft.server.sse import while_connected
+
+router = APIRouter(prefix="/v1", tags=["OpenAI"])
+
+CAN_BE_CUT = ("gemma-embedding", "embeddinggemma", "qwen3-embedding")
+"""Architectures and names of models whose first numbers are a vector of their own (Matryoshka representation learning,
+by their model cards). Files do not say it."""
+
+
+@router.post("/embeddings", response_model=None)
+async def embeddings(body: EmbeddingRequest, request: Request, services: ServicesOf) -> Response:
+    """One vector of length 1 for each text."""
+    model_id, made = await while_connected(request, _embed(services, body))
+    vectors = made.vectors
+    if body.dimensions is not None:
+        state = services.runtime.state(model_id)
+        if state is None or state.info is None:
+            raise ModelUnloadedError(model_id)
+        vectors = shortened(vectors, body.dimensions, model_id, state.info)
+    written = _as_text if body.encoding_format == "base64" else _as_numbers
+    result = {
+        "object": "list",
+        "data": [{"object": "embedding", "index": i, "embedding": written(row)} for i, row in enumerate(vectors)],
+        "model": model_id,
+        "usage": {"prompt_tokens": made.tokens, "total_tokens": made.tokens},
+    }
+    return JSONResponse(result)
+
+
+async def _embed(services: Services, body: EmbeddingRequest) -> tuple[str, Embeddings]:
+    texts = _texts(body)
+    ttl = idle_seconds(body.ttl, body.keep_alive)
+    for _ in range(3):
+        model_id, _seconds = await find_model(services, body.model, ttl_s=ttl, kind="embedding")
+        try:
+            return model_id, await services.runtime.embed(model_id, texts)
+        except ModelUnloadedError:  # it left between the two steps; asked for again
+            continue
+    raise ModelUnloadedError(body.model)
+
+
+def _texts(body: EmbeddingRequest) -> Sequence[str | Sequence[int]]:
+    given: Any = body.input
+    if isinstance(given, str) or isinstance(given[0], int):
+        return [given]
+    texts: Sequence[str | Sequence[int]] = given
+    return texts
+
+
+def shortened(vectors: Vectors, dimensions: int, model: str, info: ModelInfo) -> Vectors:
+    """The first numbers of each vector, at length 1 again. Raises `RequestError` for models not trained for it."""
+    own = vectors.shape[1]
+    if dimensions == own:
+        return vectors
+    names = {info.architecture, re.sub(r"[^a-z0-9]+", "-", info.name.lower())}
+    able = any(known in name for known in CAN_BE_CUT for name in names)
+    if not able or dimensions > own:
+        why = f"{model} has {own}" if dimensions > own else f"{model} was not trained to give fewer than its {own}"
+        raise RequestError(f"dimensions is {dimensions}, but {why}.", param="dimensions", hint="Leave dimensions out.")
+    cut = vectors[:, :dimensions]
+    lengths = np.linalg.norm(cut, axis=1, keepdims=True)
+    result: Vectors = np.divide(cut, lengths, out=np.zeros_like(cut), where=lengths > 0)
+    return result
+
+
+def _as_numbers(row: Vectors) -> list[float]:
+    numbers: list[float] = row.tolist()
+    return numbers
+
+
+def _as_text(row: Vectors) -> str:
+    """Base64 of 32-bit numbers, the low byte first: what OpenAI's clients ask for unless told otherwise."""
+    return base64.b64encode(row.astype("<f4").tobytes()).decode()
