@@ -90,8 +90,8 @@ class ToyShelf:
 
 
 class ToyEmbedding:
-    """Counts tokens: number i of a vector says how often ids with the remainder i occur. A text with the last token breaks
-    the pass that it is in."""
+    """Counts tokens: number i of a vector says how often ids with the remainder i occur. A text with the last token
+    breaks the pass that it is in."""
 
     dimensions, pooling = 8, "mean"
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
 
 import typer
 
 from foredraft.cli import terminal
 from foredraft.cli.loading import loaded
-from foredraft.cli.options import Asked, asks
+from foredraft.cli.options import Asked, asks, system_message
+from foredraft.cli.remote import Served, served
 from foredraft.core.errors import ForedraftError
 
 if TYPE_CHECKING:
-    from foredraft.llm import LLM
+    from foredraft.llm import LLM, AnswerStream
     from foredraft.scheduling.answer import Generation
+    from foredraft.server.client import RemoteAnswer
 
 HELP = """Type a message and press Enter. \"\"\" begins and ends a message of several lines.
 /new       begin a new conversation
@@ -28,16 +31,68 @@ HELP = """Type a message and press Enter. \"\"\" begins and ends a message of se
 
 @asks()
 def chat(asked: Asked) -> None:
-    """Chat. The conversation is remembered until /new; only what is new of it is read again."""
+    """Chat, with the running server's model where there is one. The conversation is remembered until /new; only what is
+    new of it is read again."""
+    server = served(asked)
+    if server is not None:
+        with server.ready():
+            Conversation(AtServer(server, asked), asked).loop()
+        return
     with loaded(asked) as (llm, _):
-        Conversation(llm, asked).loop()
+        Conversation(Here(llm, asked), asked).loop()
+
+
+class Partner(Protocol):
+    """Who answers."""
+
+    def answer(self, turn: list[dict[str, str]], text: str) -> AnswerStream | RemoteAnswer:
+        """Begin to answer a conversation; with --raw, to continue the text."""
+
+    def set_draft(self, draft: str) -> str:
+        """Change the draft; what it does then, in words. Raises `ForedraftError` for one that does not fit."""
+
+
+class Here:
+    """A pair that this program has loaded."""
+
+    def __init__(self, llm: LLM, asked: Asked) -> None:
+        self._llm = llm
+        self._asked = asked
+
+    def answer(self, turn: list[dict[str, str]], text: str) -> AnswerStream | RemoteAnswer:
+        return self._llm.stream(self._asked.request(self._llm, text if self._asked.raw else self._llm.render(turn)))
+
+    def set_draft(self, draft: str) -> str:
+        self._llm.set_draft(draft, required=True)
+        return f"speculation {self._llm.speculation.status}: {self._llm.speculation.reason}"
+
+
+class AtServer:
+    """The model of the running server. It is shared: a change of draft is one for everybody, but for "off"."""
+
+    def __init__(self, server: Served, asked: Asked) -> None:
+        self._server = server
+        self._asked = asked
+
+    def answer(self, turn: list[dict[str, str]], text: str) -> AnswerStream | RemoteAnswer:
+        if self._asked.raw:
+            return self._server.go_on(text, self._asked)
+        return self._server.answer(turn, self._asked)
+
+    def set_draft(self, draft: str) -> str:
+        if draft == "off":
+            self._asked = replace(self._asked, draft=draft)
+            return "speculation off: Switched off for this conversation."
+        state = self._server.client.set_draft(self._server.model, draft)
+        self._asked = replace(self._asked, draft=draft)
+        return f"speculation {state['speculation']['status']}: {state['speculation']['reason']}"
 
 
 class Conversation:
     """The turns so far, and the loop that adds to them."""
 
-    def __init__(self, llm: LLM, asked: Asked) -> None:
-        self.llm = llm
+    def __init__(self, partner: Partner, asked: Asked) -> None:
+        self.partner = partner
         self.asked = asked
         self.messages: list[dict[str, str]] = []
         self.text = ""
@@ -68,7 +123,7 @@ class Conversation:
                 raise typer.Exit(130)
 
     def _begin(self) -> None:
-        self.messages = [{"role": "system", "content": self.asked.system}] if self.asked.system else []
+        self.messages = system_message(self.asked)
         self.text = ""
 
     def _read(self, interactive: bool) -> str:
@@ -95,10 +150,9 @@ class Conversation:
             terminal.print_stats(self.last)
         elif name == "/draft" and argument:
             try:
-                self.llm.set_draft(argument.strip(), required=True)
-            except ForedraftError as error:
+                console.print(self.partner.set_draft(argument.strip()), markup=False)
+            except ForedraftError as error:  # the draft is as it was
                 console.print(str(error), style="yellow", markup=False)
-            console.print(f"speculation {self.llm.speculation.status}: {self.llm.speculation.reason}", markup=False)
         else:
             console.print(HELP, markup=False)
         return False
@@ -109,8 +163,7 @@ class Conversation:
         interrupted = False
         try:
             turn = [*self.messages, {"role": "user", "content": said}]
-            prompt = self.text + said if self.asked.raw else self.llm.render(turn)
-            stream = self.llm.stream(self.asked.request(self.llm, prompt))
+            stream = self.partner.answer(turn, self.text + said)
             try:
                 for piece in stream:
                     if not self.asked.as_json:
@@ -124,7 +177,7 @@ class Conversation:
             return False
         self.last = generation
         self.messages = [*turn, {"role": "assistant", "content": generation.text}]
-        self.text = prompt + generation.text
+        self.text += said + generation.text
         if self.asked.as_json:
             print(json.dumps(generation.as_dict(), ensure_ascii=False), flush=True)
         else:

@@ -166,6 +166,11 @@ class Asked:
         )
 
 
+def system_message(asked: Asked) -> list[dict[str, str]]:
+    """What a conversation begins with."""
+    return [{"role": "system", "content": asked.system}] if asked.system else []
+
+
 def asks(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command one option for each field of `Asked`: its last parameter, `asked`, receives them together.
 

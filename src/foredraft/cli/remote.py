@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from foredraft.cli.options import Asked
+from foredraft.core.errors import ForedraftError
 
 if TYPE_CHECKING:
     from foredraft.server.client import Client, RemoteAnswer
@@ -30,21 +34,76 @@ def find_server(host: str | None = None, port: int | None = None) -> Client | No
     return Client.find(*_place(host, port))
 
 
-def answer_of_server(asked: Asked, text: str) -> tuple[Client, RemoteAnswer] | None:
-    """The answer of the running server, where it has the model that was asked for (any, where none was named) and
-    nothing was said about how to load it. FOREDRAFT_NO_SERVER=1 keeps commands away from it."""
-    if os.environ.get("FOREDRAFT_NO_SERVER") or asked.settings() != Asked().settings() or not text:
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The running server, and the model there that answers. Use as a context manager."""
+
+    client: Client
+    model: str
+    draft: str | None
+    """The name of the draft that is loaded there."""
+
+    def answer(self, messages: Sequence[Mapping[str, Any]], asked: Asked) -> RemoteAnswer:
+        """Answer a conversation."""
+        return self.client.chat(messages, model=self.model, **_how(asked))
+
+    def go_on(self, text: str, asked: Asked) -> RemoteAnswer:
+        """Continue a text, without the chat template."""
+        return self.client.complete(text, model=self.model, **_how(asked))
+
+    @contextlib.contextmanager
+    def ready(self) -> Iterator[None]:
+        """For as long as it is used: says on stderr who answers; text is UTF-8, and a closed pipe ends quietly."""
+        from foredraft.cli import terminal
+
+        with self.client, terminal.closed_pipes_are_quiet():
+            terminal.use_utf8()
+            said = f"Answered by {self.model} of the server at {self.client.address}"
+            terminal.errors().print(f"{said}, draft: {self.draft or 'none'}.", style="dim", markup=False)
+            yield
+
+
+def served(asked: Asked) -> Served | None:
+    """The running server, where it has the model that was asked for (any, where none was named) and nothing was said
+    about how to load it. FOREDRAFT_NO_SERVER=1 keeps commands away from it."""
+    if os.environ.get("FOREDRAFT_NO_SERVER") or asked.settings() != Asked(model=asked.model).with_settings().settings():
         return None
     client = find_server()
     if client is None:
         return None
-    ready = [model["id"] for model in client.models() if model["kind"] == "text" and model["status"] == "ready"]
-    if not ready or (asked.model is not None and asked.model not in ready):
+    ready = {state["id"]: state for state in client.models() if state["kind"] == "text" and state["status"] == "ready"}
+    name = _name(asked.model, list(ready)) if asked.model else next(reversed(ready), None)
+    if name is None:
         client.close()
         return None
-    how: dict[str, Any] = {
-        "model": asked.model or ready[-1],
-        "draft_model": asked.draft,
+    draft = ready[name]["draft"]
+    return Served(client, name, draft["name"] if draft is not None else None)
+
+
+def _name(wanted: str, ready: list[str]) -> str | None:
+    """The loaded model that is meant: by its id, or by what the shelf makes of a shorter name or a path."""
+    from foredraft.shelf import open_shelf
+
+    if wanted in ready:
+        return wanted
+    try:
+        found = open_shelf().find(wanted).name
+    except ForedraftError:  # said by whoever loads it
+        return None
+    return found if found in ready else None
+
+
+def _how(asked: Asked) -> dict[str, Any]:
+    """Fields of the request."""
+    speculative = {
+        "method": asked.method,
+        "acceptance": asked.acceptance or "match",
+        "max_draft": asked.max_draft,
+        "min_draft": asked.min_draft or 0,
+        "p_min": asked.p_min or 0.0,
+    }
+    return {
+        "draft_model": asked.draft or "auto",
         "draft_required": asked.draft_required,
         "temperature": asked.temperature,
         "seed": asked.seed,
@@ -56,12 +115,8 @@ def answer_of_server(asked: Asked, text: str) -> tuple[Client, RemoteAnswer] | N
         "frequency_penalty": asked.frequency_penalty,
         "stop": asked.stop,
         "max_tokens": asked.max_tokens,
-        "speculative": {"method": asked.method, "acceptance": asked.acceptance},
+        "speculative": speculative,
     }
-    if asked.raw:
-        return client, client.complete(text, **how)
-    system = [{"role": "system", "content": asked.system}] if asked.system else []
-    return client, client.chat([*system, {"role": "user", "content": text}], **how)
 
 
 def _place(host: str | None, port: int | None) -> tuple[str, int, str]:

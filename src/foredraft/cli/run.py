@@ -10,8 +10,8 @@ import typer
 
 from foredraft.cli import terminal
 from foredraft.cli.loading import loaded, prompt_text
-from foredraft.cli.options import Asked, asks
-from foredraft.cli.remote import answer_of_server
+from foredraft.cli.options import Asked, asks, system_message
+from foredraft.cli.remote import served
 
 if TYPE_CHECKING:
     from foredraft.llm import AnswerStream
@@ -25,18 +25,17 @@ def run(
     """Answer one prompt, with the running server's model where there is one. On a terminal accepted guesses are green
     and underlined."""
     text = prompt_text(prompt)
-    served = answer_of_server(asked, text)
-    if served is not None:
-        client, remote = served
-        with client, terminal.closed_pipes_are_quiet():
-            terminal.use_utf8()
-            terminal.errors().print(f"Answered by the server at {client.address}.", style="dim")
-            _write(remote, asked)
+    server = served(asked) if text else None
+    if server is not None:
+        with server.ready():
+            if asked.raw:
+                _write(server.go_on(text, asked), asked)
+            else:
+                _write(server.answer([*system_message(asked), {"role": "user", "content": text}], asked), asked)
         return
     with loaded(asked) as (llm, progress):
         if not asked.raw and text:
-            system = [{"role": "system", "content": asked.system}] if asked.system else []
-            text = llm.render([*system, {"role": "user", "content": text}])
+            text = llm.render([*system_message(asked), {"role": "user", "content": text}])
         stream = llm.stream(asked.request(llm, text), progress=progress)
         _write(stream, asked, progress.stop)
 

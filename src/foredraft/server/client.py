@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Self
@@ -85,26 +87,29 @@ class Client:
         unloaded: str = self._ask("POST", "/api/foredraft/unload", {"model": model})["model"]
         return unloaded
 
+    def set_draft(self, model: str, draft: str) -> dict[str, Any]:
+        """Change a loaded model's draft (a name, auto or off); the model as it is then. Raises `ServerError` for one
+        that does not fit."""
+        return self._ask("POST", "/api/foredraft/draft", {"model": model, "draft": draft, "required": True})
+
     def log(self, count: int = 100, *, follow: bool = False) -> Iterator[dict[str, Any]]:
         """Entries of the server's log; with `follow` for ever."""
         if not follow:
             yield from self._ask("GET", f"/api/foredraft/log?count={count}")["entries"]
             return
-        with self._http.stream("GET", f"/api/foredraft/log?count={count}&follow=true") as answer:
-            self._check(answer)
-            yield from _events(answer)
+        yield from self.events(f"/api/foredraft/log?count={count}&follow=true")
 
     def chat(self, messages: Sequence[Mapping[str, Any]], *, model: str = "", **body: Any) -> RemoteAnswer:
         """Answer a conversation. `body` are further fields of OpenAI's chat completion and ours."""
         speculative = {**body.pop("speculative", {}), "explain": True}
         asked = {"model": model, "messages": list(messages), "stream": True, "speculative": speculative, **body}
-        return RemoteAnswer(self._http, "/v1/chat/completions", asked, self._check)
+        return RemoteAnswer(self, "/v1/chat/completions", asked)
 
     def complete(self, prompt: str, *, model: str = "", **body: Any) -> RemoteAnswer:
         """Continue a text, without the chat template."""
         speculative = {**body.pop("speculative", {}), "explain": True}
         asked = {"model": model, "prompt": prompt, "stream": True, "speculative": speculative, **body}
-        return RemoteAnswer(self._http, "/v1/completions", asked, self._check)
+        return RemoteAnswer(self, "/v1/completions", asked)
 
     def close(self) -> None:
         self._http.close()
@@ -115,14 +120,31 @@ class Client:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def events(self, path: str, body: Any = None) -> Iterator[dict[str, Any]]:
+        """The JSON of each event that the server answers with. Leaving early closes the connection."""
+        method = "GET" if body is None else "POST"
+        with self._reached(), self._http.stream(method, path, json=body) as answer:
+            self._check(answer)
+            for line in answer.iter_lines():
+                if line.startswith("data: ") and line != "data: [DONE]":
+                    yield json.loads(line.removeprefix("data: "))
+
     def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        try:
+        with self._reached():
             answer = self._http.request(method, path, json=body)
-        except httpx.ConnectError:
-            raise NoServerError(self.address) from None
         self._check(answer)
         result: dict[str, Any] = answer.json()
         return result
+
+    @contextlib.contextmanager
+    def _reached(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.ConnectError:
+            raise NoServerError(self.address) from None
+        except httpx.TransportError as error:
+            message = f"The connection to the server at {self.address} broke: {error}"
+            raise ServerError(message.rstrip(": "), code="connection", hint="Is it still running?") from None
 
     def _check(self, answer: httpx.Response) -> None:
         if answer.is_success:
@@ -140,27 +162,28 @@ class Client:
 class RemoteAnswer:
     """An answer that a server is writing: iterate for its pieces, then read `result`."""
 
-    def __init__(self, http: httpx.Client, path: str, body: dict[str, Any], check: Any) -> None:
-        self._http, self._path, self._body, self._check = http, path, body, check
+    def __init__(self, client: Client, path: str, body: dict[str, Any]) -> None:
+        self._client, self._path, self._body = client, path, body
         self._pieces: list[Piece] = []
         self._last: dict[str, Any] = {}
+        self._began = self._first = 0.0
 
     def __iter__(self) -> Iterator[Piece]:
         """The pieces as they come. Leaving early cancels the answer: the connection is closed."""
-        with self._http.stream("POST", self._path, json=self._body) as answer:
-            self._check(answer)
-            for chunk in _events(answer):
-                if "error" in chunk:
-                    said = chunk["error"]
-                    raise ServerError(str(said.get("message")), code=str(said.get("code") or "server"))
-                for origin in (chunk.get("explain") or {}).get("origins", ()):
-                    piece = Piece(
-                        origin["token"], origin["text"], origin["origin"], origin["draft_position"], origin["source"]
-                    )
-                    self._pieces.append(piece)
-                    yield piece
-                if "stats" in chunk:
-                    self._last = chunk
+        self._began = time.perf_counter()
+        for chunk in self._client.events(self._path, self._body):
+            if "error" in chunk:
+                said = chunk["error"]
+                raise ServerError(str(said.get("message")), code=str(said.get("code") or "server"))
+            for origin in (chunk.get("explain") or {}).get("origins", ()):
+                piece = Piece(
+                    origin["token"], origin["text"], origin["origin"], origin["draft_position"], origin["source"]
+                )
+                self._first = self._first or time.perf_counter()
+                self._pieces.append(piece)
+                yield piece
+            if "stats" in chunk:
+                self._last = chunk
 
     @property
     def text(self) -> str:
@@ -169,7 +192,7 @@ class RemoteAnswer:
 
     @property
     def result(self) -> Generation:
-        """The answer with its statistics; one that was left early has none."""
+        """The answer with its statistics; of one that was left early, what could be seen from here."""
         explain, stats = self._last.get("explain", {}), self._last.get("stats", {})
         speculation = stats.get("speculation", {})
         numerics = explain.get("numerics")
@@ -182,9 +205,20 @@ class RemoteAnswer:
             seed=stats.get("seed", 0),
             speculation=SpeculationStatus(speculation.get("status", "off"), speculation.get("reason", "")),
             numerics=None if numerics is None else Numerics.from_dict(numerics),
-            stats=_statistics(explain),
+            stats=_statistics(explain) if explain else self._seen(),
             pieces=self._pieces,
         )
+
+    def _seen(self) -> GenerationStats:
+        """Counted from the pieces that arrived. Guesses that were never tested leave no trace in them."""
+        origins = [piece.origin for piece in self._pieces]
+        stats = GenerationStats(tokens=len(origins), accepted=origins.count("accepted"))
+        stats.rejected, stats.rounds = origins.count("corrected"), len(origins) - stats.accepted
+        stats.drafted = stats.accepted + stats.rejected
+        if self._first:
+            stats.time_to_first_token_s = self._first - self._began
+            stats.generation_s = time.perf_counter() - self._first
+        return stats
 
 
 def _stop_reason(theirs: str) -> str:
@@ -198,10 +232,3 @@ def _statistics(explained: Mapping[str, Any]) -> GenerationStats:
     given["depth_histogram"] = {int(n): count for n, count in given.get("depth_histogram", {}).items()}
     given["by_source"] = {name: SourceStats(**counts) for name, counts in given.get("by_source", {}).items()}
     return GenerationStats(**given)
-
-
-def _events(answer: httpx.Response) -> Iterator[dict[str, Any]]:
-    """The JSON of each event of a stream."""
-    for line in answer.iter_lines():
-        if line.startswith("data: ") and line != "data: [DONE]":
-            yield json.loads(line.removeprefix("data: "))
