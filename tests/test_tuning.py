@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from foredraft.core.params import SpeculationParams
 from foredraft.engines.toy import ToyEngine
 from foredraft.llm import LLM
 from foredraft.tuning import Tuning, adaptive
 
 
-def answer(tuning: Tuning, engine: ToyEngine) -> list[int]:
+def answer(tuning: Tuning, engine: ToyEngine, *, remember: bool = True) -> list[int]:
     """One answer by a pair, after which what was learned is kept."""
     llm = LLM(engine, tuning.drafter, tuning.controller)
-    tokens = llm.generate("ab", seed=1, max_tokens=60, ignore_eos=True).tokens
+    llm.scheduler.on_finish = tuning.remember
+    speculation = SpeculationParams(remember=remember)
+    tokens = llm.generate("ab", seed=1, max_tokens=60, ignore_eos=True, speculation=speculation).tokens
     tuning.save()
     return tokens
 
@@ -57,6 +60,8 @@ def test_answers_are_kept_only_when_asked_and_only_for_the_same_vocabulary(tmp_p
     again = adaptive(engine, None, past_folder=tmp_path)
     assert again.past is not None
     assert len(again.past) == 1
+    answer(again, engine, remember=False)
+    assert len(adaptive(engine, None, past_folder=tmp_path).past or ()) == 1, "this one was to be left out"
     other = adaptive(ToyEngine.random(seed=1, n_vocab=30), None, past_folder=tmp_path)
     assert other.past is not None
     assert len(other.past) == 0

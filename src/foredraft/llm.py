@@ -209,7 +209,7 @@ class LLM:
             self.notes.append(f"Going on without a draft. {error}")
         self._save()
         self.scheduler.drafter.close()
-        self.scheduler.drafter, self.scheduler.controller = NoDrafter(), Fixed()
+        self.scheduler.drafter, self.scheduler.controller, self.scheduler.on_finish = NoDrafter(), Fixed(), None
         self._unavailable, self._tuning = unavailable, None
         self.draft_info = drafter.engine.info if drafter is not None else None
         if wanted and self.engine.rewind_limit is None:
@@ -252,7 +252,8 @@ class LLM:
                 folder=cache_folder() / "tuning" if settings.remember else None,
                 past_folder=data_folder() / "answers" if settings.remember_answers else None,
             )
-        self.notes += tuning.notes
+        self.notes += [note for note in tuning.notes if note not in self.notes]
+        self.scheduler.on_finish = tuning.remember
         self._tuning = tuning
         self.scheduler.drafter, self.scheduler.controller = tuning.drafter, tuning.controller
 

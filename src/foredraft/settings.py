@@ -59,6 +59,9 @@ class DraftSection(_Section):
     min_draft: int = Field(default=0, ge=0, le=16, description="Fewest tokens guessed once a round guesses.")
     p_min: float = Field(default=0.0, ge=0, le=1, description="Stop guessing below this confidence.")
     acceptance: Literal["match", "rejection", "block"] = Field(default="match", description="How guesses are judged.")
+    remember_answers: bool = Field(
+        default=False, description="Keep answers on this machine, to guess later ones from them."
+    )
 
 
 class LoadSection(_Section):

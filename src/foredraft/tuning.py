@@ -15,6 +15,7 @@ from pathlib import Path
 
 from foredraft.core.errors import ForedraftError
 from foredraft.engines.base import Engine
+from foredraft.scheduling.answer import Answer
 from foredraft.speculative.controllers import Adaptive, DraftController, Fixed
 from foredraft.speculative.controllers.calibration import Calibration
 from foredraft.speculative.controllers.costs import CostModel, measure
@@ -38,6 +39,11 @@ class Tuning:
     notes: list[str] = field(default_factory=list)
     past: SuffixStore | None = None
     """Past answers on this machine, where the user asked to keep them."""
+
+    def remember(self, answer: Answer) -> None:
+        """Keep an answer that has ended, where answers are kept and its request allows it."""
+        if self.past is not None and answer.request.speculation.remember:
+            self.past.add(answer.tokens)
 
     def save(self) -> None:
         """Keep what was learned. Failing to is noted, never an error."""
@@ -101,6 +107,7 @@ def adaptive(
         name = words.hexdigest()[:16]
         past = SuffixStore(past_folder / f"{name}.txt", vocabulary=name)
         notes += [past.note] if past.note else []
+        notes.append(f"Answers are kept in {past_folder}, on this machine only, to guess later ones from.")
     sources: list[Drafter] = [
         SuffixDrafter(store=past) if name == SuffixDrafter.name else DRAFTERS[name]() for name in FINDERS
     ]

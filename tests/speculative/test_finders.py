@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foredraft.core.errors import ForedraftError
-from foredraft.core.params import Request, SamplingParams
+from foredraft.core.params import Request, SamplingParams, SpeculationParams
 from foredraft.sampling.sampler import Sampler
 from foredraft.speculative.acceptance import Match
 from foredraft.speculative.controllers.fixed import Distance
@@ -170,11 +170,11 @@ def test_without_a_store_nothing_is_kept_of_an_answer() -> None:
 def test_a_past_answer_is_continued(tmp_path: Path) -> None:
     store = SuffixStore(tmp_path / "deep" / "answers", vocabulary="toy")
     source = SuffixDrafter(store=store)
-    first = answering([1, 2])
-    guess(source, first)
-    first.extend([3, 4, 5, 6])
-    source.forget(0)
+    store.add([3, 4, 5, 6])
     assert guess(source, answering([8, 3, 4])).tokens == [5, 6]  # and not beyond that answer
+    private = Request((8, 3, 4), GREEDY, SpeculationParams(remember=False))
+    sequence = Running(private, 1, Sampler(GREEDY), Match(), {EOS}, 1 << 22)
+    assert guess(source, sequence).tokens == [], "who leaves no answer behind does not guess from others' either"
     store.save()
 
     again = SuffixStore(tmp_path / "deep" / "answers", vocabulary="toy")
@@ -224,3 +224,16 @@ def test_the_store_forgets_its_oldest_answers() -> None:
     assert sum(map(len, store.generations)) <= 100
     assert guess(source, answering([291, 292])).tokens == [293, 294, 295, 296]
     assert guess(source, answering([1, 2], slot=1)).tokens == []
+
+
+def test_the_file_of_the_store_has_a_bound(tmp_path: Path) -> None:
+    path = tmp_path / "answers"
+    store, sizes = SuffixStore(path, vocabulary="toy", limit=1000), []
+    for number in range(60):
+        store.add([100 + number] * 50)
+        store.save()
+        sizes.append(path.stat().st_size)
+    assert max(sizes) <= 4 * 1000 + 100, "at most 1,000 tokens of three digits"
+    assert sizes[-1] >= 4 * 450, "and not empty"
+    again = SuffixStore(path, vocabulary="toy", limit=1000)
+    assert 9 <= len(again) <= 20

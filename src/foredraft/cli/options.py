@@ -64,8 +64,12 @@ class Asked:
         str | None, Option("--guardrail", help="Loads that may not fit: off, relaxed (refuse) or strict.")
     ] = None
     remember_answers: Annotated[
-        bool, Option("--remember-answers", help="Keep answers on this machine to guess from them later. Default: no.")
-    ] = False
+        bool | None,
+        Option(
+            "--remember-answers/--no-remember-answers",
+            help="Keep answers on this machine to guess from them later. Default: no.",
+        ),
+    ] = None
     draft_required: Annotated[bool, Option("--draft-required", help="Refuse to start when the draft does not fit.")] = (
         False
     )
@@ -104,6 +108,7 @@ class Asked:
             "max_draft": settings.draft.max_draft,
             "min_draft": settings.draft.min_draft,
             "p_min": settings.draft.p_min,
+            "remember_answers": settings.draft.remember_answers,
         }
         return dataclasses.replace(self, **{key: value for key, value in stored.items() if getattr(self, key) is None})
 
@@ -122,7 +127,7 @@ class Asked:
             controller=self.controller,
             guardrail=self.guardrail or "relaxed",
             max_draft=self.max_draft,
-            remember_answers=self.remember_answers,
+            remember_answers=bool(self.remember_answers),
         )
 
     def request(self, llm: LLM, text: str) -> Request:

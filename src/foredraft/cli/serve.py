@@ -33,6 +33,13 @@ def serve(
     ] = True,
     ui: Annotated[bool, typer.Option("--ui/--no-ui", help="Serve the chat app on the same port.")] = True,
     log_prompts: Annotated[bool, typer.Option("--log-prompts", help="Write prompts into the log.")] = False,
+    remember_answers: Annotated[
+        bool | None,
+        typer.Option(
+            "--remember-answers/--no-remember-answers",
+            help="Keep answers on this machine to guess later ones from them. Default: no.",
+        ),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print the log.")] = False,
 ) -> None:
     """Serve the API of OpenAI and LM Studio, with the draft's statistics in every answer."""
@@ -47,7 +54,8 @@ def serve(
     from foredraft.settings import load_settings
     from foredraft.shelf import open_shelf
 
-    user = load_settings({"server.host": host, "server.port": port or None, "load.context": context})
+    flags = {"server.host": host, "server.port": port or None, "load.context": context}
+    user = load_settings({**flags, "draft.remember_answers": remember_answers})
     secret = api_key or (user.server.api_key.get_secret_value() if user.server.api_key is not None else "")
     settings = ServerSettings(
         host=user.server.host,
@@ -57,6 +65,7 @@ def serve(
         load_on_demand=on_demand,
         ttl_s=None if ttl < 0 else float(ttl),
         log_prompts=log_prompts,
+        remember_answers=user.draft.remember_answers,
     )
     check_address(settings)
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(message)s")
@@ -88,6 +97,8 @@ def serve(
 
     def ready() -> None:
         shown = f"http://{settings.host}:{settings.port}"
+        if settings.remember_answers:
+            typer.echo("Answers are kept on this machine, to guess later ones from (--no-remember-answers).")
         typer.echo(f"Foredraft serves {shown}{'' if not ui else ' (open it in a browser)'}; API at {shown}/v1.")
         if default and (model or not on_demand):
             task = asyncio.get_running_loop().create_task(load_default())

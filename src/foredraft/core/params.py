@@ -103,6 +103,8 @@ class SpeculationParams:
     """Stop guessing when the draft's own confidence falls below this."""
     acceptance: str = "match"
     """match (same seed, same text), rejection or block (same law, most tokens; for temperature > 0)."""
+    remember: bool = True
+    """Where past answers are kept as guesses for later ones: keep this one too, and guess from them."""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:

@@ -55,6 +55,8 @@ class Scheduler:
         self.drafter = drafter
         self.controller = controller
         self.on_round = on_round
+        self.on_finish: Callable[[Answer], None] | None = None
+        """Called with every answer that has ended, whole or cut short, but for those that failed."""
         self.slots = Slots(engine)
         self.waiting: deque[Answer] = deque()
         self.running: list[Answer] = []
@@ -321,6 +323,8 @@ class Scheduler:
         parked = [other for other in self.running if other.parked]
         if parked:
             parked[0].parked = False
+        if error is None and self.on_finish is not None:
+            self.on_finish(answer)
 
 
 def _sequence(answer: Answer) -> Sequence:

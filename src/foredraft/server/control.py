@@ -53,6 +53,7 @@ async def health(services: ServicesOf) -> Response:
     loading = [state for state in states if state.status == "loading"]
     ready = [state for state in states if state.status in ("ready", "changing")]
     body: dict[str, Any] = {"status": "ok", "name": "foredraft", "version": foredraft_version()}
+    body["remembers_answers"] = services.settings.remember_answers
     if services.runtime.closing:
         return JSONResponse({**body, "status": "shutting down"}, 503, {"Retry-After": "10"})
     if loading and not ready:

@@ -37,6 +37,11 @@ class Speculative(Schema):
     acceptance: Literal["match", "rejection", "block"] = Field(
         default="match", description="match: same seed, same text. rejection and block: same law, more tokens."
     )
+    remember: bool = Field(
+        default=True,
+        description="Where the server keeps answers as guesses for later ones: false leaves this one out, and guesses "
+        "from none of them.",
+    )
     explain: bool = Field(default=False, description="Add rounds, depth, sources, time saved, and each token's origin.")
 
     def params(self) -> SpeculationParams:
@@ -47,6 +52,7 @@ class Speculative(Schema):
             min_draft=self.min_draft,
             p_min=self.p_min,
             acceptance=self.acceptance,
+            remember=self.remember,
         )
 
 

@@ -52,6 +52,8 @@ class ServerSettings:
     ttl_s: float | None = 3600.0
     """Idle time after which a model that was loaded on demand is unloaded."""
     log_prompts: bool = False
+    remember_answers: bool = False
+    """Answers are kept on this machine as guesses for later ones. (The shelf loads models so; `/health` says it.)"""
     ping_s: float = 15.0
     """A comment is sent on a silent stream this often, so that nobody on the way closes it."""
     grace_s: float = 10.0

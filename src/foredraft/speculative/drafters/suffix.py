@@ -94,20 +94,17 @@ class SuffixStore:
 
 
 class SuffixDrafter(Finder):
-    """The longest repetition in prompt, answer and, where there is a store, the answers of the past."""
+    """The longest repetition in prompt, answer and, where there is a store, the answers of the past. Who owns the store
+    adds to it."""
 
     name = "suffix"
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter, store: SuffixStore | None = None) -> None:
-        super().__init__(lambda sequence: _Suffixes(store), clock)
-        self._store = store
+        super().__init__(lambda sequence: _Suffixes(store if _remembers(sequence) else None), clock)
 
-    def forget(self, slot: int) -> None:
-        known = self._known.get(slot)
-        if self._store is not None and known is not None:
-            answer: RunningSequence = known.sequence
-            self._store.add(answer.tokens[answer.n_prompt :])
-        super().forget(slot)
+
+def _remembers(sequence: RunningSequence) -> bool:
+    return sequence.request.speculation.remember
 
 
 class _Suffixes:
