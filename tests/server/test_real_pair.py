@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
@@ -13,6 +15,8 @@ from foredraft.llm import LLM, LoadSettings
 from foredraft.sampling.constraints import GrammarConstraint, GrammarVocabulary, json_grammar
 from foredraft.scheduling.hosted import LoadSpec
 from foredraft.scheduling.runtime import Runtime
+from foredraft.server.services import Services
+from tests.server import toy
 
 PROMPTS = ("What is 2 + 3?", "Count from 1 to 12.", "Say the days of the week.", "今日は何曜日？", "Tell me a story.")
 
@@ -60,3 +64,34 @@ def test_texts_of_a_real_pair(chat_pair: tuple[Path, Path]) -> None:
         await runtime.close()
 
     asyncio.run(proof())
+
+
+def test_a_second_turn_over_http_reads_only_what_is_new(chat_pair: tuple[Path, Path]) -> None:
+    main, draft = chat_pair
+    if not (main.is_file() and draft.is_file()):
+        pytest.skip(f"no pair at {main}")
+    settings = LoadSettings(slots=2, context=2048, remember=False)
+    runtime = Runtime(lambda spec, progress: LLM.load(main, draft, settings=settings))
+    asyncio.run(runtime.load(LoadSpec("main", id="main", ttl_s=None)))
+    with toy.serving(Services(runtime, default_model="main")) as address, httpx.Client(base_url=address) as http:
+
+        def ask(messages: list[dict[str, str]]) -> dict[str, Any]:
+            body = {"messages": messages, "temperature": 0, "max_tokens": 60}
+            answer = http.post("/v1/chat/completions", json=body, timeout=120)
+            answer.raise_for_status()
+            made: dict[str, Any] = answer.json()
+            return made
+
+        talk: list[dict[str, str]] = []
+        for text in (*PROMPTS, *PROMPTS)[:6]:  # a chat that has gone on for a while
+            talk.append({"role": "user", "content": text})
+            first = ask(talk)
+            talk.append(first["choices"][0]["message"])
+        talk.append({"role": "user", "content": "And now?"})
+        second = ask(talk)
+        before, now = first["usage"], second["usage"]
+        # the last token of an answer is written, but has not been read
+        known = before["prompt_tokens"] + before["completion_tokens"] - 1
+        assert before["prompt_tokens"] > 100
+        assert second["timings"]["cache_n"] == known
+        assert second["timings"]["prompt_n"] == now["prompt_tokens"] - known < 30

@@ -1,133 +1,246 @@
-"""What the server costs and brings: HTTP against the library, several requests against one after another.
+"""What several requests on one pair cost and bring, and what HTTP costs: the server's bars, row by row.
 
-    python -m foredraft.bench.serving --main MAIN.gguf --draft DRAFT.gguf
+    python -m foredraft.bench.serving [--main MAIN.gguf --draft DRAFT.gguf | --inflate 1b] [--clock cpu] [--row NAME …]
 
-Paired: the two sides of each row take turns, and the row is the median of the ratios.
+Without a model it is the embedded pair. The two sides of a ratio take turns, and the row is the median of the ratios
+with the smallest and the largest. `--clock cpu` counts the processor time of the thread that runs the models, one
+thread each: what wall time would be if nothing else ran on this machine. Rows over HTTP always count wall time, on an
+engine that waits 20 ms a pass (`over_http.py`).
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
 import statistics
-import threading
-import time
-from collections.abc import Callable, Coroutine
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-import httpx
-import uvicorn
-
-from foredraft.core.params import Request, SamplingParams, SpeculationParams
+from foredraft.bench import over_http
+from foredraft.bench.categories import Prompt, prompts
+from foredraft.bench.inflated import inflated
+from foredraft.bench.machine import in_words, machine
+from foredraft.bench.modes import CLOCKS, PLAIN, Stage, parse, stage
+from foredraft.core.params import Request, SamplingParams
+from foredraft.demo import draft_path, main_path
+from foredraft.engines.base import Chunk
 from foredraft.llm import LLM, LoadSettings
-from foredraft.scheduling.hosted import LoadSpec
-from foredraft.scheduling.runtime import Runtime
-from foredraft.server.app import create_app
-from foredraft.server.services import ServerSettings, Services
+from foredraft.scheduling.answer import Answer
+from foredraft.scheduling.scheduler import PREFILL_BESIDE_OTHERS
+from foredraft.shelf import locate
 
-PROMPTS = ("Count from 1 to 30.", "Repeat: one two three four five.", "Say the days of the week.", "What is 2 + 3?")
+DISCRETE = ("facts", "code", "json")
+"""Categories with one right answer: where a draft guesses well."""
+PARALLEL = (1, 4, 8)
+LONG = 4000
+"""Tokens of the prompt that arrives while others are being answered."""
+CHAT = 2000
+"""Tokens of the conversation whose second turn is looked at."""
 
 
-def ratio(ours: Callable[[], float], theirs: Callable[[], float], rounds: int) -> tuple[float, float, float]:
-    """Median of ours ÷ theirs over paired rounds, with the smallest and the largest."""
-    ours(), theirs()  # warm
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure and its bar. `low` and `high` are the smallest and the largest of the repeats."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    bar: str = ""
+    """Such as "≥ 0.98"; empty where there is none."""
+
+    @property
+    def met(self) -> bool | None:
+        if not self.bar:
+            return None
+        sign, number = self.bar.split()
+        return self.value >= float(number) if sign == "≥" else self.value <= float(number)
+
+    def __str__(self) -> str:
+        verdict = {None: "", True: "met", False: "MISSED"}[self.met]
+        return f"{self.name:58} {self.value:8.3f}  ({self.low:.3f} to {self.high:.3f})  {self.bar:8} {verdict}".rstrip()
+
+
+def row(name: str, found: Sequence[float], bar: str = "") -> Row:
+    """The median of some repeats."""
+    return Row(name, statistics.median(found), min(found), max(found), bar)
+
+
+def paired(ours: Callable[[int], float], theirs: Callable[[int], float], repeats: int) -> list[float]:
+    """ours ÷ theirs, side by side; they take turns in beginning. Both get the number of the repeat; 0 warms up."""
     found = []
-    for i in range(rounds):
-        pair = (ours(), theirs()) if i % 2 == 0 else (theirs(), ours())[::-1]
+    for number in range(repeats + 1):
+        pair = (ours(number), theirs(number)) if number % 2 else (theirs(number), ours(number))[::-1]
         found.append(pair[0] / pair[1])
-    return statistics.median(found), min(found), max(found)
+    return found[1:]
 
 
-def say(name: str, found: tuple[float, float, float]) -> None:
-    """Print one row."""
-    median, low, high = found
-    print(f"{name:40} {median:6.3f}   ({low:.3f} to {high:.3f})", flush=True)
+class Load:
+    """Requests on a loaded pair, stepped on this thread so that its processor time can be counted."""
+
+    def __init__(self, of: Stage, texts: Sequence[Prompt], tokens: int) -> None:
+        self.of = of
+        self.llm = of.llm
+        encode = self.llm.engine.tokenizer.encode
+        self.prompts = [tuple(encode(self.llm.render(prompt.text))) for prompt in texts]
+        self.tokens = tokens
+
+    def request(self, number: int, tokens: int | None = None) -> Request:
+        prompt = self.prompts[number % len(self.prompts)]
+        return Request(prompt, SamplingParams(temperature=0.0), max_tokens=tokens or self.tokens, ignore_eos=True)
+
+    def speed(self, mode: str, groups: Sequence[Sequence[int]]) -> float:
+        """Tokens a second of requests by number: those of a group at once, one group after the other. Prompts are read
+        anew."""
+        self.of.set(parse(mode))
+        self.llm.scheduler.slots.clear()
+        began, written = self.of.clock(), 0
+        for group in groups:
+            answers = [self.llm.scheduler.submit(self.request(number)) for number in group]
+            self.finish()
+            written += sum(answer.stats.tokens for answer in answers)
+        return written / (self.of.clock() - began)
+
+    def finish(self) -> None:
+        while self.llm.scheduler.busy:
+            self.llm.scheduler.step()
 
 
-def speed(work: Callable[..., Coroutine[Any, Any, float]], *how: Any) -> float:
-    """Tokens per second of some asynchronous work."""
-    return asyncio.run(work(*how))
+def speculation(load: Load, repeats: int) -> Iterator[Row]:
+    """As users get it against plain decoding, with 1, 4 and 8 requests at once."""
+    for count in PARALLEL:
+
+        def speed(mode: str, number: int, count: int = count) -> float:
+            return load.speed(mode, [range(number, number + count)])
+
+        found = paired(lambda i: speed("auto", i), lambda i: speed(PLAIN, i), repeats)
+        yield row(f"{count} at once, speculation on ÷ off", found, "≥ 1.15" if count == 1 else "≥ 0.98")
+
+
+def together(load: Load, repeats: int) -> Iterator[Row]:
+    """Four requests at once against the same four one after another."""
+    for mode, name, bar in ((PLAIN, "plain", ""), ("auto", "with the draft", "≥ 1.5")):
+
+        def at_once(i: int, mode: str = mode) -> float:
+            return load.speed(mode, [range(i, i + 4)])
+
+        def in_turn(i: int, mode: str = mode) -> float:
+            return load.speed(mode, [[k] for k in range(i, i + 4)])
+
+        yield row(f"4 at once ÷ one after another, {name}", paired(at_once, in_turn, repeats), bar)
+
+
+def second_turn(load: Load) -> Iterator[Row]:
+    """Tokens of a conversation that its second turn reads again, though they have been read or written before."""
+    load.of.set(parse("auto"))
+    llm, size = load.llm, 0
+    turns: list[dict[str, str]] = []
+    texts = [prompt.text for of in prompts().values() for prompt in of]
+    while size < CHAT:
+        turns += [
+            {"role": "user", "content": texts[len(turns) % len(texts)]},
+            {"role": "assistant", "content": " ".join(texts[len(turns) : len(turns) + 3]) or "Yes."},
+        ]
+        size = len(llm.engine.tokenizer.encode(llm.render([*turns, {"role": "user", "content": texts[0]}])))
+    turns.append({"role": "user", "content": texts[0]})
+    answer = llm.generate(llm.request(llm.render(turns), temperature=0.0, max_tokens=40))
+    turns += [{"role": "assistant", "content": answer.text}, {"role": "user", "content": texts[1]}]
+    again = llm.generate(llm.request(llm.render(turns), temperature=0.0, max_tokens=4))
+    # the last token of an answer is written, but has not been read
+    known = answer.stats.prompt_tokens + len(answer.tokens) - 1
+    repeated = known - again.stats.cached_tokens
+    yield row(f"second turn of {size:,} tokens: tokens read again", [float(max(0, repeated))], "≤ 0")
+    yield row("second turn: tokens read", [float(again.stats.prompt_tokens - again.stats.cached_tokens)])
+
+
+def long_prompt(load: Load, repeats: int) -> Iterator[Row]:
+    """The longest gap of three running answers while a long prompt is read, in times of one piece of a prompt."""
+    llm, clock = load.llm, load.of.clock
+    words = [token for prompt in load.prompts for token in prompt]
+    text = tuple((words * (LONG // len(words) + 1))[:LONG])
+    found = []
+    for number in range(repeats + 1):
+        load.of.set(parse("auto"))
+        llm.scheduler.slots.clear()
+        piece = _slowest_piece(llm, text, clock)
+        answers = [llm.scheduler.submit(load.request(number + i, 100_000)) for i in range(3)]
+        while any(len(answer.text) < 40 for answer in answers):
+            llm.scheduler.step()
+        late = llm.scheduler.submit(Request(text, SamplingParams(temperature=0.0), max_tokens=1))
+        found.append(_longest_gap(load, answers, late) / piece)
+        for answer in answers:
+            answer.cancelled = True
+        load.finish()
+    name = f"a prompt of {LONG:,} beside 3 answers: longest gap ÷ one piece"
+    yield row(name, found[1:], "≤ 2")
+
+
+def _slowest_piece(llm: LLM, text: Sequence[int], clock: Callable[[], float]) -> float:
+    """Seconds of the slowest of the pieces in which a prompt is read when nothing else runs."""
+    engine, slowest = llm.engine, 0.0
+    for start in range(0, len(text), PREFILL_BESIDE_OTHERS):
+        began = clock()
+        engine.forward([Chunk(0, start, text[start : start + PREFILL_BESIDE_OTHERS])])
+        slowest = max(slowest, clock() - began)
+    engine.rewind(0, 0)
+    return slowest
+
+
+def _longest_gap(load: Load, answers: Sequence[Answer], late: Answer) -> float:
+    """Step until `late` has ended; the longest time that one of the answers got nothing."""
+    clock, gap = load.of.clock, 0.0
+    last = dict.fromkeys(answers, clock())
+    seen = {answer: answer.stats.tokens for answer in answers}
+    while not late.done:
+        load.llm.scheduler.step()
+        now = clock()
+        for answer in answers:
+            if answer.stats.tokens > seen[answer]:
+                gap = max(gap, now - last[answer])
+                seen[answer], last[answer] = answer.stats.tokens, now
+    return max(gap, *(clock() - at for at in last.values()))
+
+
+ROWS: Mapping[str, Callable[[Load, int], Iterator[Row]]] = {
+    "speculation": speculation,
+    "together": together,
+    "second-turn": lambda load, repeats: second_turn(load),
+    "long-prompt": long_prompt,
+}
+"""Rows that need a pair."""
+HTTP = "http"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--main", required=True)
-    parser.add_argument("--draft", required=True)
-    parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--context", type=int, default=8192)
+    parser.add_argument("--main", default=None)
+    parser.add_argument("--draft", default=None)
+    parser.add_argument("--inflate", default=None, help="the main model at the cost of 0.5b, 1b, 3b or 8b")
+    parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall")
+    parser.add_argument("--row", action="append", choices=(*ROWS, HTTP), help="default: all")
+    parser.add_argument("--tokens", type=int, default=64, help="tokens of an answer")
+    parser.add_argument("--repeats", type=int, default=5)
     asked = parser.parse_args()
-    settings = LoadSettings(slots=8, context=asked.context, remember=False)
-    loaded = LLM.load(asked.main, asked.draft, settings=settings)
-    runtime = Runtime(lambda spec, progress: loaded)
-    asyncio.run(runtime.load(LoadSpec("main", id="main", ttl_s=None)))
-    with runtime.use("main") as model:
-        llm: Any = model
-        prompts = [tuple(llm.engine.tokenizer.encode(llm.render(text))) for text in PROMPTS]
-
-    def request(i: int, *, draft: bool) -> Request:
-        speculation = SpeculationParams(enabled=draft)
-        sampling = SamplingParams(temperature=0.0, seed=i)
-        return Request(prompts[i % len(prompts)], sampling, speculation, max_tokens=asked.tokens, ignore_eos=True)
-
-    async def together(count: int, draft: bool) -> float:
-        began = time.perf_counter()
-        running = [runtime.submit("main", request(i, draft=draft)) for i in range(count)]
-        written = sum([(await one.result()).stats.tokens for one in running])
-        return written / (time.perf_counter() - began)
-
-    async def in_turn(count: int) -> float:
-        began = time.perf_counter()
-        written = 0
-        for i in range(count):
-            written += (await runtime.submit("main", request(i, draft=True)).result()).stats.tokens
-        return written / (time.perf_counter() - began)
-
-    with _served(runtime) as address, httpx.Client(base_url=address, timeout=3600) as http:
-
-        def over_http() -> float:
-            body = {"messages": [{"role": "user", "content": PROMPTS[0]}], "max_tokens": asked.tokens, "stream": True}
-            began, written = time.perf_counter(), 0
-            more = {"temperature": 0, "seed": 0, "ignore_eos": True, "draft_model": "off"}
-            with http.stream("POST", "/v1/chat/completions", json={**body, **more}) as answer:
-                for line in answer.iter_lines():
-                    if line.startswith("data: {"):
-                        written = json.loads(line[6:]).get("timings", {}).get("predicted_n", written)
-            return written / (time.perf_counter() - began)
-
-        def in_process() -> float:
-            return asyncio.run(together(1, False))
-
-        say("one stream over HTTP ÷ in-process", ratio(over_http, in_process, asked.rounds))
-        at_once, in_turns = partial(speed, together, 4, True), partial(speed, in_turn, 4)
-        say("4 at once ÷ 4 in turn", ratio(at_once, in_turns, asked.rounds))
-        for count in (1, 4, 8):
-            on, off = partial(speed, together, count, True), partial(speed, together, count, False)
-            say(f"{count} at once, speculation on ÷ off", ratio(on, off, asked.rounds))
-    runtime.close_now()
-
-
-class _served:  # noqa: N801 - reads as a phrase after `with`
-    """The server on a free port of the loopback."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        services = Services(runtime, settings=ServerSettings(grace_s=0.0), default_model="main")
-        config = uvicorn.Config(create_app(services), port=0, log_level="error", lifespan="off")
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-
-    def __enter__(self) -> str:
-        self._thread.start()
-        while not self._server.started:
-            time.sleep(0.01)
-        port = self._server.servers[0].sockets[0].getsockname()[1]
-        return f"http://127.0.0.1:{port}"
-
-    def __exit__(self, *error: object) -> None:
-        self._server.should_exit = True
-        self._thread.join(20)
+    print(in_words(machine()))
+    wanted = asked.row or (*ROWS, HTTP)
+    if HTTP in wanted:
+        for found, name, bar in over_http.measure(asked.repeats):
+            print(row(name, found, bar), flush=True)
+    chosen = [ROWS[name] for name in wanted if name in ROWS]
+    if not chosen:
+        return
+    model = locate(asked.main) if asked.main else main_path()
+    draft = locate(asked.draft) if asked.draft else draft_path()
+    if asked.inflate:
+        model = inflated(model, asked.inflate, print)
+    threads = 1 if asked.clock == "cpu" else None
+    settings = LoadSettings(slots=8, context=8192, threads=threads, draft_threads=threads, remember=False)
+    texts = [prompt for of in zip(*prompts(DISCRETE).values(), strict=False) for prompt in of]
+    with LLM.load(model, draft, settings=settings) as llm, stage(llm, CLOCKS[asked.clock]) as of:
+        print(f"{model.name} with {draft.name}, {asked.clock} time, {asked.tokens} tokens an answer")
+        load = Load(of, texts, asked.tokens)
+        for rows in chosen:
+            for made in rows(load, asked.repeats):
+                print(made, flush=True)
 
 
 if __name__ == "__main__":

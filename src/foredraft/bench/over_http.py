@@ -1,0 +1,116 @@
+"""What the way over HTTP costs, on an engine whose passes wait 20 ms, as if another processor computed.
+
+The same requests go through a real server on the loopback and, side by side, straight to the runtime.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import uvicorn
+
+from foredraft.core.params import Request, SamplingParams
+from foredraft.engines.toy import ToyEngine, ToyTokenizer
+from foredraft.llm import LLM
+from foredraft.scheduling.events import NewPieces
+from foredraft.scheduling.hosted import LoadSpec
+from foredraft.scheduling.runtime import Runtime
+from foredraft.server.app import create_app
+from foredraft.server.services import ServerSettings, Services
+
+PASS_S = 0.02
+TOKENS = 50
+MODEL = "paced"
+_TEXT = "a cat"
+
+
+def measure(repeats: int) -> Iterator[tuple[list[float], str, str]]:
+    """(what was found in each repeat, name, bar) of every row."""
+    engine = ToyEngine.random(
+        1, n_vocab=330, order=1, n_slots=2, n_ctx=8192, tokenizer=ToyTokenizer.of_size(330), name=MODEL
+    )
+    engine.during = lambda: time.sleep(PASS_S)
+    runtime = Runtime(lambda spec, progress: LLM(engine))
+    asyncio.run(runtime.load(LoadSpec(MODEL, id=MODEL, ttl_s=None)))
+    try:
+        with _served(runtime) as address, httpx.Client(base_url=address, timeout=600) as http:
+            _over_http(http), asyncio.run(_in_process(runtime))  # warm
+            pairs = [(_over_http(http), asyncio.run(_in_process(runtime))) for _ in range(repeats)]
+            rates = [theirs[1] / ours[1] for ours, theirs in pairs]
+            firsts = [(ours[0] - theirs[0]) * 1e3 for ours, theirs in pairs]
+            yield rates, "one stream over HTTP ÷ in-process, tokens/s at 20 ms each", "≥ 0.97"
+            yield firsts, "first token over HTTP: milliseconds later", "≤ 10"
+            yield (
+                [_rounds_after(http, runtime, engine) for _ in range(repeats)],
+                "client gone: rounds begun after",
+                "≤ 1",
+            )
+    finally:
+        runtime.close_now()
+
+
+def _body(tokens: int) -> dict[str, Any]:
+    return {"prompt": _TEXT, "max_tokens": tokens, "temperature": 0, "ignore_eos": True, "stream": True}
+
+
+def _over_http(http: httpx.Client) -> tuple[float, float]:
+    """(seconds to the first token, seconds from there to the last)."""
+    began = time.perf_counter()
+    first = 0.0
+    with http.stream("POST", "/v1/completions", json=_body(TOKENS)) as answer:
+        for line in answer.iter_lines():
+            if not first and line.startswith("data: {") and "choices" in json.loads(line[6:]):
+                first = time.perf_counter()
+    return first - began, time.perf_counter() - first
+
+
+async def _in_process(runtime: Runtime) -> tuple[float, float]:
+    began, first = time.perf_counter(), 0.0
+    with runtime.use(MODEL) as model:
+        prompt = tuple(model.scheduler.engine.tokenizer.encode(_TEXT))
+    request = Request(prompt, SamplingParams(temperature=0.0), max_tokens=TOKENS, ignore_eos=True)
+    async for happened in runtime.submit(MODEL, request).events():
+        if not first and isinstance(happened, NewPieces):
+            first = time.perf_counter()
+    return first - began, time.perf_counter() - first
+
+
+def _rounds_after(http: httpx.Client, runtime: Runtime, engine: ToyEngine) -> float:
+    """Passes that begin after a client has closed its connection and before the slot is free."""
+    with http.stream("POST", "/v1/completions", json=_body(4000)) as answer:
+        lines = answer.iter_lines()
+        while not next(lines).startswith("data: {"):
+            pass
+        before = len(engine.passes)
+    asyncio.run(_idle(runtime))
+    return float(len(engine.passes) - before)
+
+
+async def _idle(runtime: Runtime) -> None:
+    async for states in runtime.watch():
+        if not any(state.running or state.waiting for state in states):
+            return
+
+
+@contextmanager
+def _served(runtime: Runtime) -> Iterator[str]:
+    """The server on a free port of the loopback."""
+    services = Services(runtime, settings=ServerSettings(grace_s=0.0), default_model=MODEL)
+    config = uvicorn.Config(create_app(services), port=0, log_level="error", lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
