@@ -87,7 +87,9 @@ def test_requests_share_passes() -> None:
     wanted: list[Future[Embeddings]] = [Future() for _ in range(3)]
     for i, future in enumerate(wanted):
         embedder.submit([[5 + i]] * (i + 1), future)
-    assert len(embedder.step()) == 3
+    ended: list[object] = []
+    embedder.step(ended.append)
+    assert len(ended) == 3
     assert [int(future.result().vectors[0].argmax()) for future in wanted] == [5, 6, 7]
     assert engine.passes == [[1] * 6]
     assert not embedder.busy

@@ -90,6 +90,30 @@ async def test_the_same_request_gives_the_same_text_beside_others(runtime: Runti
     assert state.totals.acceptance is not None
 
 
+async def test_watchers_are_told_that_an_answer_has_begun(runtime: Runtime) -> None:
+    model = await runtime.load(LoadSpec("toy", id="toy"))
+    with runtime.use(model) as loaded:
+        engine: Any = loaded.scheduler.engine
+    reached, go = threading.Semaphore(0), threading.Semaphore(0)
+
+    def during() -> None:
+        reached.release()
+        assert go.acquire(timeout=30)
+
+    engine.during = during
+    running = runtime.submit(model, request(most=20))
+    assert await asyncio.to_thread(reached.acquire, True, 30)
+    watching = runtime.watch()
+    await anext(watching)  # what is known now, inside the first pass
+    go.release()
+    assert await asyncio.to_thread(reached.acquire, True, 30)  # inside the second
+    (state,) = await asyncio.wait_for(anext(watching), 30)
+    assert state.running == 1
+    engine.during = None
+    go.release()
+    await running.result()
+
+
 async def test_cancel_ends_within_the_round(runtime: Runtime) -> None:
     model = await runtime.load(LoadSpec("toy", id="toy"))
     gate = Gate(runtime, model)

@@ -51,8 +51,9 @@ def test_chat_loads_the_model_and_says_so(http: httpx.Client) -> None:
     body = {"model": "toy-small", "input": "Hi", "max_output_tokens": 10, "seed": 1, "stream": True}
     said = events(http, body)
     names = [name for name, _ in said]
-    assert names[0] == "model_load.start"
-    assert names.index("model_load.end") < names.index("chat.start") < names.index("message.start")
+    assert names[:2] == ["chat.start", "model_load.start"]
+    assert said[0][1]["model_instance_id"] == "toy-small"
+    assert names.index("model_load.end") < names.index("prompt_processing.start") < names.index("message.start")
     assert names[-2:] == ["message.end", "chat.end"]
     text = "".join(data["content"] for name, data in said if name == "message.delta")
     result = said[-1][1]["result"]
@@ -116,7 +117,8 @@ def test_downloads_are_jobs(http: httpx.Client) -> None:
         job = http.get(f"/api/v1/models/download/status/{job['job_id']}").json()
     assert job["status"] == "failed"
     assert "nobody/nothing" in job["error"]
-    assert http.get("/api/v1/models/download/status/none").status_code == 404
+    unknown = http.get("/api/v1/models/download/status/none")
+    assert (unknown.status_code, unknown.json()["error"]["type"]) == (404, "job_not_found")
 
 
 @pytest.mark.parametrize(
@@ -134,6 +136,27 @@ def test_what_cannot_be_done_is_said(http: httpx.Client, body: dict) -> None:
     assert refused.status_code == 400
     assert refused.json()["error"]["type"] == "invalid_request"
     assert refused.json()["error"]["param"]
+
+
+def test_a_stream_that_cannot_begin_has_a_status(http: httpx.Client) -> None:
+    refused = http.post("/api/v1/chat", json={"model": "toi", "input": "a", "stream": True})
+    assert (refused.status_code, refused.json()["error"]["type"]) == (404, "model_not_found")
+    failed = events(http, {"model": "broken", "input": "a", "stream": True})
+    assert failed[0][0] == "chat.start"
+    assert (failed[-1][0], failed[-1][1]["error"]["type"]) == ("error", "invalid_request")
+
+
+def test_what_a_loaded_model_cannot_give_is_said(http: httpx.Client) -> None:
+    assert http.post("/api/v1/models/load", json={"model": "toy", "num_experts": 4}).json()["error"]["param"] == (
+        "num_experts"
+    )
+    http.post("/api/v1/models/load", json={"model": "toy-small"})
+    refused = http.post("/api/v1/chat", json={"model": "toy-small", "input": "a", "context_length": 500})
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == "context_length"
+    assert "128" in refused.json()["error"]["message"]
+    fits = {"model": "toy-small", "input": "a", "context_length": 100, "max_output_tokens": 2}
+    assert http.post("/api/v1/chat", json=fits).status_code == 200
 
 
 def test_unknown_paths_give_a_hint(http: httpx.Client) -> None:

@@ -82,6 +82,7 @@ class Answering:
         else:
             hosted.touch()
             model.submit(texts, future)
+            self._hosting.changed()
 
     def _lend(self, hosted: Hosted, model: LoadedModel | Embedder) -> bool:
         """Give the model to the exclusive work that is next, if that can begin; True when there is such work."""
@@ -126,23 +127,25 @@ class Answering:
             running = hosted.live.get(answer)
             if running is not None:
                 ended |= self._publish(hosted, model, answer, running)
-        status = model.speculation
-        if ended or status != hosted.speculation:
-            hosted.speculation = status
+        status, count = model.speculation, len(model.scheduler.running)
+        if ended or status != hosted.speculation or count != hosted.running:
+            hosted.speculation, hosted.running = status, count
             self._hosting.changed()
 
     def _embed(self, hosted: Hosted, model: Embedder) -> None:
+        def report(outcome: Embeddings | ForedraftError) -> None:
+            hosted.touch()
+            self._report(hosted, outcome)
+
+        before = model.waiting
         try:
-            ended = model.step()
+            model.step(report)
         except Exception as error:  # a fault of ours: this model's requests end, the program goes on
             logger.exception("A pass of %s failed", hosted.id)
             failure = EngineError(f"Unexpected: {error!r}")
+            report(failure)
             model.fail_all(failure)
-            ended = [failure]
-        for outcome in ended:
-            hosted.touch()
-            self._report(hosted, outcome)
-        if ended:
+        if model.waiting != before:
             self._hosting.changed()
 
     def _publish(self, hosted: Hosted, model: LoadedModel, answer: Answer, running: RunningAnswer) -> bool:

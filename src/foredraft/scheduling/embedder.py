@@ -35,6 +35,9 @@ class Embeddings:
     """From the request to the last vector, waiting included."""
 
 
+Report = Callable[[Embeddings | ForedraftError], None]
+
+
 @dataclass(eq=False, slots=True)
 class _Job:
     texts: Sequence[Sequence[int]]
@@ -89,26 +92,25 @@ class Embedder:
         """Queue the texts of one request, as `read` gave them. Whoever cancels `future` gives it up."""
         self._jobs.append(_Job(texts, future, self._clock()))
 
-    def step(self) -> list[Embeddings | ForedraftError]:
-        """One pass; what it brought to an end."""
+    def step(self, report: Report) -> None:
+        """One pass. Whatever has come to an end is reported before whoever waits for it is told."""
         for job in [job for job in self._jobs if job.future.cancelled()]:
             self._jobs.remove(job)
         picked = self._pick()
-        ended: list[Embeddings | ForedraftError] = []
         try:
             self._pass(picked)
         except EngineError as error:
-            for one in picked if len(picked) > 1 else ():  # one by one: whose text is at fault?
-                ended += self._alone(*one)
             if len(picked) == 1:
-                ended += self._fail(picked[0][0], error)
+                self._fail(picked[0][0], error, report)
+            else:  # one by one: whose text is at fault?
+                for job, text in picked:
+                    self._alone(job, text, report)
         for job in [job for job in self._jobs if len(job.rows) == len(job.texts)]:
             self._jobs.remove(job)
             vectors = np.stack(job.rows) if job.rows else np.empty((0, self.engine.dimensions), dtype=np.float32)
             done = Embeddings(vectors, sum(map(len, job.texts)), self._clock() - job.submitted)
+            report(done)
             resolve(job.future, done)
-            ended.append(done)
-        return ended
 
     def fail_all(self, error: ForedraftError) -> None:
         """End every request with an error."""
@@ -137,16 +139,15 @@ class Embedder:
             for (job, _), vector in zip(picked, vectors, strict=True):
                 job.rows.append(vector)
 
-    def _alone(self, job: _Job, text: Sequence[int]) -> list[Embeddings | ForedraftError]:
+    def _alone(self, job: _Job, text: Sequence[int], report: Report) -> None:
         if job not in self._jobs:  # failed with an earlier text of its own
-            return []
+            return
         try:
             self._pass([(job, text)])
         except EngineError as error:
-            return self._fail(job, error)
-        return []
+            self._fail(job, error, report)
 
-    def _fail(self, job: _Job, error: ForedraftError) -> list[Embeddings | ForedraftError]:
+    def _fail(self, job: _Job, error: ForedraftError, report: Report) -> None:
         self._jobs.remove(job)
+        report(error)
         resolve(job.future, error=error)
-        return [error]

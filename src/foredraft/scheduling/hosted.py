@@ -191,6 +191,8 @@ class Hosted:
         self.ttl_s = spec.ttl_s
         self.totals = Totals()
         self.speculation = NOT_LOADED
+        self.running = 0
+        """Answers that were being written when the watchers were told last."""
         self.answer_s = 1.0
         """How long answers take here, a running mean: for `Retry-After`."""
         self.grammar_vocabulary: Any = None

@@ -61,6 +61,8 @@ class Question:
     truncate: bool = False
     """Leave the oldest messages out when the conversation does not fit."""
     template_variables: Mapping[str, Any] | None = None
+    context: int | None = None
+    """Tokens of context the model must have; one that is loaded for this request gets them."""
     ttl_s: float | None = -1.0
     """Idle seconds after which a model loaded for this request may leave; -1 takes the server's default, None never."""
     ignore_eos: bool = False
@@ -133,7 +135,9 @@ async def ask(services: Services, question: Question) -> Asked:
     if question.n < 1 or question.n > services.settings.max_answers:
         raise ParameterError("n", question.n, f"a whole number from 1 to {services.settings.max_answers}")
     for _ in range(3):
-        model_id, load_s = await find_model(services, question.model, question.draft, question.ttl_s)
+        model_id, load_s = await find_model(
+            services, question.model, question.draft, question.ttl_s, context=question.context
+        )
         try:
             return await _submit(services, question, model_id, load_s)
         except ModelUnloadedError:  # it left between the two steps; asked for again
@@ -190,36 +194,56 @@ def _check_draft(services: Services, asked: Asked) -> None:
 
 
 async def find_model(
-    services: Services, name: str, draft: str = "auto", ttl_s: float | None = -1.0, *, kind: str = "text"
+    services: Services,
+    name: str,
+    draft: str = "auto",
+    ttl_s: float | None = -1.0,
+    *,
+    kind: str = "text",
+    context: int | None = None,
 ) -> tuple[str, float | None]:
-    """(id of the loaded model, seconds it took to load it or None). Loads it where that is allowed. An empty name, or
-    "default", is the default model, or whichever is loaded of its kind. Raises `ModelNotFoundError` with the nearest
-    names, and `RequestError` for a model of another kind."""
+    """(id of the loaded model, seconds it took to load it or None). Loads it where that is allowed, with so much
+    `context` (None: as the settings say). Raises as `named_model` does."""
     runtime, settings = services.runtime, services.settings
-    loaded = {state.id: state for state in runtime.models()}
+    model_id, spec = await named_model(services, name, draft, kind=kind)
+    state = runtime.state(model_id)
+    if state is not None and state.info is not None and context is not None and state.info.n_ctx < context:
+        raise RequestError(
+            f"{model_id} is loaded with a context of {state.info.n_ctx} tokens; {context} are asked for.",
+            param="context_length",
+            hint="Unload it first, or leave context_length out.",
+        )
+    if spec is None or (state is not None and state.status in ("ready", "changing")):
+        return model_id, None
+    if not settings.load_on_demand:
+        raise RequestError(
+            f"{model_id} is not loaded.", param="model", status=404, hint="Load it, or allow loading on request."
+        )
+    ttl = settings.ttl_s if ttl_s == -1.0 else ttl_s
+    given = spec.settings if context is None else {**spec.settings, "context": context}
+    model_id = await runtime.load(dataclasses.replace(spec, ttl_s=ttl, on_demand=True, settings=given))
+    state = runtime.state(model_id)
+    return model_id, state.load_s if state is not None else None
+
+
+async def named_model(
+    services: Services, name: str, draft: str = "auto", *, kind: str = "text"
+) -> tuple[str, LoadSpec | None]:
+    """(id, how to load it or None where it is loaded) of the model that a request names. An empty name, or "default",
+    is the default model, or whichever is loaded of its kind. Raises `ModelNotFoundError` with the nearest names, and
+    `RequestError` for a model of another kind."""
+    loaded = {state.id: state for state in services.runtime.models()}
+    ready = {state.id for state in loaded.values() if state.status in ("ready", "changing")}
     if name in ("", "default"):
-        ready = [state.id for state in loaded.values() if state.status in ("ready", "changing") and state.kind == kind]
-        default = services.default_model if kind == "text" else await _only_embedder(services, any(ready))
-        if default in ready or not ready:
-            name = default
-        else:
-            return ready[-1], None
-    if name in loaded and loaded[name].status in ("ready", "changing"):
+        usable = [model_id for model_id in loaded if model_id in ready and loaded[model_id].kind == kind]
+        default = services.default_model if kind == "text" else await _only_embedder(services, bool(usable))
+        name = default if default in usable or not usable else usable[-1]
+    if name in ready:
         await _check_kind(services, name, loaded[name].kind, kind)
         return name, None
     spec = await asyncio.to_thread(_spec, services, name, draft, tuple(loaded))
     await _check_kind(services, spec.id or spec.model, spec.kind, kind)
-    state = runtime.state(spec.id)
-    if state is not None and state.status in ("ready", "changing"):
-        return spec.id, None
-    if not settings.load_on_demand:
-        raise RequestError(
-            f"{spec.id} is not loaded.", param="model", status=404, hint="Load it, or allow loading on request."
-        )
-    ttl = settings.ttl_s if ttl_s == -1.0 else ttl_s
-    model_id = await runtime.load(dataclasses.replace(spec, ttl_s=ttl, on_demand=True))
-    state = runtime.state(model_id)
-    return model_id, state.load_s if state is not None else None
+    return spec.id or spec.model, spec
 
 
 async def _only_embedder(services: Services, loaded: bool) -> str:

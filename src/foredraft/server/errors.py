@@ -106,10 +106,17 @@ def error_body(error: ForedraftError) -> dict[str, Any]:
 LMSTUDIO_TYPES = {404: "model_not_found", 500: "internal_error", 501: "not_implemented"}
 
 
-def _answer(request: Request, error: ForedraftError) -> JSONResponse:
+def lmstudio_body(error: ForedraftError) -> dict[str, Any]:
+    """The same with the type in the words of LM Studio's current REST."""
     said, body = word(error), error_body(error)
-    if request.url.path.startswith("/api/v1/"):
-        body["error"]["type"] = LMSTUDIO_TYPES.get(said.status, "invalid_request" if said.status < 500 else "unknown")
+    kind = "job_not_found" if said.param == "job_id" else LMSTUDIO_TYPES.get(said.status)
+    body["error"]["type"] = kind or ("invalid_request" if said.status < 500 else "unknown")
+    return body
+
+
+def _answer(request: Request, error: ForedraftError) -> JSONResponse:
+    said = word(error)
+    body = lmstudio_body(error) if request.url.path.startswith("/api/v1/") else error_body(error)
     return JSONResponse(body, status_code=said.status, headers=dict(said.headers))
 
 

@@ -17,9 +17,9 @@ from foredraft.scheduling.errors import ModelUnloadedError
 from foredraft.scheduling.events import Finished, NewPieces, PromptProgress
 from foredraft.scheduling.hosted import ModelState
 from foredraft.server import control, statistics
-from foredraft.server.asking import Asked, Question, ask
+from foredraft.server.asking import Asked, Question, ask, named_model
 from foredraft.server.deps import ServicesOf
-from foredraft.server.errors import RequestError, error_body
+from foredraft.server.errors import RequestError, lmstudio_body
 from foredraft.server.lmstudio.catalogue import described, load_config, v1_object
 from foredraft.server.lmstudio.schemas import ChatRequest, DownloadRequest, InputItem, LoadRequest, UnloadRequest
 from foredraft.server.openai.routes import read_whole, results
@@ -45,7 +45,10 @@ async def chat(body: ChatRequest, request: Request, services: ServicesOf) -> Res
     """Answer one input, at once or as events."""
     question = _question(body)
     if body.stream:
-        return EventStream(_events(services, question, body.speculative.explain), ping_s=services.settings.ping_s)
+        # what is wrong with the name is said with a status; what comes later, as an event
+        model_id, _ = await named_model(services, question.model, question.draft)
+        events = _events(services, question, model_id, body.speculative.explain)
+        return EventStream(events, ping_s=services.settings.ping_s)
     asked = await while_connected(request, ask(services, question))
     (answer,) = await results(request, asked)
     reasoning = read_whole(asked.choices[0], answer)
@@ -85,6 +88,7 @@ def _question(body: ChatRequest) -> Question:
         draft=body.draft_model or "auto",
         draft_required=body.draft_required,
         max_tokens=body.max_output_tokens,
+        context=body.context_length,
         template_variables=variables,
         ttl_s=idle_seconds(body.ttl, None),
     )
@@ -120,7 +124,7 @@ def _result(asked: Asked, answer: Generation, reasoning_tokens: int, explain: bo
     }
 
 
-async def _events(services: Services, question: Question, explain: bool) -> AsyncGenerator[bytes, None]:
+async def _events(services: Services, question: Question, model_id: str, explain: bool) -> AsyncGenerator[bytes, None]:
     """LM Studio's events: chat.start … chat.end, with the whole result in the last."""
 
     def said(kind: str, **fields: Any) -> bytes:
@@ -128,6 +132,7 @@ async def _events(services: Services, question: Question, explain: bool) -> Asyn
 
     asked: Asked | None = None
     try:
+        yield said("chat.start", model_instance_id=model_id)
         asking = asyncio.ensure_future(ask(services, question))
         try:
             async for chunk in _loading(services, asking, said):
@@ -137,11 +142,10 @@ async def _events(services: Services, question: Question, explain: bool) -> Asyn
             asking.cancel()
         if asked.load_s is not None:
             yield said("model_load.end", model_instance_id=asked.model_id, load_time_seconds=round(asked.load_s, 3))
-        yield said("chat.start", model_instance_id=asked.model_id)
         async for chunk in _one_answer(asked, explain, said):
             yield chunk
     except ForedraftError as error:
-        yield said("error", **error_body(error))
+        yield said("error", **lmstudio_body(error))
     finally:
         if asked is not None:
             asked.cancel()
@@ -228,6 +232,10 @@ def _part(delta: Delta, open_part: str, tool: str, said: Any) -> list[tuple[byte
 @router.post("/models/load")
 async def load(body: LoadRequest, services: ServicesOf) -> dict[str, Any]:
     """Load a model, and its draft."""
+    if body.num_experts is not None:
+        raise RequestError(
+            "The number of experts cannot be changed here.", param="num_experts", hint="Leave num_experts out."
+        )
     wanted: dict[str, Any] = {
         "context": body.context_length,
         "batch": body.eval_batch_size,
