@@ -59,6 +59,8 @@ def test_chat_loads_the_model_and_says_so(http: httpx.Client) -> None:
     result = said[-1][1]["result"]
     assert result["output"] == [{"type": "message", "content": text}]
     assert all(data["type"] == name for name, data in said)
+    cached = [name for name, _ in events(http, body) if name != "prompt_processing.progress"]
+    assert cached[:4] == ["chat.start", "prompt_processing.start", "prompt_processing.end", "message.start"]
     whole = http.post("/api/v1/chat", json={**body, "stream": False}).json()
     assert whole["output"] == result["output"]
     stats = whole["stats"]
@@ -163,3 +165,4 @@ def test_unknown_paths_give_a_hint(http: httpx.Client) -> None:
     refused = http.get("/api/v1/modelz")
     assert refused.status_code == 404
     assert "/api/v1/models" in refused.json()["error"]["hint"]
+    assert refused.json()["error"]["type"] == "invalid_request"

@@ -280,7 +280,12 @@ async def _check_kind(services: Services, model_id: str, kind: str, wanted: str)
 def _spec(services: Services, name: str, draft: str, loaded: tuple[str, ...]) -> LoadSpec:
     if services.shelf is None:
         raise ModelNotFoundError(name, nearest=loaded)
-    return services.shelf.spec(name, None if draft == "off" else draft)
+    try:
+        return services.shelf.spec(name, None if draft == "off" else draft)
+    except ModelNotFoundError as error:
+        if error.hint:
+            raise
+        raise ModelNotFoundError(name, hint="GET /v1/models lists those there are.") from None
 
 
 def _draft_name(services: Services, question: Question) -> tuple[str, str]:

@@ -103,13 +103,17 @@ def error_body(error: ForedraftError) -> dict[str, Any]:
     }
 
 
-LMSTUDIO_TYPES = {404: "model_not_found", 500: "internal_error", 501: "not_implemented"}
+LMSTUDIO_TYPES = {500: "internal_error", 501: "not_implemented"}
+LMSTUDIO_MISSING = {"model": "model_not_found", "job_id": "job_not_found"}
+"""What was not found, by the parameter that named it."""
 
 
 def lmstudio_body(error: ForedraftError) -> dict[str, Any]:
     """The same with the type in the words of LM Studio's current REST."""
     said, body = word(error), error_body(error)
-    kind = "job_not_found" if said.param == "job_id" else LMSTUDIO_TYPES.get(said.status)
+    kind = LMSTUDIO_TYPES.get(said.status)
+    if said.status == 404:
+        kind = LMSTUDIO_MISSING.get(said.param or "")
     body["error"]["type"] = kind or ("invalid_request" if said.status < 500 else "unknown")
     return body
 

@@ -190,7 +190,9 @@ async def _one_answer(asked: Asked, explain: bool, said: Any) -> AsyncGenerator[
                 yield said("prompt_processing.start")
             yield said("prompt_processing.progress", progress=round(happened.read / happened.total, 4))
         elif isinstance(happened, NewPieces):
-            if prompt == "started":
+            if not prompt:  # all of it was in the cache
+                yield said("prompt_processing.start")
+            if prompt != "ended":
                 prompt = "ended"
                 yield said("prompt_processing.end")
             reasoning += len(happened.pieces) if reader.is_thinking else 0
