@@ -22,7 +22,7 @@ def services() -> Services:
         if name == "nobody/nothing":
             raise toy.ModelNotFoundError(name)
         report(10, 10)
-        return f"/models/{name}"
+        return name != "somebody/old"
 
     made.downloads = Downloads(fetch)
     return made
@@ -114,6 +114,10 @@ def test_downloads_are_jobs(http: httpx.Client) -> None:
         status = http.get(f"/api/v1/models/download/status/{job['job_id']}").json()
     assert status["status"] == "completed"
     assert status["downloaded_bytes"] == status["total_size_bytes"] == 10
+    job = http.post("/api/v1/models/download", json={"model": "somebody/old"}).json()
+    while job["status"] == "downloading":
+        job = http.get(f"/api/v1/models/download/status/{job['job_id']}").json()
+    assert job["status"] == "already_downloaded"
     job = http.post("/api/v1/models/download", json={"model": "nobody/nothing"}).json()
     while job["status"] == "downloading":
         job = http.get(f"/api/v1/models/download/status/{job['job_id']}").json()

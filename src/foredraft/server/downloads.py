@@ -15,8 +15,9 @@ from foredraft.server.errors import RequestError
 
 Report = Callable[[int, int], None]
 """Called with bytes that are there and bytes in all."""
-Fetch = Callable[[str, str, Report], str]
-"""(name or repository, quantisation, report) -> path of the file. Blocks; runs on a thread of its own."""
+Fetch = Callable[[str, str, Report], bool]
+"""(name or repository, quantisation, report) -> whether anything had to be fetched. Blocks; runs on a thread of its
+own."""
 KEPT = 100
 
 
@@ -27,7 +28,7 @@ class Job:
     id: str
     model: str
     status: str = "downloading"
-    """downloading, completed or failed."""
+    """downloading, completed, already_downloaded or failed."""
     began: float = field(default_factory=time.time)
     ended: float | None = None
     arrived: int = 0
@@ -92,8 +93,8 @@ class Downloads:
 
         assert self._fetch is not None
         try:
-            await asyncio.to_thread(self._fetch, job.model, quantisation, report)
-            job.status = "completed"
+            fetched = await asyncio.to_thread(self._fetch, job.model, quantisation, report)
+            job.status = "completed" if fetched else "already_downloaded"
         except ForedraftError as error:
             job.status, job.error = "failed", str(error)
         except Exception as error:  # noqa: BLE001 - said in the job
@@ -104,7 +105,7 @@ class Downloads:
 def from_hub(store: Any) -> Fetch:
     """Downloads into the shelf's own folder."""
 
-    def fetch(wish: str, quantisation: str, report: Report) -> str:
+    def fetch(wish: str, quantisation: str, report: Report) -> bool:
         from foredraft.models import hub
 
         name, asked = hub.parse_wish(wish)
@@ -122,7 +123,7 @@ def from_hub(store: Any) -> Fetch:
         if not path.is_file():
             raise DownloadError("interrupted", f"{path.name} did not arrive.")
         report(choice.size, choice.size)
-        return str(path)
+        return bool(done)
 
     return fetch
 
