@@ -67,9 +67,15 @@ def without_tokenizer(path: Path) -> Path:
 
 
 def bert(
-    path: Path, *, pooling: gguf.PoolingType = gguf.PoolingType.MEAN, seed: int = 0, name: str = "tiny-bert"
+    path: Path,
+    *,
+    pooling: gguf.PoolingType = gguf.PoolingType.MEAN,
+    seed: int = 0,
+    name: str = "tiny-bert",
+    word_pieces: bool = False,
 ) -> Path:
-    """An embedding model: a random BERT of one layer, 32 numbers wide; texts of up to 128 tokens."""
+    """An embedding model: a random BERT of one layer, 32 numbers wide; texts of up to 128 tokens. `word_pieces` gives
+    it the kind of vocabulary that real ones have."""
     width, n_vocab = 32, 320
     writer = gguf.GGUFWriter(path, "bert")
     writer.add_name(name)
@@ -81,12 +87,32 @@ def bert(
     writer.add_layer_norm_eps(1e-5)
     writer.add_causal_attention(False)
     writer.add_pooling_type(pooling)
-    add_vocabulary(writer, n_vocab)
+    if word_pieces:
+        _add_word_pieces(writer, n_vocab)
+    else:
+        add_vocabulary(writer, n_vocab)
     writer.add_token_type_count(2)
     for tensor, data in bert_weights(seed).items():
         writer.add_tensor(tensor, data)
     _finish(writer)
     return path
+
+
+def _add_word_pieces(writer: gguf.GGUFWriter, n_vocab: int) -> None:
+    """BERT's vocabulary as converters write it: "▁" begins a word, what goes on a word has no mark."""
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "▁the", "▁cat", "▁dog", "s", "▁sleep", "ing", "▁.", "▁é"]
+    kinds = [gguf.TokenType.CONTROL] * 5 + [gguf.TokenType.NORMAL] * (n_vocab - 5)
+    tokens += [f"▁w{number}" for number in range(n_vocab - len(tokens))]
+    writer.add_tokenizer_model("bert")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    writer.add_pad_token_id(0)
+    writer.add_unk_token_id(1)
+    writer.add_bos_token_id(2)
+    writer.add_sep_token_id(3)
+    writer.add_eos_token_id(3)
+    writer.add_mask_token_id(4)
 
 
 def bert_weights(seed: int = 0) -> dict[str, np.ndarray]:

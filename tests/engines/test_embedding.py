@@ -116,3 +116,16 @@ def test_a_decoder_that_was_trained_to_embed(tmp_path: Path) -> None:
         assert embedder.embed([[1, 6, 5, 7]])[0] != pytest.approx(first[0], abs=1e-3)
     finally:
         embedder.close()
+
+
+def test_word_pieces_stand_between_their_marks(tmp_path: Path) -> None:
+    """The vocabulary of real models: [CLS] before a text, [SEP] behind it."""
+    embedder = LlamaCppEmbedder(tiny_gguf.bert(tmp_path / "one.gguf", word_pieces=True), ONE)
+    try:
+        tokens = embedder.tokenizer.encode("The cats sleeping.", parse_special=False)
+        assert [embedder.tokenizer.text(token) for token in tokens] == [
+            *("[CLS]", "▁the", "▁cat", "s", "▁sleep", "ing", "▁.", "[SEP]")
+        ]
+        assert embedder.embed([tokens])[0] == pytest.approx(bert(tokens, "mean"), abs=2e-3)
+    finally:
+        embedder.close()
