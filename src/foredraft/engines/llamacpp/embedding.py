@@ -17,6 +17,8 @@ from foredraft.engines.llamacpp.failures import load_error, reason
 from foredraft.engines.llamacpp.library import library
 from foredraft.engines.llamacpp.loading import cores, describe, metadata, open_model
 from foredraft.engines.llamacpp.options import LoadOptions
+from foredraft.engines.llamacpp.tiles import NOTE as TILES_NOTE
+from foredraft.engines.llamacpp.tiles import tiles_work
 from foredraft.engines.llamacpp.tokenizer import LlamaTokenizer
 
 DEFAULT_CONTEXT = 2048
@@ -49,6 +51,8 @@ class LlamaCppEmbedder:
         path = Path(path)
         try:
             self._model = open_model(path, options, progress=progress)
+            if not tiles_work():
+                self.notes.append(TILES_NOTE)
             self.pooling = self._pooling(path)
             self.tokenizer = LlamaTokenizer(api.llama_model_get_vocab(self._model), path=str(path))
             n_ctx = self._longest(options)
