@@ -66,7 +66,8 @@ class Served:
 def served(asked: Asked) -> Served | None:
     """The running server, where it has the model that was asked for (any, where none was named) and nothing was said
     about how to load it. FOREDRAFT_NO_SERVER=1 keeps commands away from it."""
-    if os.environ.get("FOREDRAFT_NO_SERVER") or asked.settings() != Asked(model=asked.model).with_settings().settings():
+    as_usual = asked.settings() == Asked(model=asked.model).with_settings().settings() and not asked.force
+    if os.environ.get("FOREDRAFT_NO_SERVER") or not as_usual:
         return None
     client = find_server()
     if client is None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from foredraft.engines.base import ModelInfo
 from foredraft.engines.embedding import Vectors
@@ -41,13 +43,15 @@ async def embeddings(body: EmbeddingRequest, request: Request, services: Service
             raise ModelUnloadedError(model_id)
         vectors = shortened(vectors, body.dimensions, model_id, state.info)
     written = _as_text if body.encoding_format == "base64" else _as_numbers
-    result = {
-        "object": "list",
-        "data": [{"object": "embedding", "index": i, "embedding": written(row)} for i, row in enumerate(vectors)],
-        "model": model_id,
-        "usage": {"prompt_tokens": made.tokens, "total_tokens": made.tokens},
-    }
-    return JSONResponse(result)
+    page = await asyncio.to_thread(_page, vectors, written, model_id, made.tokens)
+    return Response(page, media_type="application/json")
+
+
+def _page(vectors: Vectors, written: Callable[[Vectors], Any], model: str, tokens: int) -> str:
+    """The answer as JSON. Vector by vector: writing all of them at once would hold up the models and every stream."""
+    rows = (json.dumps({"object": "embedding", "index": i, "embedding": written(row)}) for i, row in enumerate(vectors))
+    rest = json.dumps({"model": model, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}, ensure_ascii=False)
+    return f'{{"object": "list", "data": [{", ".join(rows)}], {rest[1:]}'
 
 
 async def _embed(services: Services, body: EmbeddingRequest) -> tuple[str, Embeddings]:
