@@ -83,6 +83,13 @@ def test_models_list_their_instances_with_drafts(http: httpx.Client) -> None:
     (instance,) = models["toy"]["loaded_instances"]
     assert instance["config"]["draft_model"] == "good-draft"
     assert models["broken"]["loaded_instances"] == []
+    other = http.post("/api/v1/models/load", json={"model": "toy", "draft_model": "bad-draft"}).json()
+    assert (other["instance_id"], other["draft_model"]) == ("toy", "bad-draft"), "another draft: the model stays"
+    again = http.post("/api/v1/models/load", json={"model": "toy", "context_length": 4096})
+    assert again.json()["draft_model"] == "bad-draft", "what it has already is no change"
+    refused = http.post("/api/v1/models/load", json={"model": "toy", "context_length": 512})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (409, "context")
+    assert "4096" in refused.json()["error"]["message"]
     assert http.post("/api/v1/models/unload", json={"instance_id": "toy"}).json() == {"instance_id": "toy"}
     gone = http.post("/api/v1/models/unload", json={"instance_id": "toy"})
     assert gone.status_code == 404

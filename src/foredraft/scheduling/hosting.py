@@ -89,7 +89,7 @@ class Hosting:
         try:
             yield model
         finally:
-            self.unlock(hosted)
+            self.let_go(hosted)
             self._thread.wake()
 
     @contextlib.contextmanager
@@ -98,12 +98,12 @@ class Hosting:
         with self.use(model_id) as model:
             yield _text(model_id, model)
 
-    def lock(self, hosted: Hosted) -> None:
-        """It must not expire until `unlock`."""
+    def hold(self, hosted: Hosted) -> None:
+        """It must not expire until `let_go`."""
         with self._lock:
             hosted.leases += 1
 
-    def unlock(self, hosted: Hosted) -> None:
+    def let_go(self, hosted: Hosted) -> None:
         with self._lock:
             hosted.leases -= 1
 

@@ -142,10 +142,10 @@ class Runtime:
         if keep:
             self._keep(running)
         submission = Submission(running, request, constraint, top_logprobs)
-        self._hosting.lock(hosted)  # until it is in the queue: the model must not expire in between
+        self._hosting.hold(hosted)  # until it is in the queue: the model must not expire in between
 
         def job() -> None:
-            self._hosting.unlock(hosted)
+            self._hosting.let_go(hosted)
             self._answering.queue(hosted, submission, draft, draft_required)
 
         self._thread.do(job)

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from foredraft.core.errors import ModelNotFoundError
 from foredraft.scheduling.errors import ModelUnloadedError
-from foredraft.scheduling.hosted import LoadSpec
+from foredraft.scheduling.hosted import LoadSpec, ModelState
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError
 from foredraft.server.loading import load_settings
@@ -86,7 +86,8 @@ async def load(body: LoadRequest, services: ServicesOf) -> dict[str, Any]:
 
 
 async def load_model(services: Services, body: LoadRequest) -> str:
-    """Load by name, with settings; returns the id."""
+    """Load by name, with settings; returns the id. One that is loaded already gets the draft and the time to live that
+    were asked for; other settings than it has are refused."""
     load_settings(body.settings)  # words a wrong name before anything is opened
     name = body.model or services.default_model
     if services.shelf is None:
@@ -94,6 +95,11 @@ async def load_model(services: Services, body: LoadRequest) -> str:
     else:
         spec = await asyncio.to_thread(services.shelf.spec, name, None if body.draft == "off" else body.draft)
     ttl = idle_seconds(body.ttl, body.keep_alive)
+    state = services.runtime.state(spec.id)
+    if state is not None and state.status in ("ready", "changing"):
+        _check_settings(state, body.settings)
+        if body.draft != "auto" and state.kind == "text" and spec.draft != state.spec.draft:
+            await services.runtime.set_draft(spec.id, spec.draft, required=body.draft_required, force=body.force)
     spec = dataclasses.replace(
         spec,
         settings={**spec.settings, **body.settings},
@@ -103,6 +109,22 @@ async def load_model(services: Services, body: LoadRequest) -> str:
     )
     services.journal.write("model", f"Loading {spec.id or spec.model}", model=spec.id or spec.model)
     return await services.runtime.load(spec)
+
+
+def _check_settings(state: ModelState, wanted: dict[str, Any]) -> None:
+    """Raises `RequestError` when a loaded model has other settings than those that are wanted."""
+    now = load_settings(dict(state.spec.settings))
+    for name, value in wanted.items():
+        has = getattr(now, name)
+        if name == "context" and state.info is not None:
+            has = state.info.n_ctx
+        if value is not None and value != has:
+            raise RequestError(
+                f"{state.id} is loaded already, with {name} {has}; {value} is asked for.",
+                param=name,
+                hint="Unload it first.",
+                status=409,
+            )
 
 
 @router.post("/api/foredraft/unload")
