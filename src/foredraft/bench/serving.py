@@ -100,6 +100,21 @@ class Load:
             written += sum(answer.stats.tokens for answer in answers)
         return written / (self.of.clock() - began)
 
+    def flow(self, mode: str, numbers: Sequence[int], most: int) -> float:
+        """Tokens a second where the next request comes as soon as one of `most` has ended."""
+        self.of.set(parse(mode))
+        scheduler = self.llm.scheduler
+        scheduler.slots.clear()
+        began, written, waiting = self.of.clock(), 0, list(numbers)
+        running: list[Answer] = []
+        while waiting or running:
+            while waiting and len(running) < most:
+                running.append(scheduler.submit(self.request(waiting.pop(0))))
+            scheduler.step()
+            written += sum(answer.stats.tokens for answer in running if answer.done)
+            running = [answer for answer in running if not answer.done]
+        return written / (self.of.clock() - began)
+
     def finish(self) -> None:
         while self.llm.scheduler.busy:
             self.llm.scheduler.step()
@@ -117,7 +132,8 @@ def speculation(load: Load, repeats: int) -> Iterator[Row]:
 
 
 def together(load: Load, repeats: int) -> Iterator[Row]:
-    """Four requests at once against the same four one after another."""
+    """Four requests at once against the same four one after another. Answers of equal length end at different times, as
+    guesses stand more often in some: so also a flow of requests, four in flight."""
     for mode, name, bar in ((PLAIN, "plain", ""), ("auto", "with the draft", "≥ 1.5")):
 
         def at_once(i: int, mode: str = mode) -> float:
@@ -127,6 +143,14 @@ def together(load: Load, repeats: int) -> Iterator[Row]:
             return load.speed(mode, [[k] for k in range(i, i + 4)])
 
         yield row(f"4 at once ÷ one after another, {name}", paired(at_once, in_turn, repeats), bar)
+
+    def flowing(i: int) -> float:
+        return load.flow("auto", range(i, i + 8), 4)
+
+    def each(i: int) -> float:
+        return load.flow("auto", range(i, i + 8), 1)
+
+    yield row("8 requests, 4 in flight ÷ one after another, with the draft", paired(flowing, each, repeats))
 
 
 def second_turn(load: Load) -> Iterator[Row]:
