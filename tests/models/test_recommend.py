@@ -215,3 +215,12 @@ def test_three_lines_that_suit_the_memory(free: int, name: str) -> None:
         assert len(lines) == 3
         assert f"foredraft get {entry.name} --with-draft" in lines[2]
     assert entry.params == catalogue_entry(name).params  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("cores", "name"), [(2, "qwen2.5-7b-instruct"), (8, "qwen3-8b"), (32, "qwen3-32b")])
+def test_a_processor_bounds_what_suits_by_its_cores(cores: int, name: str) -> None:
+    """Memory for 70 B is no help where two cores would write a token every few seconds."""
+    entry = suiting(64 * 10**9, cores=cores)
+    assert entry.params == catalogue_entry(name).params  # type: ignore[union-attr]
+    for language in ("en", "ja"):
+        assert str(cores) in first_run_hint(64 * 10**9, language, cores=cores)[1]

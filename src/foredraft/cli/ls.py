@@ -37,9 +37,13 @@ def print_first_steps() -> None:
     """What would suit this machine, for someone without models."""
     import psutil
 
+    from foredraft.models.memory import this_machine
     from foredraft.models.recommend import first_run_hint
 
-    for line in first_run_hint(psutil.virtual_memory().available, language()):
+    machine = this_machine()
+    gpu = machine.video_total or sys.platform == "darwin"  # there a GPU shares the memory
+    cores = None if gpu else psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+    for line in first_run_hint(machine.video or machine.ram, language(), cores=cores):
         print(line, file=sys.stderr)
 
 

@@ -8,6 +8,7 @@ The gain is what was measured on this machine, where it was; else an estimate by
 from __future__ import annotations
 
 import functools
+import math
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,11 @@ GUESS_OVERHEAD = 0.02
 """Cost of one guess beside the draft's own pass, in passes of the main model."""
 WORTH_IT = 1.02
 """Gain from which on a draft is taken without being asked for."""
+
+_WEIGHT = 0.6
+"""Gigabytes of a billion parameters as Q4_K_M."""
+_QUICK, _QUICK_LEAST = 0.65, 1.5
+"""Gigabytes of weights that a processor reads in about a tenth of a second: for each core, and at least."""
 
 Costs = Callable[[int], float]
 """v(n): the time of one pass over n tokens, in passes over one."""
@@ -181,38 +187,48 @@ def missing_draft(main: ModelFile) -> CatalogueModel | None:
     return drafts[0] if drafts else None
 
 
-def first_run_hint(free_bytes: int, language: str = "en") -> list[str]:
-    """Three lines for someone without models: what runs now, what would suit this memory, and how to get it."""
-    entry = suiting(free_bytes)
+def first_run_hint(free_bytes: int, language: str = "en", *, cores: int | None = None) -> list[str]:
+    """Three lines for someone without models: what runs now, what would suit this machine, and how to get it. `cores`
+    as in `suiting`."""
+    entry = suiting(free_bytes, cores=cores)
     draft = recommended_drafts(entry)[0]
     free = f"{free_bytes / 1e9:.0f}"
     if language == "ja":
         return [
             'モデルはまだありません。内蔵モデルはすぐに使えます: foredraft run "2 + 3 は？"',
-            f"空きメモリ {free} GB には {entry.name} ({entry.params:.0f}B) とドラフト {draft.name} が合います。",
+            (
+                f"空きメモリ {free} GB{f'・{cores} コア' if cores else ''} には {entry.name} ({entry.params:.0f}B) と"
+                f"ドラフト {draft.name} が合います。"
+            ),
             f"入手: foredraft get {entry.name} --with-draft",
         ]
     return [
         'No models yet. The embedded one works at once: foredraft run "What is 2 + 3?"',
-        f"With {free} GB free, {entry.name} ({entry.params:.0f} B) with draft {draft.name} would suit this machine.",
+        (
+            f"With {free} GB free{f' and {cores} cores' if cores else ''}, {entry.name} ({entry.params:.0f} B) "
+            f"with draft {draft.name} would suit this machine."
+        ),
         f"Get both: foredraft get {entry.name} --with-draft",
     ]
 
 
-def suiting(free_bytes: int) -> CatalogueModel:
+def suiting(free_bytes: int, *, cores: int | None = None) -> CatalogueModel:
     """The largest main model of the catalogue that fits, with its draft and a context, in this many bytes as Q4_K_M.
 
-    Where not even the smallest fits it is named all the same: it runs, slowly, from disk.
+    `cores` of a machine without a GPU: there what fits is not yet quick enough to talk to, so the weights are also
+    bounded by what is read in about a tenth of a second. Where not even the smallest fits it is named all the same: it
+    runs, slowly, from disk.
     """
     mains = sorted((entry for entry in catalogue() if entry.drafts), key=lambda entry: entry.params)
-    fitting = [entry for entry in mains if _room(entry) <= free_bytes]
+    quick = math.inf if cores is None else max(_QUICK_LEAST, _QUICK * cores)
+    fitting = [entry for entry in mains if _room(entry) <= free_bytes and _WEIGHT * entry.params <= quick]
     return fitting[-1] if fitting else mains[0]
 
 
 def _room(entry: CatalogueModel) -> float:
     """Bytes for an entry as Q4_K_M (0.6 bytes a parameter), its draft as Q8_0, and 15 % for context and scratch."""
     draft = recommended_drafts(entry)[0]
-    return 1.15 * (0.6 * entry.params + 1.07 * draft.params) * 1e9
+    return 1.15 * (_WEIGHT * entry.params + 1.07 * draft.params) * 1e9
 
 
 def _entry(main: ModelFile) -> CatalogueModel | None:
