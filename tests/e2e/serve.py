@@ -91,16 +91,28 @@ def scripted(spec, progress):
     main = ToyEngine(sure, tokenizer, name="Scripted 1B", chat_template=TEMPLATE, **settings)
     draft = ToyEngine(guess, tokenizer, name="Scripted draft", **settings)
     llm = LLM(main, ModelDrafter(draft, n) if spec.draft != "off" else None)
-    due = [0.0]
-
-    def keep_pace():
-        # Three tokens a pass on average; it never sleeps longer than it has to.
-        now = time.perf_counter()
-        due[0] = max(due[0], now - 0.05) + pause * 2.4
-        time.sleep(max(0.0, due[0] - now))
-
-    main.during = keep_pace
+    main.during = lambda: PACE.keep(pause, *main.passes[-1][0][1:])
     return llm
+
+
+class Pace:
+    """Holds the scripted model to its speed, and knows when it had written how much: the model's own clock."""
+
+    def __init__(self):
+        self.written = []
+        """(tokens of the answer, Unix seconds) at each pass of the running or last answer."""
+
+    def keep(self, pause, start, size):
+        now = time.time()
+        if start == 0:  # a new prompt
+            self.prompt, self.written, self.began = size, [(0, now)], now
+            return
+        tokens = start + 1 - self.prompt
+        time.sleep(max(0.0, self.began + tokens * pause - now))
+        self.written.append((tokens, time.time()))
+
+
+PACE = Pace()
 
 
 def loader(spec, progress):
@@ -116,6 +128,12 @@ def main(port, home, model="", draft="auto"):
     runtime = Runtime(loader)
     services = Services(runtime, settings=ServerSettings(port=port, grace_s=1.0), store=open_shelf())
     app = create_app(services)
+
+    @app.get("/test/clock")
+    async def clock():
+        """The model's clock, and the processor time of the event loop's thread and of the whole process."""
+        return {"written": PACE.written, "loop_s": time.thread_time(), "process_s": time.process_time()}
+
     mount(app, services)
 
     async def run():

@@ -56,7 +56,10 @@ function mathInline(state, silent) {
   if (!bracket && (src[pos] !== "$" || /\s/.test(src[pos + 1] ?? " "))) return false;
   const open = bracket ? 2 : src[pos + 1] === "$" ? 2 : 1;
   const close = bracket ? "\\)" : "$".repeat(open);
+  const none = (state.unclosed ??= {});
+  if (pos >= none[close]) return false; // looked for already: a text full of openings is read once, not once for each
   const end = src.indexOf(close, pos + open);
+  if (end < 0) none[close] = pos;
   if (end <= pos + open || end + close.length > state.posMax) return false;
   if (!bracket && open === 1 && (/\s/.test(src[end - 1]) || /\d/.test(src[end + 1] ?? ""))) return false; // $5 and $6
   if (!silent) {
