@@ -92,6 +92,8 @@ def scripted(spec, progress):
     draft = ToyEngine(guess, tokenizer, name="Scripted draft", **settings)
     llm = LLM(main, ModelDrafter(draft, n) if spec.draft != "off" else None)
     main.during = lambda: PACE.keep(pause, *main.passes[-1][0][1:])
+    for engine in (main, draft):
+        engine.forward = PACE.counted(engine.forward)
     return llm
 
 
@@ -101,6 +103,8 @@ class Pace:
     def __init__(self):
         self.written = []
         """(tokens of the answer, Unix seconds) at each pass of the running or last answer."""
+        self.cpu = 0.0
+        """Processor time of the models themselves: what a real one would need is another matter."""
 
     def keep(self, pause, start, size):
         now = time.time()
@@ -110,6 +114,16 @@ class Pace:
         tokens = start + 1 - self.prompt
         time.sleep(max(0.0, self.began + tokens * pause - now))
         self.written.append((tokens, time.time()))
+
+    def counted(self, forward):
+        def run(chunks):
+            before = time.thread_time()
+            try:
+                return forward(chunks)
+            finally:
+                self.cpu += time.thread_time() - before
+
+        return run
 
 
 PACE = Pace()
@@ -131,8 +145,9 @@ def main(port, home, model="", draft="auto"):
 
     @app.get("/test/clock")
     async def clock():
-        """The model's clock, and the processor time of the event loop's thread and of the whole process."""
-        return {"written": PACE.written, "loop_s": time.thread_time(), "process_s": time.process_time()}
+        """The model's clock, and processor times: of the event loop's thread, the whole process, the models in it."""
+        spent = {"loop_s": time.thread_time(), "process_s": time.process_time(), "model_s": PACE.cpu}
+        return {"written": PACE.written, **spent}
 
     mount(app, services)
 

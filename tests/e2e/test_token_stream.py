@@ -1,6 +1,5 @@
 """The answer's element: what is painted is what was accepted, whatever the Markdown; and nothing in it can run."""
 
-import os
 import random
 
 import pytest
@@ -160,6 +159,35 @@ def test_painted_ranges_are_the_true_origins(blank, seed):
     assert checked > 1000
 
 
+SAME = """async ({text, cuts, kinds, steps}) => {
+    const { Answer } = await import('/_foredraft/static/answer.js');
+    const tokens = cuts.slice(1).map((end, i) => [text.slice(cuts[i], end), kinds[i], 0]);
+    const written = (steps) => {
+        const root = document.createElement('div');
+        const answer = new Answer(root, {copy: 'Copy', copied: 'Copied', code: 'Code', table: 'Table'});
+        for (let at = 0; at < tokens.length; at += steps) {
+            answer.push(tokens.slice(at, at + steps));
+            answer.render(false);
+        }
+        answer.render(true);
+        answer.drop();
+        for (const formula of root.querySelectorAll('.fd-math')) formula.textContent = '';
+        return root.innerHTML;
+    };
+    return [written(steps), written(tokens.length)];
+}"""
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_was_read_live_is_what_a_reload_shows(blank, seed):
+    for number in range(40):
+        rng = random.Random(1000 * seed + number)
+        text = Document(1000 * seed + number).text()
+        cuts, kinds = cut(text, rng)
+        live, again = blank.evaluate(SAME, {"text": text, "cuts": cuts, "kinds": kinds, "steps": rng.choice([1, 3, 7])})
+        assert live == again, (number, text)
+
+
 HOSTILE = [
     "<script>window.hacked=1</script>",
     '<img src=x onerror="window.hacked=1">',
@@ -213,42 +241,3 @@ def test_the_policy_is_on_and_nothing_is_fetched_from_elsewhere(served, open_pag
     policy = page.evaluate("fetch('/').then((r) => r.headers.get('content-security-policy'))")
     assert "default-src 'self'" in policy
     assert page.evaluate("fetch('https://example.com').then(() => 'came', () => 'refused')") == "refused"
-
-
-FRAMES = """() => {
-    let longest = 0, last = performance.now(), on = true, began = null, ended = null;
-    const frame = (now) => {
-        longest = Math.max(longest, now - last);
-        last = now;
-        if (on) requestAnimationFrame(frame);
-    };
-    requestAnimationFrame(frame);
-    const watch = new MutationObserver((changes) => {
-        if (!changes.some((c) => c.target.closest?.('.fd-prose, .fd-message'))) return;
-        ended = performance.now();
-        began ??= document.querySelector('.fd-prose')?.textContent ? ended : null;
-    });
-    watch.observe(document.querySelector('.fd-main'), {childList: true, subtree: true});
-    window.fdStop = () => { on = false; watch.disconnect(); return {longest, shown_s: (ended - began) / 1000}; };
-}"""
-
-
-def test_the_page_keeps_up_with_the_model(another, open_page, script):
-    """2,000 tokens at 200 a second. The figures are printed; the bars are checked on machines that are not busy."""
-    served = another("scripted", text=(script * 8)[:6000], speed=200)
-    page = open_page(served)
-    page.fill("#fd-text", "Go")
-    page.evaluate(FRAMES)
-    before, idle = served.cpu_seconds(), os.getloadavg()[0] < 1.5
-    page.keyboard.press("Enter")
-    page.wait_for_selector(".fd-stats", timeout=120_000)
-    seen, cpu = page.evaluate("window.fdStop()"), served.cpu_seconds() - before
-    model_s = page.evaluate(
-        "fetch('/_foredraft/export/' + location.pathname.split('/').pop() + '.json').then((r) => r.json())"
-        ".then((chat) => chat.messages.at(-1).meta.stats.generation_s)"
-    )
-    extra, longest = seen["shown_s"] / model_s - 1, seen["longest"]
-    print(f"model {model_s:.2f} s, page +{extra:.1%}, longest frame gap {longest:.0f} ms, server {cpu / model_s:.1%}")
-    if idle:
-        assert extra <= 0.03
-        assert longest <= 100

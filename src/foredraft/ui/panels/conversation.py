@@ -15,7 +15,7 @@ from foredraft.ui.state import Page
 
 def conversation(page: Page) -> None:
     """Messages and composer of `page.chat_id`; refreshed as "messages" and "composer"."""
-    t, chats = page.words, page.app.chats
+    t = page.words
     section = Tag("section", "", id="fd-conversation", tabindex="0", aria_label=t("conversation.label"))
     with section.classes("fd-scroll"):
         messages = Messages(page)

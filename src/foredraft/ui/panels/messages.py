@@ -5,7 +5,7 @@ from __future__ import annotations
 from nicegui import ui
 
 from foredraft.ui.components.elements import Tag, button
-from foredraft.ui.components.part import Part
+from foredraft.ui.components.part import Part, Rows
 from foredraft.ui.panels.empty_chat import empty_chat
 from foredraft.ui.panels.message import MessageView
 from foredraft.ui.state import Page
@@ -22,24 +22,23 @@ class Messages:
         self._page = page
         self._chat_id: str | None = None
         self._most = AT_FIRST
-        self._views: dict[int, MessageView] = {}
         self._empty = Tag("div", "").classes("fd-empty-box")
         with Tag("div", "").classes("fd-column") as self._column:
-            self._title, self._earlier, self._list = Part(), Part(), ui.element("div")
+            self._title, self._earlier = Part(), Part()
+            self._views = Rows[int, MessageView](ui.element("div"))
         self.show()
 
     def show(self) -> None:
         page, chats = self._page, self._page.app.chats
         if page.chat_id != self._chat_id:
             self._chat_id, self._most = page.chat_id, AT_FIRST
-            self._drop(list(self._views))
         ids = chats.branch_ids(page.chat_id) if page.chat_id else []
         self._column.set_visibility(bool(ids))
         self._empty.set_visibility(not ids)
         if any(self._empty):
             self._empty.clear()
         if not ids:
-            self._drop(list(self._views))
+            self._show([])
             with self._empty:
                 empty_chat(page)
             return
@@ -50,20 +49,10 @@ class Messages:
         self._show(ids[first:])
 
     def _show(self, ids: list[int]) -> None:
-        self._drop([i for i in self._views if i not in ids])
-        messages = self._page.app.chats.load(ids)
-        for place, message in enumerate(messages):
-            view = self._views.get(message.id)
-            if view is None:
-                with self._list:
-                    view = self._views[message.id] = MessageView(self._page, message)
-                if place < len(self._views) - 1:
-                    view.element.move(target_index=place)
-            view.show(message, last=place == len(messages) - 1)
-
-    def _drop(self, ids: list[int]) -> None:
-        for message_id in ids:
-            self._views.pop(message_id).element.delete()
+        messages = {message.id: message for message in self._page.app.chats.load(ids)}
+        views = self._views.show(list(messages), lambda i: MessageView(self._page, messages[i]))
+        for view, message in zip(views, messages.values(), strict=True):
+            view.show(message, last=view is views[-1])
 
     def _more(self, first: int) -> None:
         if not first:
