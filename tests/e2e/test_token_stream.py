@@ -4,6 +4,8 @@ import random
 
 import pytest
 
+from tests.e2e.long_talk import long_talk
+
 # Every visible character of a document is another one, so that it can be found again in the page.
 SENTINELS = [chr(c) for c in range(0x4E00, 0x4E00 + 18000)]
 
@@ -157,6 +159,38 @@ def test_painted_ranges_are_the_true_origins(blank, seed):
         assert result["left"] == 0
         checked += result["seen"]
     assert checked > 1000
+
+
+PAINTED = """() => {
+    const ranges = [...CSS.highlights.get('fd-accepted'), ...CSS.highlights.get('fd-corrected')];
+    const painted = new Set(ranges.map((range) => range.startContainer.parentElement.closest('.fd-block')));
+    const box = document.querySelector('.fd-scroll').getBoundingClientRect();
+    const out = {bare: [], far: 0, seen: 0, ranges: ranges.length};
+    for (const block of document.querySelectorAll('.fd-block')) {
+        const {top, bottom} = block.getBoundingClientRect();
+        const shown = block.checkVisibility({contentVisibilityAuto: true}); // its message is near the window
+        const seen = shown && bottom > box.top && top < box.bottom;
+        out.seen += seen;
+        if (seen && !painted.has(block) && !block.querySelector('.fd-math-block')) out.bare.push(block.textContent);
+        const far = bottom < box.top - 2 * box.height || top > box.bottom + 2 * box.height;
+        out.far += far && painted.has(block);
+    }
+    return out.seen > 3 && !out.bare.length && !out.far ? out : null;
+}"""
+
+
+def test_what_is_seen_is_painted_and_what_is_far_costs_nothing(served, open_page, script):
+    """Every registered range costs time at every change of a page; a long chat would have thousands."""
+    page = open_page(served, long_talk(served, script * 20, 3, title="Far"))
+    page.wait_for_function("document.querySelectorAll('.fd-prose[aria-busy=false]').length === 3")
+    box = page.locator(".fd-scroll")
+    assert box.evaluate("(box) => box.scrollHeight") > 10_000
+    for share in (1.0, 0.8, 0.5, 0.51, 0.1, 0.0, 0.99):
+        page.evaluate(
+            "(s) => { const b = document.querySelector('.fd-scroll'); b.scrollTop = s * b.scrollHeight; }", share
+        )
+        painted = page.wait_for_function(PAINTED).json_value()
+        assert 20 < painted["ranges"] < 1500
 
 
 SAME = """async ({text, cuts, kinds, steps}) => {

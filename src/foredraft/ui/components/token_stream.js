@@ -10,13 +10,13 @@ const BUDGET = 12; // milliseconds of one rendering, where there is more than on
 export default {
   template: `
     <div class="fd-answer">
-      <div ref="body" class="fd-prose" :lang="textLang || null" :aria-busy="running ? 'true' : 'false'"
+      <div ref="body" class="fd-prose" :lang="textLang || null" :aria-busy="running || !whole ? 'true' : 'false'"
            @mousemove="hover" @mouseleave="tip = null"></div>
       <div v-show="running" class="fd-live"><span class="fd-pulse" aria-hidden="true"></span><span ref="status"></span></div>
       <div v-if="tip" class="fd-tip" role="tooltip" :style="tip.style">{{ tip.text }}</div>
     </div>`,
   props: { tokens: Array, src: String, words: Object, inspector: Boolean, textLang: String },
-  data: () => ({ running: false, tip: null }),
+  data: () => ({ running: false, whole: false, tip: null }),
   mounted() {
     this.answer = new Answer(this.$refs.body, this.words, { nearby: true });
     this.due = 0;
@@ -81,6 +81,7 @@ export default {
       if (this.running && this.first) this.progress();
       const all = this.answer.render(!this.running, until);
       if (pinned) toEnd(this.box);
+      this.whole = all;
       return all;
     },
     end() {
