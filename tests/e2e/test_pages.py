@@ -82,50 +82,59 @@ def answered(served, shared_context):
     return path
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+def in_both_themes(page, name):
+    """Pictured and without violations, in light and in dark; the page follows the system."""
+    page.evaluate("document.querySelector('.fd-side')?.scrollTo(0, 0)")  # nothing half below its fixed tabs
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        page.wait_for_function("dark => document.body.classList.contains('body--dark') === dark", arg=theme == "dark")
+        picture(page, f"{name}-{theme}")
+        assert violations(page) == [], theme
+    page.emulate_media(color_scheme="light")
+
+
 @pytest.mark.parametrize("language", ["en", "ja"])
 @pytest.mark.parametrize("name", list(PAGES))
-def test_pages_are_accessible(served, open_page, name, language, theme):
-    page = open_page(served, PAGES[name], mode="developer", language=language, theme=theme)
+def test_pages_are_accessible(served, open_page, name, language):
+    page = open_page(served, PAGES[name], mode="developer", language=language)
     expect(page.locator("[aria-current=page]")).to_have_count(1)
     if name == "models":
         page.wait_for_selector(".fd-data")
-    picture(page, f"{name}-{language}-{theme}")
     assert page.evaluate("document.documentElement.lang") in (language, f"{language}-US")
-    assert violations(page) == []
-    assert overflowing(page) == []
+    in_both_themes(page, f"{name}-{language}")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("language", ["en", "ja"])
-def test_a_conversation_is_accessible_with_its_lists_open(served, open_page, answered, language, theme):
-    page = open_page(served, answered, mode="developer", language=language, theme=theme)
+def test_a_conversation_is_accessible_with_its_lists_open(served, open_page, answered, language):
+    page = open_page(served, answered, mode="developer", language=language)
     page.wait_for_selector(".fd-stats")
     page.wait_for_selector("math")
-    picture(page, f"answer-{language}-{theme}")
-    assert violations(page) == []
+    in_both_themes(page, f"answer-{language}")
     page.locator("#fd-draft").click()
     page.wait_for_selector('[role="listbox"] [role="option"]')
-    picture(page, f"draft-list-{language}-{theme}")
-    assert violations(page) == []
+    in_both_themes(page, f"draft-list-{language}")
     page.keyboard.press("Escape")
     page.locator("#fd-tab-insights").click()
     page.wait_for_selector(".fd-figure")
-    picture(page, f"insights-{language}-{theme}")
-    assert violations(page) == []
+    in_both_themes(page, f"insights-{language}")
 
 
 @pytest.mark.parametrize("mode", ["user", "power"])
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_other_modes(served, open_page, answered, mode, theme):
-    page = open_page(served, answered, mode=mode, language="en", theme=theme)
+def test_the_other_modes(served, open_page, answered, mode):
+    page = open_page(served, answered, mode=mode, language="en")
     page.wait_for_selector(".fd-stats")
-    picture(page, f"mode-{mode}-{theme}")
-    assert violations(page) == []
+    in_both_themes(page, f"mode-{mode}")
     page.locator('[data-key="model"]').click()
     page.wait_for_selector('[role="menuitem"]')
-    picture(page, f"mode-{mode}-{theme}-menu")
-    assert violations(page) == []
+    in_both_themes(page, f"mode-{mode}-menu")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_chosen_theme_holds_against_the_system_s(served, open_page, theme):
+    page = open_page(served, theme=theme)
+    for system in ("light", "dark"):
+        page.emulate_media(color_scheme=system)
+        assert page.evaluate("document.body.classList.contains('body--dark')") == (theme == "dark")
 
 
 def load(page):
@@ -161,12 +170,7 @@ def test_what_opens_is_accessible_and_fits(served, open_page, answered, name, la
     page.wait_for_function("document.querySelector('.q-dialog, .q-menu')?.contains(document.activeElement)")
     if name == "try-it":
         expect(opened.locator(".fd-pair .fd-prose[aria-busy=false]")).to_have_count(2, timeout=60_000)
-    page.evaluate("document.querySelector('.fd-side')?.scrollTo(0, 0)")  # nothing half below its fixed tabs
-    for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)
-        page.wait_for_function("dark => document.body.classList.contains('body--dark') === dark", arg=theme == "dark")
-        picture(page, f"{name}-{language}-{theme}")
-        assert violations(page) == [], theme
+    in_both_themes(page, f"{name}-{language}")
     for width in (1440, 390):
         page.set_viewport_size({"width": width, "height": 844})
         assert overflowing(page) == [], width
