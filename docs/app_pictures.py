@@ -1,4 +1,4 @@
-"""The README's pictures of the app: a real chat with the embedded pair in Debian's Chromium, at one and a half pixels.
+"""The README's pictures of the app: a real chat with the embedded pair in a real browser.
 
 The draft guesses four tokens in every round, so that there is something to see: by itself Foredraft would rest a draft
 that does not pay, which is often so with models as small as these.
@@ -23,7 +23,7 @@ from pathlib import Path
 EARLIER = {
     "en": (
         "What is the quadratic equation formula?",
-        "Write a story that begins: 'The door creaked open...'",
+        "Make a table from this: Anna: 31, Ben: 25, Emma: 47",
         "What is 27 + 35?",
         "Write JSON for: Anna is 31 and lives in Paris.",
     ),
@@ -38,15 +38,15 @@ CHAT = {
     "en": (
         "How does speculative decoding work?",
         "Write a Python function that checks whether a number is prime.",
-        "Make a table from this: Anna: 31, Ben: 25, Emma: 47",
+        "Write a short story about a cat.",
     ),
     "ja": (
         "投機的デコーディングとは何ですか?",
         "素数かどうかを調べる Python の関数を書いてください。",
-        "次のデータから表を作ってください。花子は31、太郎は25、美咲は47",
+        "猫の短い物語を書いてください。",
     ),
 }
-CHOICES = {"temperature": 0.0, "adjust": False, "max_draft": 4}
+CHOICES = {"temperature": 0.8, "seed": 7, "adjust": False, "max_draft": 4}
 
 
 def light_english(path: Path) -> None:
@@ -66,7 +66,7 @@ def _picture(path: Path, *, language: str, theme: str, mode: str, tab: str = "se
     with _served(language=language, theme=theme, mode=mode) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(
-            viewport={"width": 1440, "height": 900}, device_scale_factor=1.5, reduced_motion="reduce"
+            viewport={"width": 1440, "height": 900}, device_scale_factor=1.25, reduced_motion="reduce"
         )
         for questions in (*([one] for one in reversed(EARLIER[language])), CHAT[language]):
             page.goto(address)
