@@ -5,6 +5,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from tests.e2e.long_talk import long_talk
+
 ACCEPTED = "CSS.highlights.get('fd-accepted').size"
 
 
@@ -156,3 +158,14 @@ def test_highlighting_can_be_switched_off_without_rendering_again(served, open_p
     assert page.evaluate("document.querySelector('.fd-block').dataset.same") == "1"
     page.locator('[data-switch="highlight"]').click()
     expect(page.locator(".fd-app.hl-on")).to_have_count(1)
+
+
+def test_earlier_messages_come_above_what_is_being_read(served, open_page, script):
+    page = open_page(served, long_talk(served, script, 60, title="Sixty"))
+    page.wait_for_function("document.querySelectorAll('.fd-prose[aria-busy=false]').length === 6")
+    page.locator(".fd-scroll").evaluate("(box) => { box.scrollTop = 0; }")
+    read = page.get_by_text("Question 54", exact=True)
+    before = read.bounding_box()["y"]
+    page.get_by_role("button", name="earlier messages").click()
+    page.wait_for_function("document.querySelectorAll('.fd-prose[aria-busy=false]').length === 26")
+    assert abs(read.bounding_box()["y"] - before) < 60  # less than a line or two: the button has gone up

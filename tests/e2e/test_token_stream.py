@@ -269,7 +269,8 @@ def test_hostile_text_cannot_run(another, open_page):
         e.dispatchEvent(new Event('mouseover'))""")
     assert page.evaluate("window.hacked") is None
     found = page.evaluate("""() => ({
-        bad: document.querySelectorAll('.fd-main :is(script, img, iframe, style, form[action], svg, base, meta, template, object, embed, link)').length,
+        bad: document.querySelectorAll('.fd-main :is(script, img, iframe, style, form[action], svg, base, meta,'
+            + ' template, object, embed, link)').length,
         links: [...document.querySelectorAll('.fd-prose a, .fd-prose [href]')].map((a) => a.getAttribute('href')),
         handlers: [...document.querySelectorAll('.fd-main *')].filter((e) =>
             [...e.attributes].some((a) => a.name.startsWith('on'))).length,

@@ -63,7 +63,8 @@ class Messages:
             self.show()
 
         text = self._page.words("conversation.earlier", n=first)
-        button(text, earlier, kind="quiet wide").style("margin-bottom: 1rem")
+        made = button(text, earlier, kind="quiet wide").classes("fd-earlier")
+        made.on("click", js_handler="() => fd.keepPlace()")
 
 
 def _title(text: str) -> None:
