@@ -107,11 +107,14 @@ class Pace:
         """Processor time of the models themselves: what a real one would need is another matter."""
 
     def keep(self, pause, start, size):
+        """Before a pass over `size` tokens from `start` on."""
         now = time.time()
-        if start == 0:  # a new prompt
-            self.prompt, self.written, self.began = size, [(0, now)], now
+        if start == 0:
+            self.prompt = size
+        tokens = max(0, start + 1 - self.prompt)
+        if not self.written or tokens <= self.written[-1][0]:  # another answer; its prompt may have been read before
+            self.written, self.began = [(tokens, now)], now - tokens * pause
             return
-        tokens = start + 1 - self.prompt
         time.sleep(max(0.0, self.began + tokens * pause - now))
         self.written.append((tokens, time.time()))
 
