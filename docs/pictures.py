@@ -1,5 +1,6 @@
 """Make the pictures of the README and of docs/concepts, from the repository's root: `python -m docs.pictures`, or
-`python -m docs.pictures round promise` for some of them. Nothing in them is drawn by hand: all come from real runs."""
+`python -m docs.pictures round promise` for some of them. Nothing in them is drawn by hand: all come from real runs.
+Those of the app want a Chromium (`CHROMIUM` names it)."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from docs.app_pictures import dark_japanese, light_english
 from docs.concept_pictures import a_round, the_promise, the_same_text, when_it_pays
 from foredraft import LLM, LoadSettings
 from foredraft.cli.terminal import one_line
@@ -45,6 +47,8 @@ PICTURES: dict[str, Callable[[Path], None]] = {
     "same-text": the_same_text,
     "when-it-pays": when_it_pays,
     "promise": the_promise,
+    "app-light-en": light_english,
+    "app-dark-ja": dark_japanese,
 }
 
 if __name__ == "__main__":

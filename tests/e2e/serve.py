@@ -91,16 +91,45 @@ def scripted(spec, progress):
     main = ToyEngine(sure, tokenizer, name="Scripted 1B", chat_template=TEMPLATE, **settings)
     draft = ToyEngine(guess, tokenizer, name="Scripted draft", **settings)
     llm = LLM(main, ModelDrafter(draft, n) if spec.draft != "off" else None)
-    due = [0.0]
-
-    def keep_pace():
-        # Three tokens a pass on average; it never sleeps longer than it has to.
-        now = time.perf_counter()
-        due[0] = max(due[0], now - 0.05) + pause * 2.4
-        time.sleep(max(0.0, due[0] - now))
-
-    main.during = keep_pace
+    main.during = lambda: PACE.keep(pause, *main.passes[-1][0][1:])
+    for engine in (main, draft):
+        engine.forward = PACE.counted(engine.forward)
     return llm
+
+
+class Pace:
+    """Holds the scripted model to its speed, and knows when it had written how much: the model's own clock."""
+
+    def __init__(self):
+        self.written = []
+        """(tokens of the answer, Unix seconds) at each pass of the running or last answer."""
+        self.cpu = 0.0
+        """Processor time of the models themselves: what a real one would need is another matter."""
+
+    def keep(self, pause, start, size):
+        """Before a pass over `size` tokens from `start` on."""
+        now = time.time()
+        if start == 0:
+            self.prompt = size
+        tokens = max(0, start + 1 - self.prompt)
+        if not self.written or tokens <= self.written[-1][0]:  # another answer; its prompt may have been read before
+            self.written, self.began = [(tokens, now)], now - tokens * pause
+            return
+        time.sleep(max(0.0, self.began + tokens * pause - now))
+        self.written.append((tokens, time.time()))
+
+    def counted(self, forward):
+        def run(chunks):
+            before = time.thread_time()
+            try:
+                return forward(chunks)
+            finally:
+                self.cpu += time.thread_time() - before
+
+        return run
+
+
+PACE = Pace()
 
 
 def loader(spec, progress):
@@ -116,6 +145,13 @@ def main(port, home, model="", draft="auto"):
     runtime = Runtime(loader)
     services = Services(runtime, settings=ServerSettings(port=port, grace_s=1.0), store=open_shelf())
     app = create_app(services)
+
+    @app.get("/test/clock")
+    async def clock():
+        """The model's clock, and processor times: of the event loop's thread, the whole process, the models in it."""
+        spent = {"loop_s": time.thread_time(), "process_s": time.process_time(), "model_s": PACE.cpu}
+        return {"written": PACE.written, **spent}
+
     mount(app, services)
 
     async def run():

@@ -1,12 +1,11 @@
 """Chatting in a real browser: colours, versions, editing, stopping, reloading, two tabs, a server that goes away."""
 
-import os
 import re
 
 import pytest
 from playwright.sync_api import expect
 
-from foredraft.chats import ChatStore
+from tests.e2e.long_talk import long_talk
 
 ACCEPTED = "CSS.highlights.get('fd-accepted').size"
 
@@ -161,30 +160,12 @@ def test_highlighting_can_be_switched_off_without_rendering_again(served, open_p
     expect(page.locator(".fd-app.hl-on")).to_have_count(1)
 
 
-def test_a_chat_of_two_hundred_answers_opens_quickly(another, open_page, script):
-    served = another("scripted")
-    store = ChatStore(served.home / "data" / "chats.db")
-    chat, parent = store.create("Long talk"), None
-    tokens = [[piece, "acbm"[n % 4], 1] for n, piece in enumerate(re.findall(r".{1,5}", script, re.DOTALL))]
-    for number in range(200):
-        parent = store.add(chat.id, "user", f"Question {number}", parent=parent)
-        parent = store.add(chat.id, "assistant", script, parent=parent, tokens=tokens, model="Scripted 1B")
-    for number in range(300):
-        store.create(f"Other {number}")
-    store.close()
-    page = open_page(served)
-    page.get_by_placeholder("Search chats").fill("Long talk")
-    entry = page.locator(".fd-chat", has_text="Long talk")
-    expect(entry).to_be_visible()
-    idle = os.getloadavg()[0] < 1.5
-    seconds = page.evaluate("""() => new Promise((done) => {
-        const began = performance.now();
-        const look = () => document.querySelectorAll('.fd-prose table').length >= 6
-            ? done((performance.now() - began) / 1000) : requestAnimationFrame(look);
-        document.querySelector('.fd-chat').click();
-        look();
-    })""")
-    print(f"a chat of 200 answers opens in {seconds:.2f} s")
-    assert seconds < (1.0 if idle else 30.0)
+def test_earlier_messages_come_above_what_is_being_read(served, open_page, script):
+    page = open_page(served, long_talk(served, script, 60, title="Sixty"))
+    page.wait_for_function("document.querySelectorAll('.fd-prose[aria-busy=false]').length === 6")
+    page.locator(".fd-scroll").evaluate("(box) => { box.scrollTop = 0; }")
+    read = page.get_by_text("Question 54", exact=True)
+    before = read.bounding_box()["y"]
     page.get_by_role("button", name="earlier messages").click()
-    expect(page.get_by_text("Question 180")).to_be_attached()
+    page.wait_for_function("document.querySelectorAll('.fd-prose[aria-busy=false]').length === 26")
+    assert abs(read.bounding_box()["y"] - before) < 60  # less than a line or two: the button has gone up

@@ -79,6 +79,18 @@ async def test_a_second_reader_and_one_that_comes_back_get_the_same(made):
     assert await everything(generations, 4711) == []
 
 
+async def test_a_reader_that_comes_back_long_after_the_end_gets_the_rest(made):
+    generations, chats, _ = made
+    chat, question = ask(chats)
+    message_id = generations.answer(chat.id, question)
+    whole = await everything(generations, message_id)
+    writing = generations.of(message_id)
+    await writing.task
+    generations._forget(writing)
+    assert generations.of(message_id) is None
+    assert await everything(generations, message_id, 7) == whole[7:]
+
+
 async def test_a_reader_that_comes_late_sleeps_until_there_is_news(made):
     """The prompt was read before it came: that is no news any more, and must not keep it awake."""
     generations, chats, _ = made
@@ -112,9 +124,10 @@ async def test_going_on_adds_to_the_same_message(made):
     chat, question = ask(chats, max_tokens=3)
     message_id = generations.answer(chat.id, question)
     await generations.of(message_id).task
-    first = chats.message(message_id)
-    generations._writing.clear()
-    assert generations.go_on(first)
+    first, ended = chats.message(message_id), generations.of(message_id)
+    assert generations.go_on(first)  # at once: a page may still be following the ended one
+    assert not generations.go_on(first)  # it is being written already
+    generations._forget(ended)
     await generations.of(message_id).task
     longer = chats.message(message_id)
     assert longer.text.startswith(first.text)

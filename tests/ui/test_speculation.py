@@ -48,6 +48,20 @@ async def test_choosing_a_draft_changes_it_without_loading_the_main_model_again(
         assert state.services.runtime.drafts == ["/models/Small 0.6B.gguf"]
 
 
+async def test_a_status_that_changes_leaves_the_list_alone(app):
+    """The controller may rest the draft in mid-answer, just while someone looks through the list."""
+    async with app(DRAFTED) as (user, state):
+        await user.open("/")
+        await user.should_see("Active")
+        await user.should_see("Middle 3B")
+        listed = user.find("Middle 3B").elements
+        state.services.runtime.states[0] = replace(DRAFTED, speculation=SpeculationStatus("paused", "slower"))
+        state.hub.publish("speculation")
+        await user.should_see("Paused")
+        await user.should_not_see("Active")
+        assert user.find("Middle 3B").elements == listed
+
+
 async def test_a_refused_draft_says_why(app):
     async with app(LOADED) as (user, state):
         state.services.runtime.refuse = True

@@ -95,21 +95,16 @@ def _around(app: FastAPI, state: AppState) -> None:
 async def watch_models(state: AppState) -> None:
     """Tell pages when models come, go, or change their status; and, more rarely, how far loading is."""
     known: object = None
+    drafting: object = None
     async for models in state.services.runtime.watch():
-        now = [
-            (
-                m.id,
-                m.status,
-                m.part,
-                m.speculation.status,
-                m.draft_info.path if m.draft_info else "",
-                m.info is not None,
-            )
-            for m in models
-        ]
+        now = [(m.id, m.status, m.part, m.draft_info.path if m.draft_info else "", m.info is not None) for m in models]
+        statuses = [m.speculation for m in models]
         if now != known:
-            known = now
+            known, drafting = now, statuses
             state.hub.publish("ready")
+        elif statuses != drafting:
+            drafting = statuses
+            state.hub.publish("speculation")
         elif any(m.status == "loading" for m in models):
             state.hub.publish("progress")
         await asyncio.sleep(0.1)  # ten times a second is often enough to look at

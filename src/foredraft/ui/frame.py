@@ -103,6 +103,7 @@ def _panels(page: Page, topic: str, about: str) -> tuple[str, ...]:
         "answer": ("messages", "composer", "insights", "footer") if mine else (),
         "models": ("header", "spec", "composer", "footer", "models"),
         "ready": ("header", "spec", "composer", "footer", "models", "empty"),
+        "speculation": ("spec_status",),
         "progress": ("header", "models", "empty"),
         "drafts": ("spec", "models"),
         "measure": ("spec", "header"),

@@ -99,7 +99,7 @@ class Generations:
     def go_on(self, message: Message, *, inspect: bool = False) -> bool:
         """Continue an answer where it ended."""
         model_id = self.model_id(message.model)
-        if model_id is None or message.id in self._writing:
+        if model_id is None or self.in_chat(message.chat_id) is not None:
             return False
         tokens = message.tokens or [[message.text, "m", 0]]
         writing = Writing(message.id, message.chat_id, tokens=list(tokens), kept=len(tokens))
@@ -142,8 +142,11 @@ class Generations:
             writing.done = True
             writing.bell.ring()
             self._hub.publish("answer", writing.chat_id)
-            loop = asyncio.get_running_loop()
-            loop.call_later(KEPT_FINISHED_S, self._writing.pop, writing.message_id, None)
+            asyncio.get_running_loop().call_later(KEPT_FINISHED_S, self._forget, writing)
+
+    def _forget(self, writing: Writing) -> None:
+        if self._writing.get(writing.message_id) is writing:  # it may have been continued since
+            del self._writing[writing.message_id]
 
     def _request(self, writing: Writing, model_id: str) -> Request:
         chat = self._chats.get(writing.chat_id)
@@ -234,8 +237,9 @@ class Generations:
         """(event, JSON, tokens so far) for the page, from token `start` on; ends when the answer does."""
         writing = self._writing.get(message_id)
         if writing is None:
-            yield "end", "{}", start
-            return
+            # It ended while the reader was away: the rest is in the chat history.
+            message = self._chats.message(message_id)
+            writing = Writing(message_id, "", tokens=message.tokens if message else [], done=True)
         if start > len(writing.tokens):
             start = 0
             yield "reset", "{}", 0

@@ -38,6 +38,9 @@ class ContentPolicy:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.setdefault("X-Content-Type-Options", "nosniff")
+                if scope["path"].startswith("/_foredraft/static/"):
+                    # Asked for each time (and mostly unchanged): after an update no old part meets a new one.
+                    headers["Cache-Control"] = "no-cache"
                 if headers.get("content-type", "").startswith("text/html"):
                     headers["Content-Security-Policy"] = POLICY
                     headers["Referrer-Policy"] = "no-referrer"

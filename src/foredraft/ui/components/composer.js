@@ -25,6 +25,8 @@ export default {
   mounted() {
     this.text = this.unsent || "";
     this.$nextTick(this.fit);
+    // What shows answers is read while nobody waits for it, so that the first answer begins at once.
+    (window.requestIdleCallback ?? setTimeout)(() => import("/_foredraft/static/answer.js"));
     if (matchMedia("(min-width: 56.3125em)").matches) this.$refs.text.focus({ preventScroll: true });
   },
   watch: {

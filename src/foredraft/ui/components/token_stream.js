@@ -1,38 +1,40 @@
 // The answer as an element of the page. Follows a running answer by server-sent events, and again after a break.
 
+import { toRaw } from "vue";
 import { Answer } from "/_foredraft/static/answer.js";
+import { atEnd, soon, toEnd } from "/_foredraft/static/showing.js";
 
 const EVERY = 40; // milliseconds between two renderings at least
+const BUDGET = 12; // milliseconds of one rendering, where there is more than one block to show
 
 export default {
   template: `
     <div class="fd-answer">
-      <div ref="body" class="fd-prose" :lang="textLang || null" :aria-busy="running ? 'true' : 'false'"
+      <div ref="body" class="fd-prose" :lang="textLang || null" :aria-busy="running || !whole ? 'true' : 'false'"
            @mousemove="hover" @mouseleave="tip = null"></div>
-      <div v-if="running" class="fd-live"><span class="fd-pulse" aria-hidden="true"></span>{{ status }}</div>
+      <div v-show="running" class="fd-live"><span class="fd-pulse" aria-hidden="true"></span><span ref="status"></span></div>
       <div v-if="tip" class="fd-tip" role="tooltip" :style="tip.style">{{ tip.text }}</div>
     </div>`,
   props: { tokens: Array, src: String, words: Object, inspector: Boolean, textLang: String },
-  data: () => ({ running: false, status: "", tip: null }),
+  data: () => ({ running: false, whole: false, tip: null }),
   mounted() {
-    this.answer = new Answer(this.$refs.body, this.words);
+    this.answer = new Answer(this.$refs.body, this.words, { nearby: true });
     this.due = 0;
-    if (this.tokens?.length) {
-      this.answer.push(this.tokens);
-      this.answer.render(!this.src);
-    }
+    this.box = this.$el.closest(".fd-scroll");
+    if (this.tokens?.length) this.answer.push(toRaw(this.tokens));
     if (this.src) this.follow();
+    soon(this.show);
   },
   beforeUnmount() {
+    this.gone = true;
     this.events?.close();
     clearTimeout(this.timer);
     this.answer.drop();
   },
   methods: {
     follow() {
-      this.running = true;
-      this.status = this.words.waiting;
-      this.began = null;
+      this.running = this.answer.live = true;
+      this.say(this.words.waiting);
       this.events = new EventSource(this.src);
       this.events.addEventListener("reset", () => {
         this.answer.reset();
@@ -41,46 +43,52 @@ export default {
       this.events.addEventListener("tokens", (event) => this.take(JSON.parse(event.data)));
       this.events.addEventListener("prompt", (event) => {
         const [read, total] = JSON.parse(event.data);
-        this.status = this.words.reading.replace("{p}", Math.round((100 * read) / total));
+        this.say(this.words.reading.replace("{p}", Math.round((100 * read) / total)));
       });
       this.events.addEventListener("end", () => this.end());
       this.events.addEventListener("error", () => {
         if (this.events.readyState === EventSource.CLOSED) this.end();
-        else this.status = this.words.reconnecting;
+        else this.say(this.words.reconnecting);
       });
+    },
+    say(text) {
+      this.$refs.status.textContent = text;
     },
     take(tokens) {
       const now = performance.now();
       this.answer.push(tokens);
       this.first ??= [now, this.answer.tokens.length];
-      const seconds = (now - this.first[0]) / 1000;
+      if (this.timer) return;
+      this.timer = setTimeout(() => requestAnimationFrame(this.tick), Math.max(0, this.due - now));
+    },
+    tick() {
+      this.timer = null;
+      if (!this.running) return;
+      if (!this.show(performance.now() + BUDGET)) soon(this.show);
+      // Rendering takes a quarter of the time at most, however slow the machine and however long the block.
+      this.due = performance.now() + Math.max(EVERY, 4 * this.answer.cost);
+    },
+    progress() {
+      // Said when the answer is shown, not when it comes: a page is drawn once for both.
+      const seconds = (performance.now() - this.first[0]) / 1000;
       const written = this.answer.tokens.length;
       const speed = seconds > 0.4 ? ((written - this.first[1]) / seconds).toFixed(0) : "–";
-      this.status = this.words.live.replace("{n}", written).replace("{tps}", speed);
-      this.schedule(now);
+      this.say(this.words.live.replace("{n}", written).replace("{tps}", speed));
     },
-    schedule(now) {
-      if (this.timer) return;
-      const wait = Math.max(0, this.due - now);
-      this.timer = setTimeout(() => {
-        requestAnimationFrame(() => {
-          this.timer = null;
-          if (!this.running) return;
-          const pinned = atEnd(this.$el);
-          this.answer.render();
-          if (pinned) toEnd(this.$el);
-          // Rendering takes a quarter of the time at most, however slow the machine and however long the block.
-          this.due = performance.now() + Math.max(EVERY, 4 * this.answer.cost);
-        });
-      }, wait);
+    show(until) {
+      if (this.gone) return true;
+      const pinned = atEnd(this.box); // asked first: it is known then, without laying the page out once more
+      if (this.running && this.first) this.progress();
+      const all = this.answer.render(!this.running, until);
+      if (pinned) toEnd(this.box);
+      this.whole = all;
+      return all;
     },
     end() {
       if (!this.running) return;
       this.events.close();
       this.running = false;
-      const pinned = atEnd(this.$el);
-      this.answer.render(true);
-      if (pinned) toEnd(this.$el);
+      if (!this.show(performance.now() + BUDGET)) soon(this.show);
       this.$emit("ended");
     },
     hover(event) {
@@ -101,15 +109,3 @@ export default {
     },
   },
 };
-
-function scroller(element) {
-  return element.closest(".fd-scroll");
-}
-function atEnd(element) {
-  const box = scroller(element);
-  return box && box.scrollHeight - box.scrollTop - box.clientHeight < 80;
-}
-function toEnd(element) {
-  const box = scroller(element);
-  if (box) box.scrollTop = box.scrollHeight;
-}

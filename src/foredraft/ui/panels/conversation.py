@@ -8,39 +8,17 @@ from nicegui import ui
 
 from foredraft.chats.records import DONE, Message
 from foredraft.ui.components.composer import Composer
-from foredraft.ui.components.elements import Tag, button
-from foredraft.ui.panels.empty_chat import empty_chat
-from foredraft.ui.panels.message import message
+from foredraft.ui.components.elements import Tag
+from foredraft.ui.panels.messages import Messages
 from foredraft.ui.state import Page
-
-AT_FIRST = 12
-"""Messages shown at once when a chat is opened; earlier ones on request (and when scrolled to)."""
-MORE = 40
 
 
 def conversation(page: Page) -> None:
     """Messages and composer of `page.chat_id`; refreshed as "messages" and "composer"."""
-    t, chats = page.words, page.app.chats
-    view = {"shown": AT_FIRST}
-
-    @ui.refreshable
-    def messages() -> None:
-        ids = chats.branch_ids(page.chat_id) if page.chat_id else []
-        if not ids:
-            empty_chat(page)
-            return
-        first = max(0, len(ids) - view["shown"])
-        with Tag("div", "").classes("fd-column"):
-            Tag("h1", (page.chat.title if page.chat else "") or t("chats.untitled")).classes("fd-sr")
-            if first:
-                button(t("conversation.earlier", n=first), earlier, kind="quiet wide").style("margin-bottom: 1rem")
-            loaded = chats.load(ids[first:])
-            for number, shown in enumerate(loaded):
-                message(page, shown, last=number == len(loaded) - 1)
-
-    def earlier() -> None:
-        view["shown"] += MORE
-        messages.refresh()
+    t = page.words
+    section = Tag("section", "", id="fd-conversation", tabindex="0", aria_label=t("conversation.label"))
+    with section.classes("fd-scroll"):
+        messages = Messages(page)
 
     def sent(chat_id: str) -> None:
         """A message has gone out: its chat is shown already, unless it is a new one."""
@@ -50,15 +28,10 @@ def conversation(page: Page) -> None:
 
     def show_chat(chat_id: str | None) -> None:
         page.chat_id = chat_id
-        view["shown"] = AT_FIRST
         ui.navigate.history.push(f"/c/{chat_id}" if chat_id else "/")
         page.refresh("messages", "composer", "chats", "side", "header")
         ui.run_javascript("fd.closeDrawers(); fd.toEnd()")
 
-    with Tag("section", "", id="fd-conversation", tabindex="0", aria_label=t("conversation.label")).classes(
-        "fd-scroll"
-    ):
-        messages()
     with Tag("div", "").classes("fd-composer-box"):
         composer = Composer(
             t,
@@ -69,7 +42,7 @@ def conversation(page: Page) -> None:
         )
 
     page.actions["show_chat"] = show_chat
-    page.refreshers["messages"] = messages.refresh
+    page.refreshers["messages"] = messages.show
     page.refreshers["composer"] = lambda: composer.show(**_composer_state(page))
     page.actions.update(_message_actions(page))
     ui.run_javascript("window.fd?.toEnd()")

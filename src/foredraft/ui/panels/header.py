@@ -44,11 +44,11 @@ def _model_pill(page: Page, state: ModelState | None) -> None:
             if state.info.quantisation:
                 Tag("span", state.info.quantisation).classes("fd-chip code")
         icon("expand_more")
-        with ui.menu().classes("fd-menu").props("role=presentation"):
-            _model_menu(page, state)
+        with ui.menu().classes("fd-menu").props("role=presentation") as menu:
+            _model_menu(page, state, menu)
 
 
-def _model_menu(page: Page, state: ModelState | None) -> None:
+def _model_menu(page: Page, state: ModelState | None, menu: ui.menu) -> None:
     t = page.words
     if not page.power:
         with Tag("div", "").style("padding: 0.4rem 0.7rem"):
@@ -61,6 +61,7 @@ def _model_menu(page: Page, state: ModelState | None) -> None:
         ):
             if shown:
                 item = Tag("button", t(f"header.{name}"), type="button", role="menuitem").classes("fd-option")
+                item.on("click", menu.close, args=[])
                 item.on("click", lambda _, action=action: action(), args=[])
 
 

@@ -68,7 +68,11 @@ def _figures(page: Page, stats: dict[str, Any]) -> None:
             hint = t("insights.acceptance_help") if name == "acceptance" else None
             with Tag("div", "", title=hint).classes("fd-figure"):
                 Tag("dt", t(f"insights.{name}"))
-                Tag("dd", value)
+                number, _, unit = value.partition(" ")
+                with Tag("dd", ""):
+                    Tag("span", number)
+                    if unit:
+                        Tag("small", unit)
 
 
 def _charts(page: Page, answer: Message) -> None:

@@ -7,23 +7,61 @@ from nicegui import ui
 from foredraft.chats.records import INTERRUPTED, RUNNING, Message
 from foredraft.ui.components.dialog import dialog
 from foredraft.ui.components.elements import Tag, button, icon, icon_button, text_field
+from foredraft.ui.components.part import Part
 from foredraft.ui.components.token_stream import TokenStream
-from foredraft.ui.panels.statistics import statistics_line
+from foredraft.ui.generation import Writing
+from foredraft.ui.panels.statistics import gain_of, statistics_line
 from foredraft.ui.state import Page
 
 LONG_MESSAGE = 4000
 """Characters of a user's message that are shown at first."""
 
 
-def message(page: Page, shown: Message, *, last: bool) -> None:
-    with Tag("article", "", data_message=shown.id).classes("fd-message last" if last else "fd-message"):
-        (_from_user if shown.role == "user" else _answer)(page, shown, last)
+class MessageView:
+    """A message on the page: built once, and then only those parts anew that have changed.
+
+    An answer that has been written before the reader's eyes stays as it stands; its statistics come below it. So the
+    end of an answer costs the same however long it is, and what was said before it is not sent or rendered again.
+    """
+
+    def __init__(self, page: Page, shown: Message) -> None:
+        self._page = page
+        t = page.words
+        with Tag("article", "", data_message=shown.id).classes("fd-message") as self.element:
+            Tag("h2", t("message.you" if shown.role == "user" else "message.answer")).classes("fd-sr")
+            self._head, self._body, self._foot = Part(), Part(), Part()
+        self._followed: Writing | None = None
+
+    def show(self, shown: Message, *, last: bool) -> None:
+        self.element.classes(add="last" if last else "", remove="" if last else "last")
+        if shown.role == "user":
+            self._show_question(shown)
+        else:
+            self._show_answer(shown, last=last)
+
+    def _show_question(self, shown: Message) -> None:
+        self._body.show(shown.text, lambda: _question(self._page, shown))
+        self._foot.show((shown.text, shown.version, shown.versions), lambda: _question_tools(self._page, shown))
+
+    def _show_answer(self, shown: Message, *, last: bool) -> None:
+        page = self._page
+        writing = page.app.generations.of(shown.id)
+        running = writing if writing is not None and not writing.done else None
+        self._head.show((shown.model, shown.draft, shown.meta.get("quantisation")), lambda: _who(page, shown))
+        if running is not None:
+            self._followed = running
+        self._body.show(self._followed, lambda: _stream(page, shown, running))
+        if running is not None:
+            self._foot.show(None, lambda: None)
+            return
+        stats = shown.meta.get("stats")
+        gain = gain_of(page, stats) if stats else None
+        state = (shown.text, shown.status, shown.meta, shown.version, shown.versions, last, gain)
+        self._foot.show(state, lambda: _below(page, shown, last))
 
 
-def _from_user(page: Page, shown: Message, last: bool) -> None:
-    del last
+def _question(page: Page, shown: Message) -> None:
     t = page.words
-    Tag("h2", t("message.you")).classes("fd-sr")
     with Tag("div", "").classes("fd-user"):
         text = Tag("span", shown.text[:LONG_MESSAGE])
         if len(shown.text) > LONG_MESSAGE:
@@ -34,6 +72,10 @@ def _from_user(page: Page, shown: Message, last: bool) -> None:
                 more.delete()
 
             more.on("click", lambda _: show_all(), args=[])
+
+
+def _question_tools(page: Page, shown: Message) -> None:
+    t = page.words
     with Tag("div", "").classes("fd-user-tools"):
         _versions(page, shown)
         _copy(page, shown)
@@ -41,13 +83,9 @@ def _from_user(page: Page, shown: Message, last: bool) -> None:
         icon_button("delete_outline", t("message.delete"), lambda: _delete(page, shown), small=True)
 
 
-def _answer(page: Page, shown: Message, last: bool) -> None:
-    t = page.words
-    writing = page.app.generations.of(shown.id)
-    running = writing is not None and not writing.done
-    Tag("h2", t("message.answer")).classes("fd-sr")
+def _who(page: Page, shown: Message) -> None:
     with Tag("div", "").classes("fd-who"):
-        Tag("b", shown.model or t("message.answer"))
+        Tag("b", shown.model or page.words("message.answer"))
         if page.power:
             if shown.meta.get("quantisation"):
                 Tag("span", shown.meta["quantisation"]).classes("fd-chip code")
@@ -55,15 +93,20 @@ def _answer(page: Page, shown: Message, last: bool) -> None:
                 with Tag("span", "").classes("fd-row").style("gap: 0.1rem"):
                     icon("bolt").style("font-size: 1rem")
                     Tag("span", shown.draft)
-    tokens = writing.tokens if running and writing is not None else shown.tokens
+
+
+def _stream(page: Page, shown: Message, running: Writing | None) -> None:
+    tokens = running.tokens if running is not None else shown.tokens
     TokenStream(
         tokens or ([[shown.text, "m", 0]] if shown.text else []),
-        t,
-        follow=shown.id if running else None,
+        page.words,
+        follow=shown.id if running is not None else None,
         inspector=page.developer,
     )
-    if running:
-        return
+
+
+def _below(page: Page, shown: Message, last: bool) -> None:
+    t = page.words
     _problem(page, shown)
     statistics_line(page, shown)
     with Tag("div", "").classes("fd-tools"):

@@ -25,9 +25,12 @@ def speculation(page: Page) -> None:
     t = page.words
 
     @ui.refreshable
+    def status() -> None:
+        _status(page, page.app.loaded())
+
+    @ui.refreshable
     def body() -> None:
         state = page.app.loaded()
-        _status(page, state)
         Tag("p", t("spec.help")).classes("fd-help")
         with Tag("details", ""):
             Tag("summary", t("spec.how")).classes("fd-help").style("cursor: pointer; min-height: 1.5rem")
@@ -51,8 +54,15 @@ def speculation(page: Page) -> None:
         _links(page)
 
     with section(t("spec.title"), opened=True, mark="spec"):
+        status()
         body()
-    page.refreshers["spec"] = body.refresh
+
+    def both() -> None:
+        status.refresh()
+        body.refresh()
+
+    page.refreshers["spec"] = both
+    page.refreshers["spec_status"] = status.refresh  # may change in every answer, while the list below is open
 
 
 def _choose(page: Page, **values: Any) -> None:

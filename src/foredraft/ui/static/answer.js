@@ -2,7 +2,7 @@
 
 import { copyText } from "./copy.js";
 import { build, parse } from "./markdown.js";
-import { paint, unpaint } from "./paint.js";
+import { paint, paintNearby, rangesOf, unpaint } from "./paint.js";
 
 const LIVE_CODE = 4000; // characters; a longer code block is coloured once it has ended
 let katex = null;
@@ -36,18 +36,29 @@ function typeset(root) {
   });
 }
 
+const LONGEST_BLOCK = 20000; // characters; a longer block is shown in parts, so that none takes a frame by itself
+const UNSURE = 12; // characters of a line after which it is clear what it begins
+const FENCE = /^ {0,3}(`{3,}|~{3,})[ \t]*$/;
+
 export class Answer {
-  // `words`: {copy, copied, code} for the buttons of code blocks.
-  constructor(root, words) {
+  // `words`: {copy, copied, code, table}. With `nearby`, only what is near the window is painted (see paint.js).
+  constructor(root, words, { nearby = false } = {}) {
     this.root = root;
     this.words = words;
+    this.near = nearby ? paintNearby(root.closest(".fd-scroll")) : null;
+    this.byNode = new WeakMap();
+    this.cost = 0; // milliseconds of the last rendering
+    this.empty();
+  }
+
+  empty() {
     this.tokens = []; // [text, origin, position, source, probability, guess]
     this.starts = []; // where each token begins in the source
     this.source = "";
-    this.blocks = []; // frozen and last: {element, ranges, nodes, start}
+    this.blocks = []; // frozen ones, then those that may still change: {element, ranges, painted}
+    this.frozen = 0; // how many blocks are final
     this.tail = 0; // where the first block that may still change begins
-    this.byNode = new WeakMap();
-    this.cost = 0; // milliseconds of the last rendering
+    this.opening = ""; // what the tail is to be read after: the first line of a code block that is shown in parts
   }
 
   push(tokens) {
@@ -58,10 +69,20 @@ export class Answer {
     }
   }
 
+  drop() {
+    this.near?.disconnect();
+    for (const block of this.blocks) unpaint(block);
+  }
+
   reset() {
-    for (const block of this.blocks) unpaint(block.ranges);
-    this.root.replaceChildren();
-    Object.assign(this, { tokens: [], starts: [], source: "", blocks: [], tail: 0 });
+    for (const block of this.blocks) this.remove(block);
+    this.empty();
+  }
+
+  remove(block) {
+    this.near?.unobserve(block.element);
+    unpaint(block);
+    block.element.remove();
   }
 
   tokenAt(place) {
@@ -75,24 +96,54 @@ export class Answer {
     return low;
   }
 
-  render(finished = false) {
+  // Shows what has come. `finished`: nothing more will. Stops at the time `until`; returns whether all is shown.
+  render(finished = false, until = Infinity) {
     const began = performance.now();
-    const text = this.source.slice(this.tail);
-    const { blocks } = parse(text);
-    while (this.blocks.length && this.blocks[this.blocks.length - 1].start >= this.tail) {
-      const old = this.blocks.pop();
-      unpaint(old.ranges);
-      old.element.remove();
-    }
-    const base = this.tail;
-    blocks.forEach((block, i) => {
-      const last = i === blocks.length - 1 && !finished;
-      this.blocks.push(this.show(block, text, base, last && text.length - block.start > LIVE_CODE));
-    });
-    // All but the last block are final: what follows a block never changes it.
-    if (blocks.length > 1) this.tail = base + blocks[blocks.length - 1].start;
-    if (finished) this.tail = this.source.length;
+    while (this.blocks.length > this.frozen) this.remove(this.blocks.pop());
+    let more = true;
+    while (more && performance.now() < until) more = this.renderSome(finished, until);
     this.cost = performance.now() - began;
+    return !more;
+  }
+
+  // One stretch of the tail; true if there is more.
+  renderSome(finished, until) {
+    let end = Math.min(this.source.length, this.tail + LONGEST_BLOCK);
+    let partly = end < this.source.length;
+    let text = this.opening + this.source.slice(this.tail, end);
+    let { blocks } = parse(text);
+    const cut = partly && blocks.length < 2;
+    if (cut) {
+      end = this.tail + lengthOfPart(this.source.slice(this.tail, end));
+      text = this.opening + this.source.slice(this.tail, end);
+      ({ blocks } = parse(text));
+    } else if (partly) {
+      end = this.tail - this.opening.length + blocks.pop().start; // it goes on beyond this stretch
+    }
+    const base = this.tail - this.opening.length;
+    const sure = partly || finished ? blocks.length : settled(blocks, text);
+    for (const [i, block] of blocks.entries()) {
+      if (i && performance.now() > until) {
+        this.moveTo(base + blocks[Math.min(i, sure)].start);
+        return true;
+      }
+      const open = i === blocks.length - 1 && !partly && !finished;
+      this.blocks.push(this.show(block, text, base, open && text.length - block.start > LIVE_CODE));
+      if (i < sure) this.freeze();
+    }
+    if (partly) this.moveTo(end, cut ? openingOf(blocks[blocks.length - 1], text) : "");
+    else if (sure) this.moveTo(finished ? this.source.length : base + blocks[sure].start);
+    return partly;
+  }
+
+  moveTo(place, opening = "") {
+    this.tail = place;
+    this.opening = opening;
+  }
+
+  freeze() {
+    const block = this.blocks[this.frozen++];
+    this.near?.watch(block);
   }
 
   show(block, text, base, plainCode) {
@@ -100,7 +151,9 @@ export class Answer {
     const { fragment, nodes } = build(text, block.tokens, { plainCode });
     const element = document.createElement("div");
     element.className = "fd-block";
+    element.dir = "auto";
     element.append(fragment);
+    this.furnish(element);
     this.root.append(element);
     let index = 0;
     const originAt = (place) => {
@@ -108,11 +161,11 @@ export class Answer {
       if (!(this.starts[index] <= at && at < (this.starts[index + 1] ?? Infinity))) index = this.tokenAt(at);
       return this.tokens[index]?.[1];
     };
-    const ranges = paint(nodes, originAt);
     for (const [node, places] of nodes) this.byNode.set(node, { places, base });
-    this.furnish(element);
     typeset(element);
-    return { element, ranges, nodes, start: base + block.start };
+    const shown = { element, ranges: rangesOf(nodes, originAt), painted: false };
+    if (!this.near || this.live) paint(shown); // what is shown from the beginning is painted when it comes near
+    return shown;
   }
 
   furnish(element) {
@@ -160,8 +213,31 @@ export class Answer {
     const place = known.places[Math.min(caret.offset, known.places.length - 1)];
     return place >= 0 ? this.tokens[this.tokenAt(place + known.base)] : null;
   }
+}
 
-  drop() {
-    for (const block of this.blocks) unpaint(block.ranges);
-  }
+// How many of the blocks are final. What follows a block does not change it, once it is clear what follows: "2" may
+// become the second entry of a list, and "-" a word of the line above.
+function settled(blocks, text) {
+  const last = blocks.length - 1;
+  if (last < 1) return 0;
+  const { start } = blocks[last];
+  return text.length - start < UNSURE && !text.includes("\n", start) ? last - 1 : last;
+}
+
+// What the next part of a block that was cut is to be read after: a code block goes on as one.
+function openingOf(block, text) {
+  const [token] = block?.tokens ?? [];
+  if (token?.type !== "fence" || !text.endsWith("\n")) return "";
+  const last = text.slice(text.lastIndexOf("\n", text.length - 2) + 1, -1);
+  const closed = token.map[1] - token.map[0] > 1 && FENCE.exec(last)?.[1].startsWith(token.markup);
+  return closed ? "" : `${token.markup}${token.info}\n`;
+}
+
+// Where to cut a block that is too long: behind a line, else behind a word, never inside a character.
+function lengthOfPart(text) {
+  const line = text.lastIndexOf("\n") + 1;
+  if (line > text.length / 2) return line;
+  const word = text.lastIndexOf(" ") + 1;
+  if (word > text.length / 2) return word;
+  return /[\uD800-\uDBFF]$/.test(text) ? text.length - 1 : text.length;
 }

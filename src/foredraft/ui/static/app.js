@@ -76,6 +76,23 @@ function toEnd() {
   if (box) requestAnimationFrame(() => requestAnimationFrame(() => (box.scrollTop = box.scrollHeight)));
 }
 
+function keepPlace() {
+  // What is read stays where it is while earlier messages come above it, until the reader moves.
+  const box = document.querySelector(".fd-scroll");
+  const top = box.getBoundingClientRect().top;
+  const read = [...box.querySelectorAll(".fd-message")].find((one) => one.getBoundingClientRect().bottom > top);
+  const place = read?.getBoundingClientRect().top;
+  let frames = 120;
+  const frame = () => {
+    if (!read?.isConnected || frames-- <= 0) return;
+    box.scrollTop += read.getBoundingClientRect().top - place;
+    requestAnimationFrame(frame);
+  };
+  for (const moved of ["wheel", "touchmove", "keydown", "pointerdown"])
+    box.addEventListener(moved, () => (frames = 0), { once: true, passive: true });
+  requestAnimationFrame(frame);
+}
+
 async function upload(accept) {
   // The text of a file the user picks, or null.
   const input = Object.assign(document.createElement("input"), { type: "file", accept });
@@ -110,4 +127,4 @@ function watchConnection() {
 }
 watchConnection();
 
-window.fd = { toggle, openSide, closeDrawers, announce, toEnd, copyText, importChat };
+window.fd = { toggle, openSide, closeDrawers, announce, toEnd, keepPlace, copyText, importChat };

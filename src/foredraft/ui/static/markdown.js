@@ -56,7 +56,10 @@ function mathInline(state, silent) {
   if (!bracket && (src[pos] !== "$" || /\s/.test(src[pos + 1] ?? " "))) return false;
   const open = bracket ? 2 : src[pos + 1] === "$" ? 2 : 1;
   const close = bracket ? "\\)" : "$".repeat(open);
+  const none = (state.unclosed ??= {});
+  if (pos >= none[close]) return false; // looked for already: a text full of openings is read once, not once for each
   const end = src.indexOf(close, pos + open);
+  if (end < 0) none[close] = pos;
   if (end <= pos + open || end + close.length > state.posMax) return false;
   if (!bracket && open === 1 && (/\s/.test(src[end - 1]) || /\d/.test(src[end + 1] ?? ""))) return false; // $5 and $6
   if (!silent) {
@@ -120,15 +123,22 @@ function headings(tokens) {
 
 // ---- positions ----
 
+// Marks piled on one letter: a browser needs minutes for thousands of them, so only the first ones are shown.
+const TOWER = /(\p{M}{32})\p{M}+/gu;
+const MOST_MARKS = 32;
+
 class Visible {
   // The characters that will be seen, in order, with their places in the source.
   constructor() {
+    this.marks = 0;
     this.text = [];
     this.at = [];
     this.code = []; // inside a code block, where a line break is a character of its own
   }
   add(text, place, code = false) {
     for (let i = 0; i < text.length; i++) {
+      this.marks = text[i] >= "\u0300" && /\p{M}/u.test(text[i]) ? this.marks + 1 : 0;
+      if (this.marks > MOST_MARKS) continue;
       this.text.push(text[i]);
       this.at.push(typeof place === "function" ? place(i) : place + i);
       this.code.push(code);
@@ -259,6 +269,8 @@ export function locate(root, visible) {
   for (let node = walker.nextNode(); node; node = walker.nextNode()) {
     if (!node.parentElement || node.parentElement.closest(".fd-math")) continue;
     const inCode = node.parentElement.closest("pre") !== null;
+    const lower = node.data.replace(TOWER, "$1");
+    if (lower !== node.data) node.data = lower;
     const text = node.data;
     const places = new Int32Array(text.length).fill(-1);
     for (let i = 0; i < text.length; i++) {
