@@ -6,6 +6,9 @@ from foredraft.chats.records import Message
 from foredraft.ui.components.elements import Tag
 from foredraft.ui.state import Page
 
+SHORTEST_S = 0.25
+"""An answer written in less says nothing about speed: the machine's other work decides what its clock shows."""
+
 
 def statistics_line(page: Page, shown: Message) -> None:
     t, stats = page.words, shown.meta.get("stats")
@@ -27,22 +30,27 @@ def statistics_line(page: Page, shown: Message) -> None:
         for part in parts:
             Tag("span", part)
         if page.power and stats["drafted"]:
-            gain = gain_of(page, stats)
-            if gain is None:
-                Tag("span", t("stats.no_baseline"))
-            elif gain >= 1:
-                Tag("span", t("stats.gain", x=f"{gain:.2g}")).classes("gain")
-            else:
-                Tag("span", t("stats.loss", x=f"{gain:.2g}"))
+            words, good = _gain_words(page, stats)
+            Tag("span", words).classes("gain" if good else "")
+
+
+def _gain_words(page: Page, stats: dict[str, object]) -> tuple[str, bool]:
+    """What the draft brought, in words, and whether that is certainly good."""
+    t, gain = page.words, gain_of(page, stats)
+    if gain is None:
+        return t("stats.no_baseline"), False
+    took, error = stats.get("generation_s"), stats.get("saved_error_s")
+    doubt = error / took if isinstance(error, float) and isinstance(took, float) and took >= SHORTEST_S else 0.0
+    if abs(gain - 1) <= max(doubt, 0.02):
+        return t("stats.same"), False
+    return t("stats.gain" if gain > 1 else "stats.loss", x=f"{gain:.2g}"), gain > 1
 
 
 def gain_of(page: Page, stats: dict[str, object]) -> float | None:
-    """Speed against plain decoding: by the run's own measurement, else by *Measure*; None where neither knows."""
+    """Speed against plain decoding: by the run's own measurement, else (also where the run was too short to say) by
+    *Measure*; None where neither knows."""
     saved, took = stats.get("saved_s"), stats.get("generation_s")
-    if isinstance(saved, float) and isinstance(took, float) and took > 0:
+    if isinstance(saved, float) and isinstance(took, float) and took >= SHORTEST_S:
         return max(0.0, (took + saved) / took)
     measured = page.app.measuring.of(page.app.loaded())
-    speed = stats.get("tokens_per_second")
-    if measured is not None and measured.plain and isinstance(speed, (int, float)):
-        return float(speed) / measured.plain
-    return None
+    return measured.gain if measured is not None and measured.plain else None
