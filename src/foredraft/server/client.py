@@ -49,8 +49,12 @@ class Client:
 
     def __init__(self, address: str, api_key: str = "") -> None:
         self.address = address.rstrip("/")
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._http = httpx.Client(base_url=self.address, headers=headers, timeout=httpx.Timeout(None, connect=5.0))
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._http = self._connections()
+
+    def _connections(self) -> httpx.Client:
+        timeout = httpx.Timeout(None, connect=5.0)
+        return httpx.Client(base_url=self.address, headers=self._headers, timeout=timeout)
 
     @classmethod
     def find(cls, host: str = "127.0.0.1", port: int = PORT, api_key: str = "") -> Client | None:
@@ -122,12 +126,18 @@ class Client:
 
     def events(self, path: str, body: Any = None) -> Iterator[dict[str, Any]]:
         """The JSON of each event that the server answers with. Leaving early closes the connection."""
-        method = "GET" if body is None else "POST"
-        with self._reached(), self._http.stream(method, path, json=body) as answer:
-            self._check(answer)
-            for line in answer.iter_lines():
-                if line.startswith("data: ") and line != "data: [DONE]":
-                    yield json.loads(line.removeprefix("data: "))
+        method, ended = "GET" if body is None else "POST", False
+        try:
+            with self._reached(), self._http.stream(method, path, json=body) as answer:
+                self._check(answer)
+                for line in answer.iter_lines():
+                    if line.startswith("data: ") and line != "data: [DONE]":
+                        yield json.loads(line.removeprefix("data: "))
+            ended = True
+        finally:
+            if not ended:  # perhaps by Ctrl-C, in the middle of anything: no connection may be left open
+                self._http.close()
+                self._http = self._connections()
 
     def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         with self._reached():
