@@ -480,3 +480,32 @@ def test_a_draft_that_could_never_pay_is_never_asked_and_the_reason_says_so() ->
     status, reason = controller.status
     assert status == "paused"
     assert "cannot pay here, not even if all of them stood" in reason
+
+
+def test_who_is_left_alone_in_the_pass_is_looked_at_again() -> None:
+    """Beside three others guessing did not pay and rounds passed unlooked at; alone it pays, and at once."""
+    world = World(CURVES["CPU"], seed=3)
+    controller = Adaptive(world.measured())
+    answers = [new_sequence(slot) for slot in range(4)]
+    drafter = Arbiter([SimulatedDraft(world, {slot: stream("good", 400, slot) for slot in range(4)})])
+    one_round(answers, drafter, controller, world)
+    controller._rest._left = 30
+    assert controller.plan(answers)[0].limit == 0
+    assert controller.plan(answers[:1])[0].limit > 0
+
+
+def test_plain_passes_nobody_looks_at_still_teach_what_they_cost() -> None:
+    world = World(CURVES["CPU"], seed=3)
+    controller = Adaptive(world.measured())
+    answers = [new_sequence(slot) for slot in range(3)]
+    drafter = Arbiter([SimulatedDraft(world, {slot: stream("bad", 4000, slot) for slot in range(3)})])
+    one_round(answers, drafter, controller, world)
+    for _ in range(60):
+        controller._rest._left = 30
+        controller.plan(answers)
+        plain = [Proposal() for _ in answers]
+        verdicts = [Verification(0, 0, "plain", 0) for _ in answers]
+        for sequence in answers:
+            sequence.tokens.append(0)
+        controller.observe(Round(answers, plain, verdicts, [1] * 3, 0.0, 2.0 * T1, 2.0 * T1, 3))
+    assert controller.costs.pass_s(3) == pytest.approx(2.0 * T1, rel=0.1)

@@ -151,6 +151,7 @@ class Adaptive:
         self.parked: dict[str, str] = {}
         """Sources that have stopped for good, and why."""
         self._answers: dict[int, Answer] = {}
+        self._running = 1  # answers in the pass
         kept = self.calibration.credit
         self._credit = max(self._start, -math.inf if kept is None else min(kept, self.promise.size))
         self._prices: dict[tuple[int, int, int], Prices] = {}
@@ -167,6 +168,9 @@ class Adaptive:
     # ---- deciding ----
 
     def plan(self, sequences: Sequence[RunningSequence]) -> list[LookAhead]:
+        if len(sequences) != self._running:  # fewer in the pass: other prices
+            self._running = max(1, len(sequences))
+            self._rest.wake()
         self._asleep = self._known(sequences) and self._rest.sleeps()
         if self._asleep:
             return [NEVER] * len(sequences)
@@ -260,7 +264,7 @@ class Adaptive:
     @property
     def _start(self) -> float:
         """The credit a first answer starts with: the promise's, or what nobody notices, if that is more."""
-        plain_s = self.costs.pass_s(1)
+        plain_s = self.costs.pass_s(self._running)
         return min(max(self.promise.start, UNNOTICED_S / plain_s), self.promise.size)
 
     def _price(self, context: int, running: int, guessing: int) -> Prices:
@@ -310,11 +314,11 @@ class Adaptive:
             charged = self.costs.note_draft(len(drawn), steps, behind, first_s, model_s - first_s)
             draft_s = max(0.0, draft_s - model_s)
         charged += min(draft_s, plain_s)  # looking up and deciding; more than a plain step is a clock that jumped
+        read = record.rows > len(record.sequences)
         if record.prefill_tokens:
             pass_s = self.costs.pass_s(record.rows, context)  # the prompt's share of the time is nobody's guess
         else:
-            pass_s = self.costs.note_pass(record.rows, context, record.total_s - record.draft_s)
-        read = record.rows > len(record.sequences)
+            pass_s = self.costs.note_pass(record.rows, context, record.total_s - record.draft_s, plain=not read)
         guessed = bool(drawn) or read
         # a plain pass right behind one with guesses takes longer because of them
         time = (pass_s + charged) / plain_s if guessed or self._guessed else 1.0
@@ -358,7 +362,11 @@ class Adaptive:
         return min([wait for wait in waits if wait > 0], default=LONGEST)
 
     def _slept(self, record: Round) -> None:
-        """A round that passed unlooked at: plain, at the price of nothing."""
+        """A round that passed unlooked at: plain, at no price. Its time is what guesses are compared with."""
+        if not record.prefill_tokens:
+            context = max([len(sequence.tokens) for sequence in record.sequences])
+            self.costs.note_pass(record.rows, context, record.total_s - record.draft_s, plain=True)
+            self._guessed = False
         for sequence, emitted in zip(record.sequences, record.emitted, strict=True):
             answer = self._answers[sequence.slot]
             answer.bucket.plain()

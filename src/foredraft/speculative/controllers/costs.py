@@ -265,9 +265,9 @@ class CostModel:
 
     # ---- learning ----
 
-    def note_pass(self, n: int, context: int, seconds: float) -> float:
-        """A round with n rows took so long, drafting apart. Returns the seconds that may be laid to it (see `Figure`);
-        a clock that jumped counts as the expected time."""
+    def note_pass(self, n: int, context: int, seconds: float, *, plain: bool = False) -> float:
+        """A round with n rows took so long, drafting apart; a `plain` one had no guess among them. Returns the seconds
+        that may be laid to it (see `Figure`); a clock that jumped counts as the expected time."""
         curve = self._now = self.curve(context)
         expected = curve.at(n) * curve.pace
         same, self._shape = n == self._shape, n
@@ -278,11 +278,11 @@ class CostModel:
             self._age(curve)
         if n > ROWS:
             return min(seconds, SPIKE * expected)
+        if not same and (n == 1 or plain):  # a graph was built for it: that says nothing about the pace
+            more = min(max(0.0, seconds - expected), expected)
+            self.switch_s += 0.1 * (more - self.switch_s)
+            return min(seconds, SPIKE * expected)
         if n == 1:
-            if not same:  # a graph was built for it: that says nothing about the pace
-                more = min(max(0.0, seconds - expected), expected)
-                self.switch_s += 0.1 * (more - self.switch_s)
-                return min(seconds, SPIKE * expected)
             ratio = seconds / curve.seconds[1]
             if ordinary(ratio / curve.pace):
                 self.spread += 0.02 * (abs(math.log(ratio / curve.pace)) - self.spread)
