@@ -313,6 +313,15 @@ def test_the_request_bounds_the_guess() -> None:
     assert max(simulate(text, world, speculation=SpeculationParams(p_min=0.95)).gammas) == 1
 
 
+def test_a_request_may_have_its_guesses_in_every_round() -> None:
+    """Where no guess would pay, the controller makes none; who asks for them all the same gets them all."""
+    hopeless = Stream([0.02] * 200, [1.0] * 200, [False] * 200)
+    world = World(CURVES["CPU"], seed=1)
+    assert simulate(hopeless, world, speculation=SpeculationParams(max_draft=4)).gammas.count(4) < 20
+    steady = simulate(hopeless, world, speculation=SpeculationParams(max_draft=4, adapt=False)).gammas
+    assert set(steady[:-4]) == {4}
+
+
 def test_a_guess_once_begun_has_the_least_length_asked_for() -> None:
     for least in (0, 3):
         sequence = new_sequence(speculation=SpeculationParams(min_draft=least))

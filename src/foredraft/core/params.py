@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Self
 
 from foredraft.core.errors import ParameterError
 
@@ -76,6 +77,11 @@ class SamplingParams:
         if self.seed is not None:
             _integer("seed", self.seed, 0, 2**64 - 1, "a whole number from 0 to 2^64 - 1")
 
+    @classmethod
+    def of(cls, source: object) -> Self:
+        """From whatever has attributes of these names (a command's options, a chat's settings); the rest is default."""
+        return cls(**{f.name: getattr(source, f.name) for f in fields(cls) if hasattr(source, f.name)})
+
     @property
     def greedy(self) -> bool:
         return self.temperature == 0.0
@@ -97,6 +103,9 @@ class SpeculationParams:
     """Which source guesses: auto, model, suffix, ngram, prediction or off."""
     max_draft: int | None = None
     """Most tokens guessed in one round; None leaves it to the controller. 0 is plain decoding."""
+    adapt: bool = True
+    """Let the controller choose how far to guess, and whether at all. False: `max_draft` tokens in every round, also
+    where that is slower."""
     min_draft: int = 0
     """Fewest tokens guessed once a round guesses at all."""
     p_min: float = 0.0

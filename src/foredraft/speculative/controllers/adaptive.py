@@ -20,7 +20,7 @@ from foredraft.speculative.controllers.base import LookAhead
 from foredraft.speculative.controllers.bucket import Bucket, Preset, preset
 from foredraft.speculative.controllers.calibration import EDGES, Calibration, Table, bucket
 from foredraft.speculative.controllers.costs import CostModel, bin_of
-from foredraft.speculative.controllers.fixed import NEVER
+from foredraft.speculative.controllers.fixed import NEVER, Distance
 from foredraft.speculative.controllers.policy import Policy, grid
 from foredraft.speculative.controllers.prices import Prices
 from foredraft.speculative.controllers.rest import LONGEST, Rest
@@ -183,7 +183,7 @@ class Adaptive:
         if not guessing:
             return [NEVER] * len(wishes)
         # every answer waits for everyone's guesses, so the poorest decides what may be risked
-        credit = min([answer.bucket.credit for answer in answers])
+        credit = min([answer.bucket.credit for answer in answers if answer.adapts], default=0.0)
         place = len(wishes), guessing
         return [
             self._look(answer, wish, prices, credit, place) if wish else NEVER
@@ -194,6 +194,8 @@ class Adaptive:
         """The look-ahead of one answer."""
         answer.probing = answer.greeting = False
         speculation = answer.sequence.request.speculation
+        if not speculation.adapt:
+            return Distance(wish, speculation.p_min)
         behind = len(answer.sequence.tokens) - answer.read
         catch_up = self.costs.catch_up_s(behind) / (prices.plain_s * self.costs.pace) if behind > 2 else 0.0
         if not self._guessed:  # into guessing and out of it again
@@ -351,7 +353,7 @@ class Adaptive:
         self._guessed = read
         if read:
             self._rest.guessed()
-        elif not drawn:
+        elif not drawn and all(sequence.request.speculation.adapt for sequence in record.sequences):
             # learning from a round takes about as long as planning it
             self._rest.quiet(2.0 * draft_s / plain_s, self._due(record))
         self._tell(record, read)

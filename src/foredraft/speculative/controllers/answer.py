@@ -32,6 +32,7 @@ class Answer:
         self.bucket = bucket
         self.p_min = sequence.request.speculation.p_min
         self.min_draft = sequence.request.speculation.min_draft
+        self.adapts = sequence.request.speculation.adapt
         self.mode = _mode(sequence)
         """The way of choosing tokens, which decides how likely guesses are to stand."""
         self.may_hold = not (sequence.rule.needs_laws and not sequence.sampler.greedy)
