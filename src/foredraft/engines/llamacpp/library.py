@@ -10,6 +10,7 @@ import functools
 import logging
 import os
 import sys
+import threading
 import warnings
 from collections import deque
 from collections.abc import Iterator
@@ -79,7 +80,16 @@ class Library:
             logger.debug("%s", line)
 
 
-@functools.cache
 def library() -> Library:
-    """The library, loaded at the first call (about 0.2 s)."""
+    """The library, loaded at the first call (about 0.2 s), from any thread. Started twice, the log of the one that is
+    thrown away would end the process."""
+    with _starting:
+        return _started()
+
+
+_starting = threading.Lock()
+
+
+@functools.cache
+def _started() -> Library:
     return Library()
