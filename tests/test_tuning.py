@@ -32,6 +32,16 @@ def test_costs_are_measured_once_and_found_again(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == kept
 
 
+def test_a_draft_on_another_device_has_costs_of_its_own(tmp_path: Path) -> None:
+    engine = ToyEngine.random(seed=1, cost=lambda n: 0.01 * n)
+    answer(adaptive(engine, None, folder=tmp_path, draft_device="gpu0"), engine)
+    passes = len(engine.passes)
+    adaptive(engine, None, folder=tmp_path, draft_device="gpu0")
+    assert len(engine.passes) == passes
+    adaptive(engine, None, folder=tmp_path, draft_device="cpu")
+    assert len(engine.passes) > passes
+
+
 def test_damaged_memory_is_rebuilt_and_said(tmp_path: Path) -> None:
     engine = ToyEngine.random(seed=1)
     answer(adaptive(engine, None, folder=tmp_path), engine)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from foredraft.core.errors import EmptyPromptError, ForedraftError, IncompatibleDraftError, ParameterError
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
 from foredraft.engines.base import Engine, ModelInfo, Numerics
+from foredraft.engines.llamacpp.options import check_device
 from foredraft.folders import cache_folder, data_folder
 from foredraft.models.template import ChatTemplate, fallback_template
 from foredraft.numerics import measure
@@ -53,6 +54,8 @@ class LoadSettings:
     draft_threads: int | None = None
     gpu_layers: int = -1
     draft_gpu_layers: int = -1
+    draft_device: str = ""
+    """Where the draft runs: "" is as the main model; "cpu"; "gpu0" …"""
     kv_type: str = "f16"
     flash_attention: str = "auto"
     mmap: bool = True
@@ -74,6 +77,7 @@ class LoadSettings:
     def __post_init__(self) -> None:
         if self.controller not in CONTROLLERS:
             raise ParameterError("controller", self.controller, f"one of {', '.join(CONTROLLERS)}")
+        check_device(self.draft_device)
 
 
 class AnswerStream:
@@ -189,11 +193,15 @@ class LLM:
         *,
         required: bool = False,
         force: bool = False,
+        device: str | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Change the draft; the main model stays as it is. See `load`. Running answers must have ended."""
+        """Change the draft; the main model stays as it is. See `load`. Running answers must have ended. `device` is
+        where it runs from now on (`LoadSettings.draft_device`); None is where it ran."""
         if self.scheduler.busy:
             raise ForedraftError("The draft cannot be changed while an answer is being written.")
+        if device is not None:
+            self._settings = dataclasses.replace(self._settings, draft_device=device)
         wanted = draft is not None and str(draft) not in ("off", "")
         drafter: ModelDrafter | None = None
         unavailable = ""
@@ -249,6 +257,7 @@ class LLM:
                 threads=settings.threads,
                 kv_type=settings.kv_type,
                 flash_attention=settings.flash_attention,
+                draft_device=settings.draft_device,
                 folder=cache_folder() / "tuning" if settings.remember else None,
                 past_folder=data_folder() / "answers" if settings.remember_answers else None,
             )
@@ -272,19 +281,20 @@ class LLM:
         prediction: str | None = None,
         speculation: SpeculationParams | None = None,
         ignore_eos: bool = False,
-        **sampling: Any,
+        sampling: SamplingParams | None = None,
+        **fields: Any,
     ) -> Request:
-        """A request from text or token ids. `sampling` are the fields of `SamplingParams`."""
+        """A request from text or token ids. `fields` are single ones of `SamplingParams`, instead of `sampling`'s."""
         known = {f.name for f in dataclasses.fields(SamplingParams)}
-        for name in sampling:
+        for name in fields:
             if name not in known:
-                raise ParameterError(name, sampling[name], f"left out: the parameters are {', '.join(sorted(known))}")
+                raise ParameterError(name, fields[name], f"left out: the parameters are {', '.join(sorted(known))}")
         if not prompt:
             raise EmptyPromptError
         encode = self.engine.tokenizer.encode
         return Request(
             prompt=tuple(encode(prompt) if isinstance(prompt, str) else prompt),
-            sampling=SamplingParams(**sampling),
+            sampling=dataclasses.replace(sampling or SamplingParams(), **fields),
             speculation=speculation or SpeculationParams(),
             stop=(stop,) if isinstance(stop, str) else tuple(stop),
             max_tokens=max_tokens,
@@ -451,7 +461,10 @@ def _open(path: Path, settings: LoadSettings, role: str, progress: Progress | No
     from foredraft.models.memory import LoadPlan, require_fit
 
     facts = read_facts(path)  # refuses damaged headers with a typed error; some would end the process in the library
+    device = settings.draft_device if role == "draft" else ""
     gpu_layers = settings.draft_gpu_layers if role == "draft" else settings.gpu_layers
+    if device == "cpu":
+        gpu_layers = 0
     plan = LoadPlan(
         settings.context,
         settings.kv_type,
@@ -466,6 +479,7 @@ def _open(path: Path, settings: LoadSettings, role: str, progress: Progress | No
     if threads is None and path.is_file() and path.stat().st_size < SMALL_MODEL_BYTES:
         threads = 1
     options = LoadOptions(
+        device=device,
         n_ctx=settings.context,
         n_slots=settings.slots,
         n_batch=settings.batch,

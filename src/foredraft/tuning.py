@@ -70,6 +70,7 @@ def adaptive(
     threads: int | None = None,
     kv_type: str = "f16",
     flash_attention: str = "auto",
+    draft_device: str = "",
     folder: Path | None = None,
     past_folder: Path | None = None,
 ) -> Tuning:
@@ -87,6 +88,7 @@ def adaptive(
         "threads": threads,
         "kv_type": kv_type,
         "flash_attention": flash_attention,
+        "draft_device": draft_device,
         "context": target.info.n_ctx,
         "library": library_version(),
     }

@@ -36,7 +36,9 @@ CHATML = (
 class ToyLLM(LLM):
     """A toy pair whose draft can be changed by name."""
 
-    def set_draft(self, draft: Any, *, required: bool = False, force: bool = False, progress: Any = None) -> None:
+    def set_draft(
+        self, draft: Any, *, required: bool = False, force: bool = False, device: Any = None, progress: Any = None
+    ) -> None:
         if self.scheduler.busy:
             raise AssertionError("the runtime must wait until the model is idle")
         self.scheduler.drafter.close()

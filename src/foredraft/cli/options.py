@@ -50,6 +50,9 @@ class Asked:
     context: Annotated[int | None, Option("--context", "-c", help="Context in tokens. Default: the file's.")] = None
     threads: Annotated[int | None, Option("--threads", help="Threads of the main model.")] = None
     draft_threads: Annotated[int | None, Option("--draft-threads", help="Threads of the draft model.")] = None
+    draft_device: Annotated[
+        str, Option("--draft-device", help="Where the draft runs: cpu, gpu0 …; default: as the main model.")
+    ] = ""
     gpu_layers: Annotated[int | None, Option("--gpu-layers", help="Layers on the GPU; -1 is all.")] = None
     kv_type: Annotated[str | None, Option("--kv-type", help="Number type of the KV cache: f16, q8_0, f32 …")] = None
     flash_attention: Annotated[
@@ -81,9 +84,9 @@ class Asked:
 
     def check(self) -> None:
         """Refuse values out of range before anything is loaded. Raises `ParameterError`."""
-        from foredraft.core.params import Request
+        from foredraft.core.params import Request, SamplingParams
 
-        Request((), self._sampling(), self._speculation(), max_tokens=self.max_tokens)
+        Request((), SamplingParams.of(self), self._speculation(), max_tokens=self.max_tokens)
         self.settings()
 
     def with_settings(self) -> Asked:
@@ -120,6 +123,7 @@ class Asked:
             context=self.context,
             threads=self.threads,
             draft_threads=self.draft_threads,
+            draft_device=self.draft_device,
             gpu_layers=-1 if self.gpu_layers is None else self.gpu_layers,
             kv_type=self.kv_type or "f16",
             flash_attention=self.flash_attention or "auto",
@@ -133,30 +137,16 @@ class Asked:
     def request(self, llm: LLM, text: str) -> Request:
         """The request for a rendered prompt."""
         from foredraft.core.errors import EmptyPromptError
-        from foredraft.core.params import Request
+        from foredraft.core.params import Request, SamplingParams
 
         if not text:
             raise EmptyPromptError
         return Request(
             prompt=tuple(llm.engine.tokenizer.encode(text)),
-            sampling=self._sampling(),
+            sampling=SamplingParams.of(self),
             speculation=self._speculation(),
             stop=tuple(self.stop or ()),
             max_tokens=self.max_tokens,
-        )
-
-    def _sampling(self) -> Any:
-        from foredraft.core.params import SamplingParams
-
-        return SamplingParams(
-            temperature=self.temperature,
-            top_k=self.top_k,
-            top_p=self.top_p,
-            min_p=self.min_p,
-            repeat_penalty=self.repeat_penalty,
-            presence_penalty=self.presence_penalty,
-            frequency_penalty=self.frequency_penalty,
-            seed=self.seed,
         )
 
     def _speculation(self) -> Any:

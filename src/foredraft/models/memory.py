@@ -312,7 +312,8 @@ def _largest_context(plan: LoadPlan, context: int, fits: Callable[[LoadPlan], bo
 
 
 def _video() -> tuple[int, int]:
-    """Free and total bytes of the GPU with the most free memory; zeros without one (or without NVIDIA's library)."""
+    """Free and total bytes of the GPU with the most free memory; zeros without one. NVIDIA's own library is asked
+    first: it answers without taking memory of the GPU itself."""
     with contextlib.suppress(Exception):  # no driver, no library, no device: all mean that there is none to use
         import pynvml
 
@@ -327,6 +328,12 @@ def _video() -> tuple[int, int]:
         if found:
             best = max(found, key=lambda memory: memory.free)
             return int(best.free), int(best.total)
+    from foredraft.engines.llamacpp.devices import built_for_gpus, devices
+
+    if built_for_gpus():
+        there = max(devices(), key=lambda device: device.free, default=None)
+        if there is not None and not there.shared:
+            return there.free, there.total
     return 0, 0
 
 

@@ -65,7 +65,13 @@ class LoadedModel(Protocol):
     @property
     def notes(self) -> list[str]: ...
     def set_draft(
-        self, draft: str | None, *, required: bool = False, force: bool = False, progress: Progress | None = None
+        self,
+        draft: str | None,
+        *,
+        required: bool = False,
+        force: bool = False,
+        device: str | None = None,
+        progress: Progress | None = None,
     ) -> None: ...
     def generation(self, answer: Answer, pieces: list[Piece]) -> Generation: ...
     def close(self) -> None: ...

@@ -245,17 +245,28 @@ class Hosting:
     # ---- work that needs a model to itself ----
 
     def change_draft(
-        self, hosted: Hosted, draft: str | None, *, required: bool, force: bool, done: Future[None]
+        self,
+        hosted: Hosted,
+        draft: str | None,
+        *,
+        required: bool,
+        force: bool,
+        done: Future[None],
+        device: str | None = None,
     ) -> Exclusive:
-        """The work of changing a model's draft, to be queued with the model; `done` gets what it raises."""
+        """The work of changing a model's draft, or where it runs, to be queued with the model; `done` gets what it
+        raises."""
 
         def work(any_model: LoadedModel | Embedder) -> None:
             model = _text(hosted.id, any_model)
-            if draft == hosted.spec.draft and hosted.speculation.status != "unavailable":
+            moves = device is not None and device != hosted.spec.settings.get("draft_device", "")
+            if draft == hosted.spec.draft and hosted.speculation.status != "unavailable" and not moves:
                 return
             try:
-                model.set_draft(draft, required=required, force=force, progress=self._progress_of(hosted))
-                hosted.spec = dataclasses.replace(hosted.spec, draft=draft)
+                progress = self._progress_of(hosted)
+                model.set_draft(draft, required=required, force=force, device=device, progress=progress)
+                settings = hosted.spec.settings if device is None else {**hosted.spec.settings, "draft_device": device}
+                hosted.spec = dataclasses.replace(hosted.spec, draft=draft, settings=settings)
             except BaseException:
                 hosted.spec = dataclasses.replace(hosted.spec, draft=None)
                 raise

@@ -100,15 +100,22 @@ class Runtime:
         await asyncio.wrap_future(self._hosting.leave(hosted, cancel=cancel))
 
     async def set_draft(
-        self, model_id: str, draft: str | None, *, required: bool = False, force: bool = False
+        self,
+        model_id: str,
+        draft: str | None,
+        *,
+        required: bool = False,
+        force: bool = False,
+        device: str | None = None,
     ) -> ModelState:
-        """Change a model's draft (None: take it out); the main model stays in memory. Running answers end first. A
-        draft that does not fit raises with `required`, else the state's `speculation` says why there is none."""
+        """Change a model's draft (None: take it out), or where it runs (`device`; None: as before). The main model
+        stays in memory; running answers end first. A draft that does not fit raises with `required`, else the state's
+        `speculation` says why there is none."""
         hosted = self._hosting.loaded(model_id)
         if isinstance(hosted.model, Embedder):
             raise WrongKindError(model_id, "embedding")
         done: Future[None] = Future()
-        change = self._hosting.change_draft(hosted, draft, required=required, force=force, done=done)
+        change = self._hosting.change_draft(hosted, draft, required=required, force=force, done=done, device=device)
         self._thread.do(lambda: hosted.pending.append(change))
         await asyncio.wrap_future(done)
         return hosted.state()

@@ -13,10 +13,11 @@ import psutil
 
 from foredraft.core.errors import UnsupportedModelError
 from foredraft.engines.base import ModelInfo
+from foredraft.engines.llamacpp.devices import handles
 from foredraft.engines.llamacpp.failures import check_file, check_memory, load_error, parts
 from foredraft.engines.llamacpp.library import library
 from foredraft.engines.llamacpp.memory import kv_estimate
-from foredraft.engines.llamacpp.options import LoadOptions
+from foredraft.engines.llamacpp.options import CPU, LoadOptions
 from foredraft.engines.llamacpp.tiles import tiles_work
 
 _BF16 = 30
@@ -38,13 +39,17 @@ def open_model(
     options = options or LoadOptions()
     check_file(path)
     api = library().api
-    if not vocab_only and not api.llama_supports_gpu_offload():  # with a GPU, main memory is not what decides
+    on_cpu = options.device == CPU or not api.llama_supports_gpu_offload()
+    if on_cpu and not vocab_only:  # with a GPU, main memory is not what decides
         check_memory(path, sum(part.stat().st_size for part in parts(path)), "the weights need")
     params = api.llama_model_default_params()
     params.vocab_only = vocab_only
     params.n_gpu_layers = options.gpu_layers
     if not vocab_only and not tiles_work():
         params.use_extra_bufts = False  # the weights' layouts made for tiles, and others with them
+    places = handles(options.device)  # kept until the load is over
+    if places is not None:
+        params.devices = ctypes.cast(places, ctypes.c_void_p)
     params.load_mode = {
         (False, False): api.LLAMA_LOAD_MODE_NONE,
         (True, False): api.LLAMA_LOAD_MODE_MMAP,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 from foredraft.core.errors import ParameterError
 from foredraft.engines.llamacpp.memory import KV_TYPES
 
 FLASH_ATTENTION = ("auto", "on", "off")
+CPU = "cpu"
 DEFAULT_CONTEXT = 8192
 """Most tokens of context when none is asked for: modern files name 128k and more, whose KV cache fills a laptop."""
 
@@ -16,6 +18,12 @@ DEFAULT_CONTEXT = 8192
 def _whole(name: str, value: object, low: int, high: float, words: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ParameterError(name, value, words)
+
+
+def check_device(device: str) -> None:
+    """Raises `ParameterError` for a word that names no place to run."""
+    if device not in ("", CPU) and re.fullmatch(r"gpu\d{1,3}", device) is None:
+        raise ParameterError("device", device, "cpu, or gpu0, gpu1 …")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +47,8 @@ class LoadOptions:
     """Threads for several tokens; None is the same as `n_threads`."""
     gpu_layers: int = -1
     """Layers on the GPU, where the library was built with one; -1 is all."""
+    device: str = ""
+    """Where the model runs: "" leaves it to the library (all GPUs, else the processor); "cpu"; "gpu0" …"""
     kv_type: str = "f16"
     """Number type of the KV cache. Quantised ones save memory and move logits a little."""
     flash_attention: str = "auto"
@@ -71,6 +81,7 @@ class LoadOptions:
             if getattr(self, name) is not None:
                 _whole(name, getattr(self, name), 1, 512, "a whole number from 1 to 512")
         _whole("gpu_layers", self.gpu_layers, -1, math.inf, "a whole number of at least -1 (-1 is all)")
+        check_device(self.device)
         if self.kv_type not in KV_TYPES:
             raise ParameterError("kv_type", self.kv_type, f"one of {', '.join(KV_TYPES)}")
         if self.flash_attention not in FLASH_ATTENTION:
