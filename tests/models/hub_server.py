@@ -8,7 +8,7 @@ import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 COMMIT = "a" * 40
 
@@ -27,6 +27,10 @@ class Hub:
     redirect_to: str = ""
     """Address of another host that sends the files, as the real hub has one."""
     fail_with: int = 0
+    downloads_of: dict[str, int] = field(default_factory=dict)
+    params_of: dict[str, int] = field(default_factory=dict)
+    searches: list[dict[str, list[str]]] = field(default_factory=list)
+    """The query of every search."""
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     """(method, path, Range header) of every request."""
     tokens: set[str] = field(default_factory=set)
@@ -61,10 +65,31 @@ def serve(hub: Hub) -> ThreadingHTTPServer:
                 hub.tokens.add(token)
             if hub.fail_with:
                 return self._send(hub.fail_with, b"{}")
+            if path == "/api/models":
+                return self._search(parse_qs(urlsplit(self.path).query))
             if path.startswith("/api/models/"):
                 return self._model(path.removeprefix("/api/models/"))
             repository, _, rest = path.removeprefix("/").partition("/resolve/")
             return self._file(repository, rest.partition("/")[2], body)
+
+        def _search(self, query: dict[str, list[str]]) -> None:
+            """By the words of names, as the hub does; a filter leaves only repositories with such files."""
+            hub.searches.append(query)
+            words = query.get("search", [""])[0].lower().split()
+            kinds = tuple(f".{kind}" for kind in query.get("filter", []))
+            found = [
+                {
+                    "id": name,
+                    "downloads": hub.downloads_of.get(name, 0),
+                    "gated": "manual" if name in hub.gated else False,
+                    **({"gguf": {"total": hub.params_of[name]}} if name in hub.params_of else {}),
+                }
+                for name, files in hub.files.items()
+                if all(word in name.lower() for word in words) and any(file.endswith(kinds) for file in files)
+            ]
+            found.sort(key=lambda one: -one["downloads"])
+            limit = int(query.get("limit", ["1000"])[0])
+            self._send(200, json.dumps(found[:limit]).encode(), {"Content-Type": "application/json"})
 
         def _model(self, repository: str) -> None:
             repository = repository.partition("/revision/")[0]

@@ -14,7 +14,17 @@ import pytest
 
 from foredraft.core.errors import DownloadError
 from foredraft.models import hub as hub_module
-from foredraft.models.hub import HubRepository, choose, download, look, parse_wish, recommended_repositories
+from foredraft.models.hub import (
+    HubFound,
+    HubRepository,
+    choose,
+    download,
+    family,
+    look,
+    parse_wish,
+    recommended_repositories,
+    search,
+)
 from tests.models.hub_server import Hub, serve
 
 REPOSITORY = "owner/Test-GGUF"
@@ -70,6 +80,49 @@ def test_what_a_repository_offers(hub: Hub) -> None:
         "sub/Test-F16-00001-of-00002.gguf",
         "sub/Test-F16-00002-of-00002.gguf",
     ]
+
+
+def test_a_search_finds_repositories_with_gguf_files_by_their_words(hub: Hub) -> None:
+    hub.files |= {
+        "a/Qwen2.5-0.5B-Instruct-GGUF": {"q-Q8_0.gguf": b"x"},
+        "b/Qwen2.5-14B-Instruct-GGUF": {"q-Q4_K_M.gguf": b"x"},
+        "c/Qwen2.5-14B-Instruct": {"model.safetensors": b"x"},
+        "d/Qwen3-8B-GGUF": {"q.gguf": b"x"},
+    }
+    hub.downloads_of = {"a/Qwen2.5-0.5B-Instruct-GGUF": 7, "b/Qwen2.5-14B-Instruct-GGUF": 90}
+    hub.params_of = {"b/Qwen2.5-14B-Instruct-GGUF": 14_770_033_664}
+    hub.gated = {"a/Qwen2.5-0.5B-Instruct-GGUF"}
+    assert search("  qwen2.5   instruct ") == [
+        HubFound("b/Qwen2.5-14B-Instruct-GGUF", 90, 14_770_033_664, False),
+        HubFound("a/Qwen2.5-0.5B-Instruct-GGUF", 7, 0, True),
+    ]
+    assert [found.name for found in search("qwen", limit=1)] == ["b/Qwen2.5-14B-Instruct-GGUF"]
+    assert search("nothing like it") == []
+    hub.fail_with = 503
+    with pytest.raises(DownloadError) as raised:
+        search("qwen")
+    assert raised.value.reason == "no_network"
+
+
+def test_a_search_without_a_network_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+    with pytest.raises(DownloadError) as raised:
+        search("qwen")
+    assert raised.value.reason == "no_network"
+
+
+@pytest.mark.parametrize(
+    ("repository", "words"),
+    [
+        ("bartowski/Qwen2.5-14B-Instruct-GGUF", "Qwen2.5"),
+        ("Qwen/Qwen2.5-Coder-7B-Instruct-GGUF", "Qwen2.5 Coder"),
+        ("x/Llama-3.2-1B-Instruct-Q8_0-GGUF", "Llama 3.2"),
+        ("x/gemma-3-270m-it-GGUF", "gemma 3"),
+        ("x/Phi-4-GGUF", "Phi 4"),
+    ],
+)
+def test_the_family_of_a_repository(repository: str, words: str) -> None:
+    assert family(repository) == words
 
 
 def test_a_download_lands_whole_with_its_progress(hub: Hub, tmp_path: Path) -> None:

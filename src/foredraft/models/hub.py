@@ -1,4 +1,4 @@
-"""Downloads from the Hugging Face hub: what a repository offers, which file to take, and getting it safely.
+"""Downloads from the Hugging Face hub: finding a repository, what it offers, which file to take, getting it safely.
 
 Files come over plain HTTP, because that can be taken up again where it stopped: what has arrived lies in a `.partial`
 file beside the target, and the next try asks for the rest only. A file gets its name when its checksum is right, so
@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from foredraft.core.errors import DownloadError
 from foredraft.models.facts import PART_NAME
@@ -34,6 +35,8 @@ SPARE_BYTES = 256 << 20
 RETRIES = 5
 """Connections in a row that may bring nothing."""
 RETRY_SECONDS = 1.0
+SEARCH_SECONDS = 20.0
+"""How long a search may take."""
 _BLOCK = 1 << 18
 _CHUNK = 1 << 20
 _NOT_A_MODEL = re.compile(r"mmproj|imatrix|\.lora|-lora\b", re.IGNORECASE)
@@ -72,6 +75,16 @@ class HubRepository:
     choices: tuple[HubChoice, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class HubFound:
+    """A repository that a search found. `params` (in ones) and `downloads` are 0 where the hub does not tell them."""
+
+    name: str
+    downloads: int
+    params: int
+    gated: bool
+
+
 def endpoint() -> str:
     """The hub's address; read at each call, so that a change in the environment counts."""
     return (os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
@@ -98,6 +111,49 @@ def parse_wish(wish: str) -> tuple[str, str]:
             hint=f"{hint}`foredraft get` alone lists the catalogue.",
         )
     return entry.repository, quantisation
+
+
+def search(words: str, *, limit: int = 30) -> list[HubFound]:
+    """Repositories with GGUF files whose names have these words, the most downloaded first. Raises `DownloadError`.
+
+    One request and no second try: the client's own listing would wait half a minute before it says that there is no
+    network.
+    """
+    from huggingface_hub import get_session
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
+
+    query: dict[str, Any] = {
+        "search": " ".join(words.split()),
+        "filter": "gguf",
+        "sort": "downloads",
+        "limit": limit,
+        "expand": ["downloads", "gated", "gguf"],
+    }
+    with _explained(words):
+        answer = get_session().get(
+            f"{endpoint()}/api/models", params=query, headers=build_hf_headers(), timeout=SEARCH_SECONDS
+        )
+        hf_raise_for_status(answer)
+        found = answer.json()
+    return [_found(one) for one in found if isinstance(one, dict) and isinstance(one.get("id"), str)]
+
+
+def _found(one: dict[str, Any]) -> HubFound:
+    facts = one.get("gguf")
+    params = _count(facts.get("total")) if isinstance(facts, dict) else 0
+    return HubFound(one["id"], _count(one.get("downloads")), params, bool(one.get("gated")))
+
+
+def family(repository: str) -> str:
+    """What to search for to find other sizes of a repository's model: its name without size and format."""
+    name = re.sub(r"[-_.](gguf|imatrix|i1)\b", "", repository.split("/")[-1], flags=re.IGNORECASE)
+    words = [word for word in re.split(r"[-_\s]+", split_quantisation(name)[0]) if word]
+    size = next((i for i, word in enumerate(words) if re.fullmatch(r"\d+(\.\d+)?[bm]", word.lower())), len(words))
+    return " ".join(words[:size] or words)
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def look(repository: str) -> HubRepository:
