@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from foredraft.chats.attachments import attachments_of, with_attachments
 from foredraft.chats.records import Chat
 from foredraft.chats.store import ChatStore, ChatStoreError
 
@@ -19,7 +20,7 @@ def to_markdown(store: ChatStore, chat: Chat) -> str:
         parts.append("> " + chat.system_prompt.replace("\n", "\n> "))
     for message in store.messages(chat.id):
         name = "User" if message.role == "user" else message.model or "Assistant"
-        parts.append(f"## {name}\n\n{message.text}")
+        parts.append(f"## {name}\n\n{with_attachments(message.text, attachments_of(message.meta))}")
     return "\n\n".join(parts) + "\n"
 
 
