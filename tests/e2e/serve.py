@@ -5,7 +5,6 @@ draft that is sometimes wrong: what it says is Markdown with everything in it, a
 """
 
 import asyncio
-import contextlib
 import os
 import sys
 import time
@@ -162,8 +161,11 @@ def main(port, home, model="", draft="auto"):
 
     async def load():
         name = Path(model).stem if model.endswith(".gguf") else model
-        with contextlib.suppress(ModelError):
+        try:
             await runtime.load(LoadSpec(model, draft=draft, id=name, ttl_s=None))
+        except ModelError as error:  # as `foredraft serve` does it
+            services.load_failure = error
+            services.journal.write("model", f"{name} could not be loaded", model=name)
 
     asyncio.run(run())
 

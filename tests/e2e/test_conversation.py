@@ -1,5 +1,6 @@
 """Chatting in a real browser: colours, versions, editing, stopping, reloading, two tabs, a server that goes away."""
 
+import json
 import re
 
 import pytest
@@ -111,6 +112,45 @@ def test_a_killed_server_loses_at_most_a_second(another, open_page, script):
     expect(page.get_by_text("The program ended while this answer was being written.")).to_be_visible(timeout=30_000)
     kept = page.evaluate("document.querySelector('.fd-prose').textContent.length")
     assert kept > seen - 150 * 6 * 1.5, (kept, seen)
+
+
+def test_what_is_typed_while_the_server_is_away_is_there_when_it_is_back(another, open_page):
+    served = another("scripted", text="ok")
+    page = open_page(served, quiet=False)
+    page.fill("#fd-text", "typed before")
+    served.kill()
+    expect(page.locator("#fd-lost")).to_be_visible(timeout=15_000)
+    page.fill("#fd-text", "typed while it was away")
+    page.keyboard.press("Enter")
+    expect(page.locator(".fd-problem")).to_have_text("Foredraft does not answer. Your text is kept here.")
+    page.wait_for_function("sessionStorage.getItem('fd-text:') === 'typed while it was away'")
+    served.start()
+    expect(page.locator("#fd-lost")).to_be_hidden(timeout=60_000)
+    expect(page.locator("#fd-text")).to_have_value("typed while it was away")
+    page.get_by_role("button", name="Send").click(timeout=60_000)
+    expect(page.locator(".fd-user")).to_have_text("typed while it was away")
+    page.wait_for_selector(".fd-stats")
+    assert page.evaluate("Object.keys(sessionStorage).filter((key) => key.startsWith('fd-'))") == []
+
+
+def test_a_chat_of_lm_studio_is_read_in_and_other_files_are_refused(served, open_page):
+    page = open_page(served)
+
+    def choose(name, content):
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Import a chat (JSON)").click()
+        chooser.value.set_files({"name": name, "mimeType": "application/json", "buffer": content.encode()})
+
+    choose("notes.json", "[1, 2]")
+    expect(page.get_by_role("alert")).to_contain_text("This file is not a chat of Foredraft or LM Studio.")
+    question = {"role": "user", "content": [{"type": "text", "text": "Hello"}]}
+    steps = [{"type": "contentBlock", "content": [{"type": "text", "text": "Hello **you**"}]}]
+    answer = {"role": "assistant", "steps": steps, "senderInfo": {"senderName": "Qwen"}}
+    turns = [{"versions": [question], "currentlySelected": 0}, {"versions": [answer], "currentlySelected": 0}]
+    choose("chat.json", json.dumps({"name": "From LM Studio", "messages": turns}))
+    page.wait_for_url("**/c/*")
+    expect(page.locator(".fd-prose strong")).to_have_text("you")
+    expect(page.locator('.fd-chat[aria-current="true"]')).to_contain_text("From LM Studio")
 
 
 def test_unsent_text_is_kept(served, open_page):

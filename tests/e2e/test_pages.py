@@ -114,6 +114,17 @@ def test_a_conversation_is_accessible_with_its_lists_open(served, open_page, ans
     page.wait_for_selector('[role="listbox"] [role="option"]')
     in_both_themes(page, f"draft-list-{language}")
     page.keyboard.press("Escape")
+    page.evaluate("document.querySelectorAll('.fd-side details').forEach((part) => (part.open = true))")
+    page.set_viewport_size({"width": 1440, "height": 2600})  # all of them, none half under the tabs
+    page.locator('[data-switch="structured"]').check()
+    expect(page.locator('[data-key="structured"]')).to_be_visible()
+    chosen = page.locator(".fd-composer input[type=file]")
+    chosen.set_input_files({"name": "notes.md", "mimeType": "text/plain", "buffer": b"# Notes"})
+    chosen.set_input_files({"name": "photo.png", "mimeType": "image/png", "buffer": b"\x89PNG"})
+    expect(page.locator(".fd-problem")).to_be_visible()
+    in_both_themes(page, f"sections-{language}")
+    page.locator('[data-key="structured"]').click()
+    expect(page.locator('[data-switch="structured"]')).not_to_be_checked()
     page.locator("#fd-tab-insights").click()
     page.wait_for_selector(".fd-figure")
     in_both_themes(page, f"insights-{language}")
@@ -208,6 +219,18 @@ def test_the_drawers_of_a_phone(served, open_page, answered, language):
         expect(page.locator(drawer)).to_be_hidden()
 
 
+@pytest.mark.parametrize("name", ["models", "lab", "server"])
+def test_every_page_leads_to_the_others_on_a_phone(served, open_page, name):
+    page = open_page(served, PAGES[name], mode="developer", language="ja")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert overflowing(page) == []
+    page.get_by_role("button", name="ページ一覧を表示").click()
+    picture(page, f"width-390-ja-{name}")
+    assert violations(page) == []
+    page.get_by_role("link", name="チャット").click()
+    expect(page.locator("#fd-text")).to_be_visible()
+
+
 REACH = """() => {
     const name = (e) => (e.getAttribute('aria-label') || e.innerText || e.id || e.tagName).trim().slice(0, 60);
     const all = 'button, a[href], input, select, textarea, summary, [tabindex="0"]';
@@ -255,6 +278,9 @@ def test_the_shortcuts(served, open_page):
     expect(dialog).to_be_visible()
     dialog.get_by_placeholder("What to do, or words of a chat").fill("speculative")
     expect(dialog.get_by_role("option", name="Choose draft model")).to_be_visible()
+    expect(dialog.get_by_role("option", name="New chat")).to_have_count(0)
+    page.keyboard.press("ArrowDown")
+    expect(dialog.get_by_role("option", name="Choose draft model")).to_be_focused()
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     page.keyboard.press("Control+b")

@@ -30,13 +30,30 @@ def press(user, text):
     raise AssertionError(f"nothing to click at {text!r}")
 
 
+async def sees(user, words):
+    """Wait until the words are on the page: what comes from another thread takes its time on a busy machine."""
+    await user.should_see(words, retries=200)
+
+
 class FakeRuntime:
     """Loaded models by decree."""
 
     def __init__(self, *states):
         self.states = list(states)
         self.drafts = []
+        self.devices = []
         self.refuse = False
+        self.loads = []
+        self.fail = None
+
+    async def load(self, spec):
+        self.loads.append(spec)
+        if self.fail is not None:
+            raise self.fail
+        return spec.id
+
+    async def unload(self, model_id, *, cancel=True):
+        self.states = [state for state in self.states if state.id != model_id]
 
     def models(self):
         return self.states
@@ -44,8 +61,9 @@ class FakeRuntime:
     def state(self, model_id):
         return next((state for state in self.states if state.id == model_id), None)
 
-    async def set_draft(self, model_id, draft, *, required=False, force=False):
+    async def set_draft(self, model_id, draft, *, required=False, force=False, device=None):
         self.drafts.append(draft)
+        self.devices.append(device)
         if self.refuse:
             raise IncompatibleDraftError("vocab_size", "Different tokenizer: 3 tokens, the main model has 4")
         self.states[0] = replace(self.states[0], draft_info=info(Path(draft).stem) if draft else None)

@@ -92,6 +92,7 @@ def serve(
             await services.runtime.load(dataclasses.replace(spec, ttl_s=None if model else settings.ttl_s))
             typer.echo(f"Loaded {spec.id}.")
         except Exception as error:  # noqa: BLE001 - the server goes on: another model may be asked for
+            services.load_failure = error
             services.journal.write("model", f"{default} could not be loaded: {error}", model=default)
             typer.echo(f"{default} could not be loaded: {error}", err=True)
 

@@ -74,6 +74,8 @@ class Services:
     """The shelf's own store (`foredraft.models.store.ModelStore`), for the app."""
     chats: Any = None
     """The chat history (`foredraft.chats.store.ChatStore`), for the app."""
+    load_failure: Exception | None = None
+    """Why the model of the start could not be loaded, for the app."""
     user_settings: Any = None
     """`foredraft.settings.Settings`, for the app."""
     downloads: Downloads = field(default_factory=Downloads)

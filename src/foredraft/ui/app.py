@@ -11,6 +11,7 @@ from nicegui import core, ui
 
 from foredraft.chats import open_or_set_aside
 from foredraft.folders import data_folder
+from foredraft.server.journal import Entry
 from foredraft.server.services import Services
 from foredraft.ui import pages
 from foredraft.ui.downloads import Downloads
@@ -36,16 +37,24 @@ def app_state(services: Services) -> AppState:
     hub = Hub()
     shelf = ShelfView(services.store, hub)
     measuring = Measuring(services.runtime, shelf, hub)
+    services.journal.listeners.append(lambda entry: _models_told(entry, hub))
     return AppState(
         services=services,
         chats=chats,
         hub=hub,
-        generations=Generations(services.runtime, chats, hub),
+        generations=Generations(services.runtime, chats, hub, services.vocabularies),
         shelf=shelf,
         measuring=measuring,
         laboratory=Laboratory(measuring, chats, hub),
         downloads=Downloads(shelf, hub),
     )
+
+
+def _models_told(entry: Entry, hub: Hub) -> None:
+    """A load at the start may fail before any page is there, or while one looks on."""
+    if entry.kind == "model":
+        with contextlib.suppress(RuntimeError):  # written on another thread: the runtime's own news will follow
+            asyncio.get_running_loop().call_soon(hub.publish, "ready")
 
 
 def mount(app: FastAPI, services: Services) -> AppState:
@@ -82,6 +91,7 @@ def _around(app: FastAPI, state: AppState) -> None:
     async def lifespan(application: FastAPI) -> AsyncIterator[None]:
         async with inner(application):
             await asyncio.to_thread(state.shelf.models)
+            await asyncio.to_thread(state.machine.gpus)
             watching = asyncio.get_running_loop().create_task(watch_models(state))
             try:
                 yield

@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from foredraft.core.errors import ParameterError
 from foredraft.core.params import SamplingParams, SpeculationParams
 
 DEFAULT_MAX_DRAFT = 8
+USUAL = SamplingParams()
+
+
+SPECULATION = ("enabled", "method", "adjust", "max_draft", "min_draft", "p_min", "acceptance", "highlight")
+"""The settings of the section "Speculative Decoding"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
     """The settings of a chat. Stored as JSON; unknown or wrong values fall back to the defaults."""
 
-    temperature: float = 0.8
-    top_k: int = 40
-    top_p: float = 0.95
-    min_p: float = 0.05
-    repeat_penalty: float = 1.0
+    temperature: float = USUAL.temperature
+    top_k: int = USUAL.top_k
+    top_p: float = USUAL.top_p
+    min_p: float = USUAL.min_p
+    repeat_penalty: float = USUAL.repeat_penalty
     seed: int | None = None
     max_tokens: int | None = None
     enabled: bool = True
     method: str = "auto"
     adjust: bool = True
-    """Let the controller choose how far to guess, up to `max_draft`."""
+    """Let the controller choose how far to guess, up to `max_draft`; else that many in every round."""
     max_draft: int = DEFAULT_MAX_DRAFT
     min_draft: int = 0
     p_min: float = 0.0
     acceptance: str = "match"
     highlight: bool = True
+    structured: bool = False
+    """Answers are JSON of `schema`; of any object where that is empty."""
+    schema: str = ""
+    """A JSON schema as it was typed, sound or not (`ui/structure.py`)."""
 
     @classmethod
     def of(cls, stored: dict[str, Any]) -> Choices:
@@ -39,7 +48,8 @@ class Choices:
         try:
             choices.sampling()
             choices.speculation()
-        except (ParameterError, TypeError):
+            choices.schema.strip()
+        except (ParameterError, TypeError, AttributeError):
             return cls()
         return choices
 
@@ -47,24 +57,22 @@ class Choices:
         """Only what differs from the defaults."""
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
 
+    def everything(self) -> dict[str, Any]:
+        """All of them by name."""
+        return asdict(self)
+
     def with_(self, **values: Any) -> Choices:
         return replace(self, **values)
 
     def sampling(self) -> SamplingParams:
-        return SamplingParams(
-            temperature=self.temperature,
-            top_k=self.top_k,
-            top_p=self.top_p,
-            min_p=self.min_p,
-            repeat_penalty=self.repeat_penalty,
-            seed=self.seed,
-        )
+        return SamplingParams.of(self)
 
     def speculation(self) -> SpeculationParams:
         return SpeculationParams(
             enabled=self.enabled,
             method=self.method,
             max_draft=None if self.adjust and self.max_draft == DEFAULT_MAX_DRAFT else self.max_draft,
+            adapt=self.adjust,
             min_draft=min(self.min_draft, self.max_draft),
             p_min=self.p_min,
             acceptance=self.acceptance,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from foredraft.core.errors import ForedraftError
@@ -28,6 +29,10 @@ class Download:
     state: str = RUNNING
     arrived: int = 0
     error: str = ""
+    reason: str = ""
+    """The word of a `DownloadError`."""
+    path: Path | None = None
+    """Where it lies once it is done."""
     told: float = 0.0
     file: str = ""
     """The file that is arriving; a split model has several."""
@@ -98,17 +103,19 @@ class Downloads:
 
         self.hub.publish("downloads")
         try:
-            await asyncio.to_thread(_fetch, store, download, progress)
+            download.path = await asyncio.to_thread(_fetch, store, download, progress)
             download.state, download.arrived = DONE, download.choice.size
         except _Paused:
             download.state = PAUSED
         except (ForedraftError, OSError) as error:
             download.state, download.error = FAILED, str(error)
+            download.reason = getattr(error, "reason", "")
         self.shelf.forget()
         self.hub.publish("downloads")
         self.hub.publish("shelf")
 
 
-def _fetch(store: ModelStore, download: Download, progress: models_hub.Progress) -> None:
-    models_hub.download(download.repository, download.choice, store.own, progress)
+def _fetch(store: ModelStore, download: Download, progress: models_hub.Progress) -> Path:
+    path = models_hub.download(download.repository, download.choice, store.own, progress)
     store.scan()
+    return path

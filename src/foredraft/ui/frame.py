@@ -9,7 +9,7 @@ from importlib.resources import files
 
 from nicegui import ui
 
-from foredraft.ui.components.elements import Tag
+from foredraft.ui.components.elements import Tag, icon_button
 from foredraft.ui.i18n import Words
 from foredraft.ui.panels.footer import footer
 from foredraft.ui.panels.palette import palette
@@ -53,6 +53,15 @@ def frame(page: Page, here: str, *, classes: str = "", skip_to: str = "fd-conver
     Tag("div", t("frame.lost"), id="fd-lost", role="status", hidden=True).classes("fd-lost")
     palette(page)
     _listen(page)
+
+
+def page_head(page: Page, title: str) -> None:
+    """The heading of a page that is no chat; on narrow screens with the way to the other pages."""
+    t = page.words
+    with Tag("div", "").classes("fd-row").style("flex-wrap: nowrap"):
+        show = icon_button("menu", t("header.pages"), lambda: ui.run_javascript("fd.toggle('list')"))
+        show.classes("narrow-only for-list")
+        Tag("h1", title).style("font-size: 1.35rem")
 
 
 def notices(page: Page) -> None:

@@ -12,20 +12,26 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from foredraft.chats import ChatStore, ChatStoreError
+from foredraft.chats.attachments import attachments_of, with_attachments
 from foredraft.chats.records import DONE, FAILED, INTERRUPTED, RUNNING, Message, Token
 from foredraft.core.errors import ForedraftError
 from foredraft.core.params import Request
+from foredraft.llm import LLM
+from foredraft.sampling.constraints import GrammarConstraint
 from foredraft.scheduling.answer import Generation
 from foredraft.scheduling.events import Failed, Finished, NewPieces, PromptProgress
 from foredraft.scheduling.running import Bell, RunningAnswer
 from foredraft.scheduling.runtime import Runtime
 from foredraft.scheduling.stream import Piece
+from foredraft.server.grammar import Vocabularies
+from foredraft.server.reading import THINK
 from foredraft.ui.choices import Choices
 from foredraft.ui.hub import Hub
 from foredraft.ui.names import draft_name
+from foredraft.ui.structure import grammar_of
 
 SAVE_EVERY_S = 0.5
 SEND_EVERY_S = 0.04
@@ -48,6 +54,8 @@ class Writing:
     tokens: list[Token] = field(default_factory=list)
     kept: int = 0
     """Tokens that were there before (the answer is being continued)."""
+    schema: str | None = None
+    """The JSON schema that the answer follows, as it was typed; None for free text."""
     prompt: tuple[int, int] = (0, 0)
     done: bool = False
     bell: Bell = field(default_factory=Bell)
@@ -62,8 +70,9 @@ class Writing:
 class Generations:
     """All answers that are being written for the app."""
 
-    def __init__(self, runtime: Runtime, chats: ChatStore, hub: Hub) -> None:
+    def __init__(self, runtime: Runtime, chats: ChatStore, hub: Hub, vocabularies: Vocabularies | None = None) -> None:
         self._runtime = runtime
+        self._vocabularies = vocabularies or Vocabularies(runtime)
         self._chats = chats
         self._hub = hub
         self._writing: dict[int, Writing] = {}
@@ -92,7 +101,9 @@ class Generations:
         if model_id is None:
             return None
         message_id = self._chats.add(chat_id, "assistant", "", parent=below, status=RUNNING, model=model_id)
-        writing = Writing(message_id, chat_id)
+        chat = self._chats.get(chat_id)
+        choices = Choices.of(chat.settings if chat else {})
+        writing = Writing(message_id, chat_id, schema=choices.schema if choices.structured else None)
         self._begin(writing, model_id, inspect)
         return message_id
 
@@ -102,7 +113,8 @@ class Generations:
         if model_id is None or self.in_chat(message.chat_id) is not None:
             return False
         tokens = message.tokens or [[message.text, "m", 0]]
-        writing = Writing(message.id, message.chat_id, tokens=list(tokens), kept=len(tokens))
+        schema = message.meta.get("schema")
+        writing = Writing(message.id, message.chat_id, tokens=list(tokens), kept=len(tokens), schema=schema)
         self._chats.save_answer(message.id, message.text, tokens, status=RUNNING, meta=message.meta)
         self._begin(writing, model_id, inspect)
         return True
@@ -125,15 +137,18 @@ class Generations:
         status = FAILED
         meta: dict[str, Any] = {}
         try:
-            request = await asyncio.to_thread(self._request, writing, model_id)
-            writing.running = self._runtime.submit(model_id, request, top_logprobs=0 if inspect else None)
+            request, thinking = await asyncio.to_thread(self._request, writing, model_id)
+            constraint = await self._constraint(writing, model_id, thinking)
+            writing.running = self._runtime.submit(
+                model_id, request, constraint=constraint, top_logprobs=0 if inspect else None
+            )
             if writing.stopped:
                 writing.running.cancel()
             status, meta = await self._follow(writing, writing.running, model_id)
         except ForedraftError as error:
             meta = {"error": {"code": error.code, "message": str(error)}}
         except asyncio.CancelledError:
-            status, meta = INTERRUPTED, {}
+            status, meta = INTERRUPTED, _kind(writing)
             raise
         except Exception as error:  # a fault of ours ends this answer, not the app  # noqa: BLE001
             meta = {"error": {"code": "unexpected", "message": f"{type(error).__name__}: {error}"}}
@@ -148,7 +163,8 @@ class Generations:
         if self._writing.get(writing.message_id) is writing:  # it may have been continued since
             del self._writing[writing.message_id]
 
-    def _request(self, writing: Writing, model_id: str) -> Request:
+    def _request(self, writing: Writing, model_id: str) -> tuple[Request, bool]:
+        """The request, and whether its prompt ends inside the model's thinking."""
         chat = self._chats.get(writing.chat_id)
         assert chat is not None
         choices = Choices.of(chat.settings)
@@ -158,10 +174,27 @@ class Generations:
         for message in self._chats.messages(writing.chat_id):
             if message.id == writing.message_id:
                 break
-            messages.append({"role": message.role, "content": message.text})
+            messages.append(
+                {"role": message.role, "content": with_attachments(message.text, attachments_of(message.meta))}
+            )
         beginning = "".join(token[0] for token in writing.tokens)
         with self._runtime.use(model_id) as model:
-            return model_request(model, messages, beginning, choices)
+            text = rendered(model, messages) + beginning
+            return text_request(model, text, choices), text.rstrip().endswith(THINK)
+
+    async def _constraint(self, writing: Writing, model_id: str, thinking: bool) -> GrammarConstraint | None:
+        """The grammar of the answer, behind what there is of it already. Raises `GrammarError`."""
+        if writing.schema is None:
+            return None
+        grammar = await asyncio.to_thread(grammar_of, writing.schema, thinking=thinking)
+        with self._runtime.use(model_id) as model:
+            vocabulary = await self._vocabularies.of(model_id, cast(LLM, model))
+            constraint = await asyncio.to_thread(GrammarConstraint, vocabulary, grammar)
+            beginning = "".join(token[0] for token in writing.tokens)
+            if beginning:
+                encode = model.scheduler.engine.tokenizer.encode
+                constraint.commit(await asyncio.to_thread(encode, beginning, add_special=False, parse_special=False))
+            return constraint
 
     async def _follow(self, writing: Writing, running: RunningAnswer, model_id: str) -> tuple[str, dict[str, Any]]:
         began = saved = sampled = time.monotonic()
@@ -184,7 +217,7 @@ class Generations:
                         speculation = state.speculation
                         writing.events.append((round(now - began, 2), speculation.status, speculation.reason))
                 if now - saved >= SAVE_EVERY_S:
-                    self._save(writing, RUNNING, {})
+                    self._save(writing, RUNNING, _kind(writing))
                     saved = now
             elif isinstance(event, Finished):
                 writing.timeline.append((round(now - began, 3), len(writing.tokens) - writing.kept))
@@ -196,6 +229,7 @@ class Generations:
 
     def _meta(self, writing: Writing, generation: Generation, model_id: str) -> dict[str, Any]:
         meta: dict[str, Any] = {
+            **_kind(writing),
             "stop_reason": generation.stop_reason,
             "draft": generation.draft,
             "seed": generation.seed,
@@ -275,18 +309,21 @@ def _something_new(writing: Writing, seen: int, prompt: tuple[int, int]) -> Call
     return lambda: writing.done or len(writing.tokens) > seen or writing.prompt != prompt
 
 
-def model_request(model: Any, messages: list[dict[str, str]], beginning: str, choices: Choices) -> Request:
-    """The request of a conversation, made by a loaded model (`foredraft.LLM`, or a test's)."""
+def _kind(writing: Writing) -> dict[str, Any]:
+    """What is known about an answer before it has ended."""
+    return {} if writing.schema is None else {"schema": writing.schema}
+
+
+def rendered(model: Any, messages: list[dict[str, str]]) -> str:
+    """A conversation as the text that a loaded model reads."""
+    text: str = model.render(messages)
+    return text
+
+
+def text_request(model: Any, text: str, choices: Choices) -> Request:
+    """The request of a rendered conversation, made by a loaded model (`foredraft.LLM`, or a test's)."""
     request: Request = model.request(
-        model.render(messages) + beginning,
-        max_tokens=choices.max_tokens,
-        speculation=choices.speculation(),
-        temperature=choices.temperature,
-        top_k=choices.top_k,
-        top_p=choices.top_p,
-        min_p=choices.min_p,
-        repeat_penalty=choices.repeat_penalty,
-        seed=choices.seed,
+        text, max_tokens=choices.max_tokens, speculation=choices.speculation(), sampling=choices.sampling()
     )
     return request
 

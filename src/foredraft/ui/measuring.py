@@ -12,7 +12,7 @@ from foredraft.scheduling.answer import Generation
 from foredraft.scheduling.hosted import ModelState
 from foredraft.scheduling.runtime import Runtime
 from foredraft.ui.choices import Choices
-from foredraft.ui.generation import model_request
+from foredraft.ui.generation import rendered, text_request
 from foredraft.ui.hub import Hub
 from foredraft.ui.shelf import ShelfView
 
@@ -93,7 +93,7 @@ class Measuring:
                     self.hub.publish("measure")
                 if loop.time() > ends:
                     break
-            measurement = Measurement(_speed(times[False]), _speed(times[True]))
+            measurement = Measurement(speed(times[False]), speed(times[True]))
             self._known[pair] = measurement
             await asyncio.to_thread(self._remember, state, measurement)
             self.shelf.forget()
@@ -111,7 +111,7 @@ class Measuring:
 
         def request() -> Any:
             with self.runtime.use(model_id) as model:
-                return model_request(model, [{"role": "user", "content": prompt}], "", choices)
+                return text_request(model, rendered(model, [{"role": "user", "content": prompt}]), choices)
 
         running = self.runtime.submit(model_id, await asyncio.to_thread(request))
         return await running.result()
@@ -127,7 +127,8 @@ class Measuring:
             store.remember_measured(main, draft, kept)
 
 
-def _speed(generations: list[Generation]) -> float:
+def speed(generations: list[Generation]) -> float:
+    """Tokens a second of several answers together."""
     tokens = sum(generation.stats.tokens for generation in generations)
     seconds = sum(generation.stats.generation_s for generation in generations)
     return tokens / seconds if seconds else 0.0

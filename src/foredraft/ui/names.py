@@ -34,6 +34,18 @@ def gigabytes(size: float) -> str:
     return f"{number:.1f}" if number >= 0.95 else f"{number:.2g}"
 
 
+def billions(params: float) -> str:
+    """Parameters as "14.8 B" or "270 M"."""
+    return f"{params / 1e9:.3g} B" if params >= 1e9 else f"{params / 1e6:.0f} M"
+
+
 def size_words(size: float) -> str:
     """Bytes as "0.6 GB", or "3 MB" where gigabytes would be all zeros."""
     return f"{gigabytes(size)} GB" if size >= 1e8 else f"{max(1, round(size / 1e6))} MB"
+
+
+def file_size(size: int) -> str:
+    """Bytes of a small file as "512 B", "12 KB" or "1.2 MB"."""
+    if size < 1000:
+        return f"{size} B"
+    return f"{size / 1000:.0f} KB" if size < 1_000_000 else f"{size / 1e6:.1f} MB"

@@ -15,9 +15,12 @@ from fastapi.staticfiles import StaticFiles
 
 from foredraft.chats import ChatStoreError
 from foredraft.chats.transfer import from_json, to_json, to_markdown
+from foredraft.ui.attaching import Refused, accept, admit
+from foredraft.ui.choices import Choices
 from foredraft.ui.i18n import Words
 from foredraft.ui.pages.chat import send
 from foredraft.ui.state import DEVELOPER, AppState, language_of
+from foredraft.ui.structure import fault_of
 
 LONGEST_UNSENT = 200_000
 
@@ -39,16 +42,42 @@ def add_routes(app: FastAPI, state: AppState) -> None:
         body = await _body(request)
         text = str(body.get("text", "")).strip()
         loaded = state.loaded()
-        if not text:
+        if not text and not body.get("attachments"):
             return JSONResponse({"error": words("errors.empty")}, 400)
         if loaded is None or loaded.info is None:
             return JSONResponse({"error": words("errors.no_model")}, 409)
+        chat_id = str(body.get("chat") or "")
         try:
+            files = await asyncio.to_thread(accept, state, words, chat_id, text, body.get("attachments"))
+            await asyncio.to_thread(_check_schema, state, words, chat_id)
             inspect = state.chats.preference("mode") == DEVELOPER
-            chat = send(state, str(body.get("chat") or "") or None, text, inspect=inspect)
+            chat = send(state, chat_id or None, text, files, inspect=inspect)
+        except Refused as refused:
+            return JSONResponse({"error": str(refused)}, refused.status)
         except ChatStoreError as error:
-            return JSONResponse({"error": words(f"notices.{error.code}")}, 507)
+            return JSONResponse({"error": _not_kept(words, error)}, 507)
         return JSONResponse({"chat": chat})
+
+    @app.post("/_foredraft/attach", include_in_schema=False)
+    async def attach(request: Request) -> JSONResponse:
+        words, asked = _words(state, request), request.query_params
+        pending = asked.get("pending", "0")
+        content = await request.body()
+        try:
+            one = await asyncio.to_thread(
+                admit,
+                state,
+                words,
+                asked.get("chat", ""),
+                asked.get("name", ""),
+                content,
+                int(pending) if pending.isdecimal() else 0,
+            )
+        except Refused as refused:
+            return JSONResponse({"error": str(refused)}, refused.status)
+        except ChatStoreError as error:
+            return JSONResponse({"error": _not_kept(words, error)}, 507)
+        return JSONResponse(one.stored())
 
     @app.post("/_foredraft/unsent", include_in_schema=False)
     async def unsent(request: Request) -> Response:
@@ -99,6 +128,21 @@ async def _body(request: Request) -> dict[str, Any]:
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}
+
+
+def _not_kept(words: Words, error: ChatStoreError) -> str:
+    """A message that cannot be written down is not sent: its text stays where it is."""
+    key = f"errors.not_kept_{error.code}"
+    return words(key if key in words else "errors.not_kept", reason=str(error))
+
+
+def _check_schema(state: AppState, words: Words, chat_id: str) -> None:
+    """A message is not sent with a schema that no answer could follow: its text stays where it can be sent again."""
+    chat = state.chats.get(chat_id) if chat_id else None
+    choices = Choices.of(chat.settings if chat else state.chats.preference("choices", {}))
+    fault = fault_of(choices.schema) if choices.structured else None
+    if fault is not None:
+        raise Refused(words("structured.refused", reason=fault.reason))
 
 
 def _words(state: AppState, request: Request) -> Words:

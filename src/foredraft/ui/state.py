@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from foredraft.chats import Chat, ChatStore
+from foredraft.chats import Chat, ChatStore, ChatStoreError
+from foredraft.core.errors import ForedraftError, MemoryLimitError
 from foredraft.scheduling.hosted import ModelState
 from foredraft.server.services import Services
 from foredraft.ui.choices import Choices
@@ -16,12 +17,40 @@ from foredraft.ui.generation import Generations
 from foredraft.ui.hub import Hub
 from foredraft.ui.i18n import LANGUAGES, Words
 from foredraft.ui.laboratory import Laboratory
+from foredraft.ui.machine import Machine
 from foredraft.ui.measuring import Measuring
+from foredraft.ui.names import size_words
 from foredraft.ui.shelf import ShelfView
 
 USER, POWER, DEVELOPER = "user", "power", "developer"
 MODES = (USER, POWER, DEVELOPER)
+DRAFT_DEVICE = "draft_device"
+"""The preference of where drafts run."""
+PRESET_SPECULATION = "preset_speculation"
+"""The preference of whether presets hold the settings of speculation."""
 THEMES = ("auto", "light", "dark")
+
+
+DETAILED = frozenset({"model", "model_format", "model_not_found", "model_unsupported", "grammar"})
+"""Errors whose own words name the file or the part at fault: they are shown too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error as pages word it: its code, its own words, its numbers as they are shown."""
+
+    code: str
+    message: str
+    values: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, error: Exception) -> Problem:
+        if isinstance(error, MemoryLimitError) and error.needed:
+            values = {"a": size_words(error.needed), "b": size_words(error.free)}
+            return cls(error.code, str(error), values)
+        if isinstance(error, ForedraftError):
+            return cls(error.code, str(error))
+        return cls("unexpected", f"{type(error).__name__}: {error}")
 
 
 @dataclass(slots=True)
@@ -36,12 +65,30 @@ class AppState:
     measuring: Measuring
     laboratory: Laboratory
     downloads: Downloads
-    load_error: str = ""
-    """Why the last load failed, in words; shown until the next one."""
+    machine: Machine = field(default_factory=Machine)
     draft_error: str = ""
     """Why the last choice of a draft failed, in words."""
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     """What goes on behind the pages (loads); kept so that it is not collected."""
+
+    @property
+    def load_error(self) -> Problem | None:
+        """Why the last load failed; shown until the next one."""
+        failure = self.services.load_failure
+        return Problem.of(failure) if failure is not None else None
+
+    @property
+    def draft_device(self) -> str:
+        """Where drafts that are loaded from now on run; empty: as the main model."""
+        return str(self.chats.preference(DRAFT_DEVICE, ""))
+
+    def write(self, change: Callable[[], Any]) -> None:
+        """Change the chat history; where it cannot be written (a full disk, say) every page tells why."""
+        try:
+            change()
+        except ChatStoreError as error:
+            self.generations.problem = error.code
+            self.hub.publish("problem", error.code)
 
     def loaded(self) -> ModelState | None:
         """The model that answers: the first that is ready, or that is being loaded."""
@@ -89,10 +136,29 @@ class Page:
     def choose(self, **values: Any) -> Choices:
         """Change settings: they hold from the next answer on, and for new chats."""
         choices = self.choices.with_(**values)
-        if self.chat_id:
-            self.app.chats.change(self.chat_id, settings=choices.stored())
-        self.app.chats.set_preference("choices", choices.stored())
+
+        def keep() -> None:
+            if self.chat_id:
+                self.app.chats.change(self.chat_id, settings=choices.stored())
+            self.app.chats.set_preference("choices", choices.stored())
+
+        self.app.write(keep)
         return choices
+
+    @property
+    def system_prompt(self) -> str:
+        """That of the shown chat; that of the next one where there is none yet."""
+        chat = self.chat
+        return chat.system_prompt if chat else str(self.app.chats.preference("system_prompt", ""))
+
+    def set_system_prompt(self, text: str) -> None:
+        def keep() -> None:
+            if self.chat_id:
+                self.app.chats.change(self.chat_id, system_prompt=text)
+            else:
+                self.app.chats.set_preference("system_prompt", text)
+
+        self.app.write(keep)
 
     def refresh(self, *panels: str) -> None:
         for name in panels:
@@ -103,7 +169,18 @@ class Page:
     def error_words(self, code: str, message: str) -> str:
         """An error in the page's language where there are words for it, else as it came."""
         key = f"errors.{code}"
-        return self.words(key) if key in self.words else message
+        if key not in self.words:
+            return message
+        if code not in DETAILED:
+            return self.words(key)
+        return message if self.words.language == "en" else f"{self.words(key)} ({message})"
+
+    def problem_words(self, problem: Problem) -> str:
+        """The same, with its numbers where it has some."""
+        key = f"errors.{problem.code}_numbers"
+        if problem.values and key in self.words:
+            return self.words(key, **problem.values)
+        return self.error_words(problem.code, problem.message)
 
 
 def language_of(chats: ChatStore, accept_language: str) -> str:

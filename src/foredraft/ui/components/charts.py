@@ -28,6 +28,28 @@ def bars(title: str, labels: Sequence[str], shares: Sequence[float], *, show: st
     _figure(title, parts, show, head, [(label, f"{share:.0%}") for label, share in zip(labels, shares, strict=True)])
 
 
+def rows(
+    title: str, labels: Sequence[str], shares: Sequence[float | None], *, show: str, head: tuple[str, str]
+) -> None:
+    """Shares of 1 as lying bars, for labels that are words; None is a share of nothing."""
+    left, right, step = 78, 34, 15
+    parts = []
+    for number, share in enumerate(shares):
+        y = step * number
+        width = (WIDTH - left - right) * min(1.0, share or 0.0)
+        parts.append(
+            f'<text x="{left - 6}" y="{y + 11}" text-anchor="end">{escape(labels[number])}</text>'
+            f'<rect class="bar" x="{left}" y="{y + 2}" width="{width:.1f}" height="{step - 5}" rx="2"/>'
+            f'<text x="{left + width + 5:.1f}" y="{y + 11}">{_percent(share)}</text>'
+        )
+    table_rows = [(label, _percent(share)) for label, share in zip(labels, shares, strict=True)]
+    _figure(title, parts, show, head, table_rows, height=step * max(1, len(shares)))
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.0%}"
+
+
 def line(
     title: str, points: Sequence[tuple[float, float]], *, show: str, head: tuple[str, str], unit: str = "s"
 ) -> None:

@@ -17,8 +17,8 @@ def dialog(title: str, *, wide: bool = False, close: str = "✕") -> Iterator[ui
     with ui.context.client.content, ui.dialog() as made:
         made.props["aria-label"] = title
         with Tag("div", "").classes("fd-dialog wide" if wide else "fd-dialog"):
-            with Tag("div", "").classes("fd-row").style("justify-content: space-between"):
-                Tag("h2", title)
+            with Tag("div", "").classes("fd-row").style("justify-content: space-between; flex-wrap: nowrap"):
+                Tag("h2", title).style("min-width: 0; overflow-wrap: anywhere")
                 icon_button("close", close, made.close)
             yield made
     made.on("hide", lambda _: made.delete(), args=[])

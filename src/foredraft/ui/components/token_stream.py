@@ -20,10 +20,12 @@ class TokenStream(Element, component="token_stream.js"):
         *,
         follow: int | None = None,
         inspector: bool = False,
+        language: str = "",
         on_end: Callable[[], Any] | None = None,
     ) -> None:
         super().__init__()
-        self._props["tokens"] = list(tokens)
+        # With a `language` the whole text is code, not Markdown: a fence before it, that never ends, says so.
+        self._props["tokens"] = [[f"```{language}\n", "m", 0], *tokens] if language else list(tokens)
         self._props["words"] = _words(words)
         self._props["inspector"] = inspector
         if follow is not None:

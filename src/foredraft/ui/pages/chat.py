@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nicegui import ui
 
+from foredraft.chats.attachments import KEY, Attachment
 from foredraft.ui.components.elements import Tag
 from foredraft.ui.frame import begin, frame, notices
 from foredraft.ui.generation import title_of
@@ -36,7 +39,9 @@ def _refresh_empty(page: Page) -> None:
         page.refresh("messages")
 
 
-def send(app: AppState, chat_id: str | None, text: str, *, inspect: bool = False) -> str:
+def send(
+    app: AppState, chat_id: str | None, text: str, files: Sequence[Attachment] = (), *, inspect: bool = False
+) -> str:
     """Add a message (to a new chat if there is none) and begin its answer. Returns the chat."""
     chats = app.chats
     chat = chats.get(chat_id) if chat_id else None
@@ -45,11 +50,12 @@ def send(app: AppState, chat_id: str | None, text: str, *, inspect: bool = False
             settings=dict(chats.preference("choices", {})), system_prompt=str(chats.preference("system_prompt", ""))
         )
     if not chat.title:
-        chats.change(chat.id, title=title_of(text))
+        chats.change(chat.id, title=title_of(text or files[0].name))
     chats.change(chat.id, unsent="")
     if chat_id is None or not chat_id:
         chats.set_preference("unsent", "")
-    asked = chats.add(chat.id, "user", text, parent=chat.leaf)
+    meta = {KEY: [one.stored() for one in files]} if files else {}
+    asked = chats.add(chat.id, "user", text, parent=chat.leaf, meta=meta)
     if app.generations.answer(chat.id, asked, inspect=inspect) is None:
         app.hub.publish("messages", chat.id)
     return chat.id

@@ -9,7 +9,7 @@ from nicegui import ui
 
 from foredraft.ui.components import charts
 from foredraft.ui.components.elements import Tag, button, table
-from foredraft.ui.frame import begin, frame, notices
+from foredraft.ui.frame import begin, frame, notices, page_head
 from foredraft.ui.laboratory import LabRun
 from foredraft.ui.names import draft_name, gain_words
 from foredraft.ui.state import AppState, Page
@@ -27,7 +27,7 @@ def lab_page(app: AppState) -> None:
     with frame(page, "lab", classes="no-list no-side", skip_to="fd-page"), Tag("div", "").classes("fd-main"):
         notices(page)
         with Tag("div", "", id="fd-page", tabindex="-1").classes("fd-page"), Tag("div", "").classes("fd-page-in"):
-            Tag("h1", t("lab.title")).style("font-size: 1.35rem")
+            page_head(page, t("lab.title"))
             Tag("p", t("lab.help")).classes("fd-help")
             content = ui.refreshable(lambda: _content(page))
             content()
@@ -55,6 +55,8 @@ def _content(page: Page) -> None:
         if not draft_name(state):
             Tag("p", t("lab.no_draft"), role="status").classes("fd-help")
         button(t("lab.start"), start, kind="primary", icon_name="speed")
+    if page.app.machine.busy():
+        Tag("p", t("lab.busy"), role="status").classes("fd-card warn")
     if lab.current is not None:
         _run(page, lab.current)
     history = lab.history()
@@ -81,9 +83,9 @@ def _run(page: Page, run: LabRun) -> None:
     labels = [
         t(f"lab.category_{row.category}") if f"lab.category_{row.category}" in t else row.category for row in run.rows
     ]
-    with Tag("div", "").style("max-width: 34rem"):
-        shares = [row.accepted / row.tested if row.tested else 0.0 for row in run.rows]
-        charts.bars(
+    with Tag("div", "").style("max-width: 24rem"):
+        shares = [row.accepted / row.tested if row.tested else None for row in run.rows]
+        charts.rows(
             t("lab.acceptance"),
             labels,
             shares,

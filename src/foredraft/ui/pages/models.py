@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
-
 from nicegui import run, ui
 
 from foredraft.core.errors import ForedraftError
-from foredraft.models import hub as models_hub
 from foredraft.models.store import ModelFile
 from foredraft.ui.components.dialog import dialog
-from foredraft.ui.components.elements import Tag, button, icon_button, text_field
-from foredraft.ui.downloads import DONE, FAILED, PAUSED, RUNNING
-from foredraft.ui.frame import begin, frame, notices
-from foredraft.ui.names import gigabytes
+from foredraft.ui.components.elements import Tag, button, icon_button
+from foredraft.ui.downloads import DONE, FAILED, PAUSED, RUNNING, Download
+from foredraft.ui.frame import begin, frame, notices, page_head
+from foredraft.ui.names import size_words
+from foredraft.ui.panels.hub_search import hub_search, show_offer
 from foredraft.ui.panels.load_dialog import open_load, unload
 from foredraft.ui.panels.pairs import pairs
 from foredraft.ui.panels.shelf_table import shelf_table
@@ -33,12 +30,12 @@ def models_page(app: AppState, get: str = "") -> None:
     with frame(page, "models", classes="no-list no-side", skip_to="fd-page"), Tag("div", "").classes("fd-main"):
         notices(page)
         with Tag("div", "", id="fd-page", tabindex="-1").classes("fd-page"), Tag("div", "").classes("fd-page-in"):
-            Tag("h1", t("rail.models")).style("font-size: 1.35rem")
+            page_head(page, t("rail.models"))
             _loaded(page)
             shelf_table(page, lambda model: open_load(page, model.name), lambda model: _delete(page, model))
-            _get(page, get)
+            hub_search(page, get)
             _downloads(page)
-            pairs(page, lambda repository: _offer(page, repository))
+            pairs(page, lambda repository: show_offer(page, repository))
 
 
 def _loaded(page: Page) -> None:
@@ -48,7 +45,9 @@ def _loaded(page: Page) -> None:
     def now() -> None:
         state = page.app.loaded()
         if page.app.load_error:
-            Tag("div", t("load.failed", error=page.app.load_error), role="alert").classes("fd-error")
+            Tag("div", t("load.failed", error=page.problem_words(page.app.load_error)), role="alert").classes(
+                "fd-error"
+            )
         if state is None:
             return
         with Tag("div", "").classes("fd-card good fd-row"):
@@ -70,67 +69,39 @@ def _loaded(page: Page) -> None:
     page.refreshers["models"] = changed
 
 
-def _get(page: Page, wish: str) -> None:
-    t = page.words
-    state: dict[str, Any] = {"wish": wish}
-    Tag("h2", t("models.get"))
-    with Tag("form", "").classes("fd-row") as form:
-        with ui.element("div").style("flex: 1; min-width: 14rem"):
-            text_field(
-                t("models.wish"), wish, lambda value: state.update(wish=value), hidden_label=True, on="input",
-                placeholder=t("models.wish_example"),
-            )  # fmt: skip
-        Tag("button", t("models.look"), type="submit").classes("fd-btn primary")
-    form.on("submit", lambda _: _offer(page, state["wish"]), js_handler="(e) => { e.preventDefault(); emit(); }")
-    Tag("p", t("models.network")).classes("fd-help")
-
-
-async def _offer(page: Page, wish: str) -> None:
-    """What a repository has, to choose from."""
-    t = page.words
-    if not wish.strip():
-        return
-    try:
-        repository = await asyncio.to_thread(lambda: models_hub.look(models_hub.parse_wish(wish)[0]))
-        usual = models_hub.choose(repository)
-    except ForedraftError as error:
-        ui.notify(str(error), type="warning", multi_line=True)
-        return
-    with dialog(repository.name) as made:
-        for choice in repository.choices:
-
-            def take(choice: models_hub.HubChoice = choice) -> None:
-                page.app.downloads.start(repository, choice)
-                made.close()
-
-            text = t("models.download", name=choice.quantisation, size=gigabytes(choice.size))
-            button(text, take, kind="primary wide" if choice is usual else "quiet wide")
-
-
 def _downloads(page: Page) -> None:
     t, downloads = page.words, page.app.downloads
 
     @ui.refreshable
     def rows() -> None:
+        if downloads.all:
+            Tag("h2", t("models.downloads_title"))
         for one in downloads.all:
             with Tag("div", "").classes("fd-card"):
-                with Tag("div", "").classes("fd-row").style("justify-content: space-between"):
-                    Tag("b", one.name)
-                    if one.state == RUNNING:
-                        icon_button("pause", t("models.pause"), lambda one=one: downloads.pause(one), small=True)
-                    elif one.state in (PAUSED, FAILED):
-                        icon_button("play_arrow", t("models.resume"), lambda one=one: downloads.resume(one), small=True)
-                words = t(
-                    "models.progress", a=gigabytes(one.arrived), b=gigabytes(one.choice.size), p=f"{one.share:.0%}"
-                )
-                Tag("p", f"{t('models.' + one.state)} · {words}", role="status")
-                if one.state != DONE:
-                    Tag("progress", "", value=round(one.share, 3), max=1, aria_label=one.name)
-                if one.error:
-                    Tag("p", one.error, role="alert")
+                _download(page, one)
 
     rows()
     page.refreshers["downloads"] = rows.refresh
+
+
+def _download(page: Page, one: Download) -> None:
+    t, downloads = page.words, page.app.downloads
+    with Tag("div", "").classes("fd-row").style("justify-content: space-between; flex-wrap: nowrap"):
+        Tag("b", one.name).style("overflow-wrap: anywhere")
+        if one.state == RUNNING:
+            icon_button("pause", t("models.pause"), lambda: downloads.pause(one), small=True)
+        elif one.state in (PAUSED, FAILED):
+            icon_button("play_arrow", t("models.resume"), lambda: downloads.resume(one), small=True)
+        else:
+            found = page.app.shelf.find(str(one.path)) if one.path else None
+            if found is not None and found.usable:
+                button(t("load.load"), lambda: open_load(page, found.name), kind="quiet")
+    words = t("models.progress", a=size_words(one.arrived), b=size_words(one.choice.size), p=f"{one.share:.0%}")
+    Tag("p", f"{t('models.' + one.state)} · {words}", role="status")
+    if one.state != DONE:
+        Tag("progress", "", value=round(one.share, 3), max=1, aria_label=one.name)
+    if one.error:
+        Tag("p", page.error_words(f"download_{one.reason}", one.error), role="alert")
 
 
 def _delete(page: Page, model: ModelFile) -> None:

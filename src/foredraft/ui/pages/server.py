@@ -9,10 +9,12 @@ import time
 from nicegui import ui
 
 from foredraft.ui.components.elements import Tag, icon_button, table
-from foredraft.ui.frame import begin, frame, notices
+from foredraft.ui.frame import begin, frame, notices, page_head
 from foredraft.ui.state import AppState, Page
 
 SHOWN = 200
+APP_PATHS = ("/_foredraft/", "/_nicegui")
+SAID = ("method", "path", "status", "seconds")
 
 
 def register(app: AppState) -> None:
@@ -28,7 +30,7 @@ def server_page(app: AppState) -> None:
     with frame(page, "server", classes="no-list no-side", skip_to="fd-page"), Tag("div", "").classes("fd-main"):
         notices(page)
         with Tag("div", "", id="fd-page", tabindex="-1").classes("fd-page"), Tag("div", "").classes("fd-page-in"):
-            Tag("h1", t("server.title")).style("font-size: 1.35rem")
+            page_head(page, t("server.title"))
             with Tag("div", "").classes("fd-card"):
                 with Tag("div", "").classes("fd-row"):
                     Tag("b", t("server.address"))
@@ -65,7 +67,7 @@ def _models(page: Page) -> None:
             data = [
                 (
                     state.id,
-                    f"{state.status} · {t('spec.status_' + state.speculation.status)}",
+                    f"{t('server.status_' + state.status)} · {t('spec.status_' + state.speculation.status)}",
                     state.totals.answers,
                     state.totals.tokens,
                     "–" if state.totals.acceptance is None else f"{state.totals.acceptance:.0%}",
@@ -83,7 +85,7 @@ def _models(page: Page) -> None:
 def _log(page: Page) -> None:
     """The journal as it grows. Prompts and answers are not in it."""
     t, journal = page.words, page.app.services.journal
-    lines = [_line(entry.as_dict()) for entry in journal.recent(SHOWN)]
+    lines = [_line(entry.as_dict()) for entry in journal.recent(SHOWN) if _told(entry.as_dict())]
     shown = Tag("pre", "\n".join(lines) or t("server.no_log"), tabindex="0", role="log", aria_label=t("server.log"))
     shown.classes("fd-log")
     client = ui.context.client
@@ -91,6 +93,8 @@ def _log(page: Page) -> None:
     async def follow() -> None:
         after = journal.recent(1)[-1].number if journal.recent(1) else 0
         async for entry in journal.follow(after):
+            if not _told(entry.as_dict()):
+                continue
             lines.append(_line(entry.as_dict()))
             del lines[:-SHOWN]
             with client:
@@ -100,11 +104,17 @@ def _log(page: Page) -> None:
     client.on_delete(task.cancel)
 
 
+def _told(entry: dict[str, object]) -> bool:
+    """Whether an entry says something: the app fetches its own files and streams without end."""
+    return not (entry["kind"] == "request" and str(entry.get("path", "")).startswith(APP_PATHS))
+
+
 def _line(entry: dict[str, object]) -> str:
     at = time.strftime("%H:%M:%S", time.localtime(float(str(entry.pop("at")))))
     kind, message = entry.pop("kind"), entry.pop("message")
     entry.pop("number")
-    more = " ".join(f"{name}={value}" for name, value in entry.items())
+    # A request's message says these already.
+    more = " ".join(f"{name}={value}" for name, value in entry.items() if kind != "request" or name not in SAID)
     return f"{at}  {kind:<8} {message}  {more}".rstrip()
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 from nicegui import ui
 
+from foredraft.chats.attachments import KEY
 from foredraft.chats.records import DONE, Message
+from foredraft.ui.attaching import used_tokens
 from foredraft.ui.components.composer import Composer
 from foredraft.ui.components.elements import Tag
 from foredraft.ui.panels.messages import Messages
@@ -26,6 +28,11 @@ def conversation(page: Page) -> None:
             show_chat(chat_id)
         ui.run_javascript("fd.toEnd()")
 
+    def plain() -> None:
+        """Free text again: answers must not be JSON unseen, whatever the sidebar shows."""
+        page.choose(structured=False)
+        page.refresh("composer", "side")
+
     def show_chat(chat_id: str | None) -> None:
         page.chat_id = chat_id
         ui.navigate.history.push(f"/c/{chat_id}" if chat_id else "/")
@@ -38,6 +45,7 @@ def conversation(page: Page) -> None:
             page="",
             on_sent=sent,
             on_stop=lambda: page.app.generations.stop(page.chat_id or ""),
+            on_plain=plain,
             **_composer_state(page),
         )
 
@@ -50,18 +58,14 @@ def conversation(page: Page) -> None:
 
 def _composer_state(page: Page) -> dict[str, Any]:
     state, chat = page.app.loaded(), page.chat
-    used = 0
-    if chat is not None and chat.leaf is not None:
-        leaf = page.app.chats.message(chat.leaf)
-        stats = leaf.meta.get("stats") if leaf else None
-        used = stats["prompt_tokens"] + stats["tokens"] if stats else 0
     return {
         "chat": page.chat_id or "",
         "unsent": chat.unsent if chat else page.app.chats.preference("unsent", ""),
         "busy": page.app.generations.in_chat(page.chat_id or "") is not None,
         "ready": state is not None and state.info is not None,
-        "used": used,
-        "context": state.info.n_ctx // max(1, state.info.n_slots) if page.power and state and state.info else 0,
+        "structured": page.choices.structured,
+        "used": used_tokens(page.app, page.chat_id or ""),
+        "context": state.info.n_ctx if page.power and state and state.info else 0,
     }
 
 
@@ -83,14 +87,16 @@ def _message_actions(page: Page) -> dict[str, Any]:
             answer(shown.parent)
 
     def edit(shown: Message, text: str) -> None:
-        if not text:
+        files = shown.meta.get(KEY)
+        if not text and not files:
             return
         if shown.role == "assistant":
             # An answer edited by hand has no tokens of a model any more.
             chats.add(shown.chat_id, "assistant", text, parent=shown.parent, status=DONE, model=shown.model)
             changed()
         elif app.generations.in_chat(shown.chat_id) is None:
-            answer(chats.add(shown.chat_id, "user", text, parent=shown.parent))
+            meta = {KEY: files} if files else {}
+            answer(chats.add(shown.chat_id, "user", text, parent=shown.parent, meta=meta))
 
     def branch(shown: Message) -> None:
         chat = app.chats.get(shown.chat_id)

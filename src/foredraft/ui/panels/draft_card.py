@@ -19,24 +19,24 @@ def draft_card(page: Page, state: ModelState, drafts: Drafts) -> None:
     measured = measuring.of(state)
     slower = measured is not None and measured.gain < 1
     with Tag("div", "").classes("fd-card warn" if slower else "fd-card good"):
+        memory = t("spec.memory", m=size_words(state.draft_info.size_bytes)) if state.draft_info.size_bytes else ""
         if draft is not None:
             Tag("span", t(f"spec.level_{draft.pairing.level}")).classes("fd-chip good")
-            Tag("p", draft.pairing.reasons[t.language]).style("margin-top: 0.3rem")
+            about = " · ".join(filter(None, (draft.pairing.reasons[t.language], memory)))
+            Tag("p", about).style("margin-top: 0.3rem")
         else:
-            Tag("p", draft_name(state))
-        memory = t("spec.memory", m=size_words(state.draft_info.size_bytes)) if state.draft_info.size_bytes else ""
+            Tag("p", " · ".join(filter(None, (draft_name(state), memory))))
         running = measuring.running == measuring.pair(state)
         if measured is not None:
             words = t("spec.measured", a=f"{measured.plain:.1f}", b=f"{measured.drafted:.1f}", x=f"{measured.gain:.2g}")
             with Tag("p", ""):
                 Tag("strong", words)
-                Tag("span", f" · {memory}" if memory else "")
             if slower:
                 Tag("p", t("spec.slower", x=gain_words(measured.gain)), role="alert")
         else:
             estimated = draft.gain if draft is not None else None
             words = t("spec.estimated", x=f"{estimated.speedup:.2g}") if estimated else t("spec.unmeasured")
-            Tag("p", " · ".join(filter(None, (words, memory))))
+            Tag("p", words)
         if running:
             percent = round(100 * measuring.progress)
             Tag("p", t("spec.measuring", p=percent), role="status")

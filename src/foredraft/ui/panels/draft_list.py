@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from urllib.parse import quote
 
 from nicegui import ui
 
+from foredraft.models.hub import family
 from foredraft.models.pairing import NOT_USABLE, RECOMMENDED, WORKS
 from foredraft.scheduling.hosted import ModelState
 from foredraft.ui.components.dialog import dialog
@@ -96,6 +98,13 @@ def no_drafts(page: Page, state: ModelState, drafts: Drafts) -> None:
             )
         else:
             Tag("p", t("none.unknown"))
+            words = family(state.id)
+            button(
+                t("none.search", words=words),
+                lambda: ui.navigate.to(f"/models?get={quote(words)}"),
+                kind="outline wide",
+                icon_name="search",
+            )
 
         def from_text() -> None:
             page.choose(enabled=True, method="suffix")
@@ -110,7 +119,7 @@ def no_drafts(page: Page, state: ModelState, drafts: Drafts) -> None:
 
 def _show_reasons(page: Page, others: list[Draft]) -> None:
     t = page.words
-    with dialog(t("none.why")), Tag("table", "").classes("fd-data"), Tag("tbody", ""):
+    with dialog(t("none.why_title")), Tag("table", "").classes("fd-data"), Tag("tbody", ""):
         for draft in others:
             with Tag("tr", ""):
                 Tag("th", draft.model.name, scope="row")

@@ -72,13 +72,14 @@ def _faster(page: Page, on: bool) -> None:
 
 def _draft_pill(page: Page, state: ModelState) -> None:
     t = page.words
-    name = draft_name(state) or (t("spec.from_text") if page.choices.method in ("suffix", "ngram") else "")
+    from_text = page.choices.method in ("suffix", "ngram") or state.speculation.status == "active"
+    name = draft_name(state) or (t("spec.from_text") if from_text else "")
     with Tag("button", "", type="button", title=t("spec.title")).classes("fd-pill draft") as made:
         icon("bolt").classes("bolt")
         Tag("span", name or t("header.no_draft"))
         measured = page.app.measuring.of(state)
         if measured is not None:
             Tag("span", gain_words(measured.gain)).classes("fd-chip good" if measured.gain >= 1 else "fd-chip warn")
-        elif name:
+        elif state.draft_info is not None:
             Tag("span", t("header.unmeasured")).classes("fd-chip")
     made.on("click", lambda _: page.actions["open_section"]("spec"), args=[])

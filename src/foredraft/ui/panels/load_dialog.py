@@ -9,13 +9,14 @@ from typing import Any
 from nicegui import ui
 
 from foredraft.core.errors import ForedraftError
+from foredraft.engines.llamacpp.options import CPU
 from foredraft.models.memory import LoadPlan, estimate
 from foredraft.models.recommend import choose_draft
 from foredraft.models.store import ModelFile
 from foredraft.scheduling.hosted import LoadSpec
 from foredraft.ui.components.dialog import dialog
 from foredraft.ui.components.elements import Tag, button, select
-from foredraft.ui.names import gigabytes
+from foredraft.ui.names import size_words
 from foredraft.ui.state import AppState, Page
 
 CONTEXTS = (2048, 4096, 8192, 16384, 32768, 65536, 131072)
@@ -41,7 +42,7 @@ async def open_load(page: Page, chosen: str = "") -> None:
             wish["draft"] = await asyncio.to_thread(_draft_of, page, by_name[wish["model"]])
             needs.refresh()
 
-        names = {name: f"{name} ({gigabytes(model.size_bytes)} GB)" for name, model in by_name.items()}
+        names = {name: f"{name} ({size_words(model.size_bytes)})" for name, model in by_name.items()}
         select(t("load.model"), names, wish["model"], lambda name: choose(model=name))
         contexts = {"0": t("load.context_auto"), **{str(n): f"{n:,}" for n in CONTEXTS}}
         select(t("load.context"), contexts, "0", lambda n: choose(context=int(n)))
@@ -68,13 +69,14 @@ def _needs(page: Page, model: ModelFile, draft: ModelFile | None, context: int) 
     t = page.words
     if model.facts is None:
         return
-    need = estimate(model.facts, draft.facts if draft else None, LoadPlan(context=context or None))
+    plan = LoadPlan(context=context or None, draft_gpu_layers=0 if page.app.draft_device == CPU else -1)
+    need = estimate(model.facts, draft.facts if draft else None, plan)
     with Tag("div", "").classes("fd-card" if need.fits else "fd-card warn"):
-        total, free = gigabytes(need.total), gigabytes(need.machine.ram + need.machine.video)
+        total, free = size_words(need.total), size_words(need.machine.ram + need.machine.video)
         Tag("h3", t("load.needs", total=total, free=free))
-        Tag("p", t("load.parts", weights=gigabytes(need.main.weights), kv=gigabytes(need.main.kv)))
+        Tag("p", t("load.parts", weights=size_words(need.main.weights), kv=size_words(need.main.kv)))
         if draft is not None and need.draft is not None:
-            Tag("p", t("load.with_draft", draft=draft.name, size=gigabytes(need.draft.total)))
+            Tag("p", t("load.with_draft", draft=draft.name, size=size_words(need.draft.total)))
         if not need.fits:
             Tag("p", t("load.too_large"))
 
@@ -84,7 +86,9 @@ def start_load(app: AppState, model: ModelFile, context: int | None = None, draf
     spec = _spec(app, model, draft)
     if context:
         spec = dataclasses.replace(spec, settings={**spec.settings, "context": context})
-    app.load_error = ""
+    if app.draft_device and app.machine.gpus():
+        spec = dataclasses.replace(spec, settings={**spec.settings, "draft_device": app.draft_device})
+    app.services.load_failure = None
     app.chats.set_preference("last_model", model.name)
 
     async def load() -> None:
@@ -95,10 +99,8 @@ def start_load(app: AppState, model: ModelFile, context: int | None = None, draf
             for other in others:
                 await runtime.unload(other)
             await runtime.load(spec)
-        except ForedraftError as error:
-            app.load_error = str(error)
         except Exception as error:  # the loader's own faults are told too  # noqa: BLE001
-            app.load_error = f"{type(error).__name__}: {error}"
+            app.services.load_failure = error
         app.shelf.forget()
         app.hub.publish("models")
 
@@ -121,5 +123,5 @@ async def unload(page: Page) -> None:
         try:
             await page.app.services.runtime.unload(state.id)
         except ForedraftError as error:
-            page.app.load_error = str(error)
+            page.app.services.load_failure = error
         page.app.hub.publish("models")

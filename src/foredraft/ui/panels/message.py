@@ -10,6 +10,7 @@ from foredraft.ui.components.elements import Tag, button, icon, icon_button, tex
 from foredraft.ui.components.part import Part
 from foredraft.ui.components.token_stream import TokenStream
 from foredraft.ui.generation import Writing
+from foredraft.ui.panels.attached import attached_files
 from foredraft.ui.panels.statistics import gain_of, statistics_line
 from foredraft.ui.state import Page
 
@@ -40,7 +41,7 @@ class MessageView:
             self._show_answer(shown, last=last)
 
     def _show_question(self, shown: Message) -> None:
-        self._body.show(shown.text, lambda: _question(self._page, shown))
+        self._body.show((shown.text, shown.meta), lambda: _question(self._page, shown))
         self._foot.show((shown.text, shown.version, shown.versions), lambda: _question_tools(self._page, shown))
 
     def _show_answer(self, shown: Message, *, last: bool) -> None:
@@ -62,6 +63,7 @@ class MessageView:
 
 def _question(page: Page, shown: Message) -> None:
     t = page.words
+    attached_files(page, shown.meta)
     with Tag("div", "").classes("fd-user"):
         text = Tag("span", shown.text[:LONG_MESSAGE])
         if len(shown.text) > LONG_MESSAGE:
@@ -97,11 +99,13 @@ def _who(page: Page, shown: Message) -> None:
 
 def _stream(page: Page, shown: Message, running: Writing | None) -> None:
     tokens = running.tokens if running is not None else shown.tokens
+    schema = running.schema if running is not None else shown.meta.get("schema")
     TokenStream(
         tokens or ([[shown.text, "m", 0]] if shown.text else []),
         page.words,
         follow=shown.id if running is not None else None,
         inspector=page.developer,
+        language="json" if schema is not None else "",
     )
 
 

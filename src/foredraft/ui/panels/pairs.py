@@ -22,7 +22,7 @@ def pairs(page: Page, on_get: Callable[[str], Any]) -> None:
     Tag("p", t("pairs.help", m=f"{memory:.0f}")).classes("fd-help")
     with (
         Tag("div", "", tabindex="0", role="region", aria_label=t("pairs.title")).classes("fd-scroll-x"),
-        Tag("table", "").classes("fd-data"),
+        Tag("table", "").classes("fd-data cards"),
     ):
         with Tag("thead", ""), Tag("tr", ""):
             for name in ("main", "draft", "size", "fits", "get"):
@@ -33,9 +33,9 @@ def pairs(page: Page, on_get: Callable[[str], Any]) -> None:
                 size = ROOM * (BYTES_MAIN * main.params + BYTES_DRAFT * draft.params)
                 with Tag("tr", ""):
                     Tag("th", main.name, scope="row")
-                    Tag("td", draft.name)
-                    Tag("td", f"{size:.1f} GB").classes("n")
-                    Tag("td", t("pairs.yes" if size < 0.8 * memory else "pairs.no"))
+                    Tag("td", draft.name, data_label=t("pairs.draft"))
+                    Tag("td", f"{size:.1f} GB", data_label=t("pairs.size")).classes("n")
+                    Tag("td", t("pairs.yes" if size < 0.8 * memory else "pairs.no"), data_label=t("pairs.fits"))
                     with Tag("td", ""), Tag("div", "").classes("fd-row").style("flex-wrap: nowrap"):
                         button(t("pairs.main"), lambda main=main: on_get(main.repository), kind="quiet",
                                aria_label=f"{t('pairs.main')}: {main.name}")  # fmt: skip

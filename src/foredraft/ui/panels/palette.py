@@ -48,7 +48,7 @@ def _open(page: Page) -> None:
     t = page.words
     state: dict[str, Any] = {"words": "", "chats": [Found(chat) for chat in page.app.chats.recent(CHATS)]}
 
-    with dialog(t("palette.title")) as made:
+    with dialog(t("palette.title")) as made, Tag("div", "").classes("fd-palette fd-stack"):
 
         async def search(words: str) -> None:
             state["words"] = words.strip()

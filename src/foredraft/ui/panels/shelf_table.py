@@ -32,7 +32,7 @@ def shelf_table(page: Page, on_load: Callable[[ModelFile], Any], on_delete: Call
             return
         with (
             Tag("div", "", tabindex="0", role="region", aria_label=t("models.shelf")).classes("fd-scroll-x"),
-            Tag("table", "").classes("fd-data"),
+            Tag("table", "").classes("fd-data cards"),
         ):
             with Tag("thead", ""), Tag("tr", ""):
                 for name in ("name", "quantisation", "size", "place", "drafts", "actions"):
@@ -75,10 +75,11 @@ def _row(
     t = page.words
     with Tag("tr", ""):
         Tag("th", model.name, scope="row")
-        Tag("td", model.facts.quantisation if model.facts else "–")
-        Tag("td", size_words(model.size_bytes)).classes("n")
-        Tag("td", t(f"models.place_{model.source}") if model.source in PLACES else model.source)
-        with Tag("td", ""):
+        Tag("td", model.facts.quantisation if model.facts else "–", data_label=t("models.quantisation"))
+        Tag("td", size_words(model.size_bytes), data_label=t("models.size")).classes("n")
+        place = t(f"models.place_{model.source}") if model.source in PLACES else model.source
+        Tag("td", place, data_label=t("models.place"))
+        with Tag("td", "", data_label=t("models.drafts")):
             if not model.usable:
                 Tag("span", model.problem or t("models.unusable"))
             elif fits is None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from foredraft.chats.records import Preset
-from foredraft.ui.choices import Choices
-from foredraft.ui.components.dialog import dialog
-from foredraft.ui.components.elements import Tag, button, section, select, slider, text_field
+from foredraft.ui.choices import USUAL
+from foredraft.ui.components.elements import Tag, section, slider, text_field
 from foredraft.ui.panels.insights import insights
+from foredraft.ui.panels.presets import presets
 from foredraft.ui.panels.speculation import speculation
+from foredraft.ui.panels.structured import structured
 from foredraft.ui.state import Page
 
 
@@ -39,10 +39,11 @@ def sidebar(page: Page) -> None:
 
     @ui.refreshable
     def settings() -> None:
-        _presets(page)
+        presets(page)
         _system_prompt(page)
         speculation(page)
         _sampling(page)
+        structured(page)
 
     with Tag("aside", "", aria_label=t("side.label")).classes("fd-side"):
         content()
@@ -60,55 +61,11 @@ def sidebar(page: Page) -> None:
     page.refreshers["insights"] = lambda: content.refresh() if view["tab"] == "insights" else None
 
 
-def _presets(page: Page) -> None:
-    t, chats = page.words, page.app.chats
-    presets = {preset.name: preset for preset in chats.presets()}
-    with section(t("preset.title"), mark="preset"):
-
-        def apply(name: str) -> None:
-            if name in presets:
-                values = dict(presets[name].settings)
-                system = values.pop("system_prompt", None)
-                page.choose(**Choices.of(values).stored())
-                if system is not None:
-                    _set_system(page, str(system))
-                page.refresh("side", "header")
-
-        def save() -> None:
-            name = {"value": ""}
-            with dialog(t("preset.save")) as made:
-                text_field(t("preset.name"), "", lambda value: name.update(value=value.strip()), on="input")
-
-                def keep() -> None:
-                    if name["value"]:
-                        values = {**page.choices.stored(), "system_prompt": _system(page)}
-                        chats.save_preset(Preset(name["value"], values))
-                    made.close()
-                    page.refresh("side")
-
-                button(t("common.save"), keep, kind="primary")
-
-        select(t("preset.choose"), {"": t("preset.none"), **{name: name for name in presets}}, "", apply)
-        button(t("preset.save"), save, kind="quiet")
-
-
-def _system(page: Page) -> str:
-    chat = page.chat
-    return chat.system_prompt if chat else str(page.app.chats.preference("system_prompt", ""))
-
-
-def _set_system(page: Page, text: str) -> None:
-    if page.chat_id:
-        page.app.chats.change(page.chat_id, system_prompt=text)
-    else:
-        page.app.chats.set_preference("system_prompt", text)
-
-
 def _system_prompt(page: Page) -> None:
     t = page.words
     with section(t("system.title"), mark="system"):
         text_field(
-            t("system.title"), _system(page), lambda text: _set_system(page, text), area=True, hidden_label=True,
+            t("system.title"), page.system_prompt, page.set_system_prompt, area=True, hidden_label=True,
             placeholder=t("system.placeholder"),
         )  # fmt: skip
 
@@ -142,7 +99,7 @@ def _number(page: Page, name: str, value: int | None) -> None:
 
     def changed(text: str) -> None:
         if not text.strip():
-            page.choose(**{name: 40 if name == "top_k" else None})
+            page.choose(**{name: USUAL.top_k if name == "top_k" else None})
         elif text.strip().isdigit():
             page.choose(**{name: int(text)})
 

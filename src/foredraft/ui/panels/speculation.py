@@ -8,13 +8,16 @@ from nicegui import ui
 
 from foredraft.core.errors import ForedraftError
 from foredraft.core.params import MAX_DRAFT
+from foredraft.engines.llamacpp.options import CPU
 from foredraft.scheduling.hosted import ModelState
-from foredraft.ui.choices import Choices
+from foredraft.ui.choices import SPECULATION, Choices
 from foredraft.ui.components.elements import Tag, button, section, select, slider, switch
 from foredraft.ui.panels.draft_card import draft_card
 from foredraft.ui.panels.draft_list import draft_list, no_drafts
+from foredraft.ui.panels.legend import legend
+from foredraft.ui.panels.load_dialog import open_load
 from foredraft.ui.panels.unchanged import open_check
-from foredraft.ui.state import Page
+from foredraft.ui.state import DRAFT_DEVICE, PRESET_SPECULATION, Page, Problem
 
 METHODS = ("auto", "model", "suffix")
 TEXT_ONLY = ("suffix", "ngram")
@@ -37,7 +40,9 @@ def speculation(page: Page) -> None:
             for number in (1, 2, 3):
                 Tag("p", t(f"spec.how_{number}")).classes("fd-help").style("margin-top: 0.4rem")
         if state is None or state.info is None:
-            Tag("p", t("spec.no_main" if state is None else "spec.main_loading"), role="status")
+            Tag("p", t("spec.no_main" if state is None else "spec.main_loading"), role="status").style("margin: 0")
+            if state is None:
+                button(t("header.load"), lambda: open_load(page), kind="outline wide")
             return
         now = page.choices
         select(
@@ -49,7 +54,7 @@ def speculation(page: Page) -> None:
             _draft(page, state)
         _sizes(page, now)
         if page.developer:
-            _knobs(page, now)
+            _knobs(page, state, now)
         _highlight(page, now)
         _links(page)
 
@@ -78,14 +83,18 @@ def _status(page: Page, state: ModelState | None) -> None:
         status, reason = state.speculation.status, state.speculation.reason
     if not page.choices.enabled:
         status, reason = "off", ""
-    elif page.choices.method in TEXT_ONLY and status in ("off", "unavailable"):
+    elif state is not None and page.choices.method in TEXT_ONLY and status in ("off", "unavailable"):
         status, reason = "active", ""
     with Tag("div", "", role="status").classes("fd-row"):
         Tag("span", t(f"spec.status_{status}")).classes(f"fd-chip {STATUS_CHIPS.get(status, '')}")
+        if status == "active" and state is not None and state.draft_info is None:
+            Tag("span", t("spec.from_text")).classes("fd-chip")
         if state is not None and state.status == "changing":
             Tag("span", t("spec.changing")).classes("fd-help")
     if status == "paused":
         Tag("p", t("spec.paused")).classes("fd-help")
+        if page.choices.adjust:
+            Tag("p", t("spec.paused_hint")).classes("fd-help")
     elif status == "unavailable" and reason:
         Tag("p", t("spec.unavailable", reason=reason)).classes("fd-help")
 
@@ -109,9 +118,10 @@ def _draft(page: Page, state: ModelState) -> None:
         page.choose(enabled=True, method="auto" if page.choices.method == "off" else page.choices.method)
         page.app.draft_error = ""
         try:
-            await page.app.services.runtime.set_draft(state.id, path, required=True)
+            device = page.app.draft_device if page.app.machine.gpus() else None
+            await page.app.services.runtime.set_draft(state.id, path, required=True, device=device)
         except ForedraftError as error:
-            page.app.draft_error = page.error_words(error.code, str(error))
+            page.app.draft_error = page.problem_words(Problem.of(error))
         page.app.hub.publish("models")
 
     draft_list(page, state, drafts, choose)
@@ -134,7 +144,37 @@ def _sizes(page: Page, now: Choices) -> None:
     )
 
 
-def _knobs(page: Page, now: Choices) -> None:
+def _place(page: Page, state: ModelState) -> None:
+    """Where the draft runs; where there is one place only, that one and why."""
+    t, machine = page.words, page.app.machine
+    gpus = machine.gpus()
+    if not gpus:
+        reason = "spec.place_no_gpu" if machine.built() else "spec.place_cpu_build"
+        with Tag("div", "").classes("fd-stack").style("gap: 0.15rem"):
+            Tag("span", t("spec.place")).classes("fd-label")
+            Tag("p", t(reason)).classes("fd-help")
+        return
+    places = {
+        "": t("spec.place_same"),
+        **{gpu.place: f"GPU {gpu.index} · {gpu.description}" for gpu in gpus},
+        CPU: "CPU",
+    }
+
+    async def choose(place: str) -> None:
+        page.app.chats.set_preference(DRAFT_DEVICE, place)
+        if state.draft_info is not None:
+            page.app.draft_error = ""
+            try:
+                await page.app.services.runtime.set_draft(state.id, state.draft_info.path, required=True, device=place)
+            except ForedraftError as error:
+                page.app.draft_error = page.error_words(error.code, str(error))
+        page.app.hub.publish("models")
+
+    now = state.spec.settings.get("draft_device", "") if state.draft_info else page.app.draft_device
+    select(t("spec.place"), places, str(now), choose)
+
+
+def _knobs(page: Page, state: ModelState, now: Choices) -> None:
     """What only developers see."""
     t = page.words
     slider(
@@ -154,6 +194,7 @@ def _knobs(page: Page, now: Choices) -> None:
         high=MAX_DRAFT,
         help_text=t("spec.min_draft_help"),
     )
+    _place(page, state)
     rules = {rule: t(f"spec.acceptance_{rule}") for rule in ("match", "rejection", "block")}
     select(t("spec.acceptance"), rules, now.acceptance, lambda rule: page.choose(acceptance=rule))
     with Tag("details", ""):
@@ -171,11 +212,7 @@ def _highlight(page: Page, now: Choices) -> None:
         ui.run_javascript(f"document.querySelector('.fd-app').classList.toggle('hl-on', {str(on).lower()})")
 
     switch(t("spec.highlight"), now.highlight, changed, data_switch="highlight")
-    with Tag("div", "").classes("fd-legend"):
-        for name in ("accepted", "corrected", "main"):
-            with Tag("span", ""):
-                Tag("i", "abc").classes(name)
-                Tag("span", t(f"spec.legend_{name}"))
+    legend(page)
     Tag("p", t("spec.no_highlight"), id="fd-no-highlight", hidden=True).classes("fd-help")
 
 
@@ -183,11 +220,15 @@ def _links(page: Page) -> None:
     t = page.words
     with Tag("div", "").classes("fd-stack"):
         button(t("spec.check"), lambda: open_check(page), kind="link")
+        switch(
+            t("spec.in_preset"),
+            bool(page.app.chats.preference(PRESET_SPECULATION, True)),
+            lambda on: page.app.chats.set_preference(PRESET_SPECULATION, on),
+        )
 
         def reset() -> None:
             defaults = Choices()
-            names = ("enabled", "method", "adjust", "max_draft", "min_draft", "p_min", "acceptance", "highlight")
-            _choose(page, **{name: getattr(defaults, name) for name in names})
+            _choose(page, **{name: getattr(defaults, name) for name in SPECULATION})
             page.refresh("side")
 
         button(t("spec.reset"), reset, kind="link")

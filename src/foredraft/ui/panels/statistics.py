@@ -22,6 +22,8 @@ def statistics_line(page: Page, shown: Message) -> None:
         if stats["drafted"]:
             share = round(100 * stats["accepted"] / tested) if tested else 0
             parts.append(t("stats.drafts", a=stats["accepted"], d=tested, p=share))
+        elif shown.meta.get("speculation", {}).get("status") == "paused":
+            parts.append(t("stats.paused"))
     if page.developer:
         parts.append(t("stats.stop", reason=t(f"stop.{shown.meta.get('stop_reason', 'eos')}")))
         parts.append(t("stats.rounds", n=stats["rounds"]))

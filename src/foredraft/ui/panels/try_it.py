@@ -11,6 +11,7 @@ from foredraft.ui.components.elements import Tag, button
 from foredraft.ui.components.token_stream import TokenStream
 from foredraft.ui.generation import ORIGINS
 from foredraft.ui.names import gain_words
+from foredraft.ui.panels.legend import legend
 from foredraft.ui.state import Page
 
 CARDS = ("formula", "story")
@@ -52,17 +53,23 @@ async def _run(page: Page, name: str) -> None:
         return
     gain = drafted.stats.tokens_per_second / plain.stats.tokens_per_second if plain.stats.tokens_per_second else 0.0
     same = "try.same" if plain.tokens == drafted.tokens else "try.different"
-    status.set_text(t("try.gain", x=gain_words(gain)) + " " + t(same))
-    with result, Tag("div", "").classes("fd-pair"):
-        _side(page, t("try.without"), plain)
-        _side(page, t("try.with"), drafted)
+    said = [t("try.gain", x=gain_words(gain)), t(same)]
+    if drafted.stats.drafted == 0:
+        said.insert(0, t("try.paused"))
+    status.set_text(" ".join(said))
+    # The colours are what is to be seen here, in every mode.
+    with result.classes("fd-stack hl-on"):
+        with Tag("div", "").classes("fd-pair"):
+            _side(page, t("try.without"), plain)
+            _side(page, t("try.with"), drafted)
+        legend(page)
 
     def ask() -> None:
         made.close()
         page.actions["ask"](question)
 
     with result:
-        button(t("try.ask"), ask, kind="quiet")
+        button(t("try.ask"), ask, kind="quiet").style("align-self: flex-start")
 
 
 def _side(page: Page, title: str, generation: Generation) -> None:

@@ -51,8 +51,18 @@ document.addEventListener("keydown", (event) => {
   } else if (command && event.key === "/") press("shortcuts");
   else if (event.key === "Escape" && !document.querySelector(".q-dialog, .q-menu")) {
     if (!closeDrawers()) press("stop");
-  } else if (["ArrowDown", "ArrowUp", "Home", "End"].includes(event.key)) move(event);
+  } else if (event.target.matches?.(".fd-palette input") && ["ArrowDown", "Enter"].includes(event.key)) choose(event);
+  else if (["ArrowDown", "ArrowUp", "Home", "End"].includes(event.key)) move(event);
 });
+
+function choose(event) {
+  // From the field of the palette: down into the list, or straight to its first entry.
+  const first = !event.isComposing && event.target.closest(".fd-palette").querySelector('[role="option"]');
+  if (!first) return;
+  event.preventDefault();
+  if (event.key === "Enter") first.click();
+  else first.focus();
+}
 
 function move(event) {
   // Arrow keys walk through lists and tabs.
@@ -106,10 +116,18 @@ async function upload(accept) {
 async function importChat() {
   const text = await upload(".json,application/json");
   if (text === null) return;
-  const answer = await fetch("/_foredraft/import", { method: "POST", body: text });
-  const result = await answer.json();
-  if (result.chat) location.assign(`/c/${result.chat}`);
-  else announce(result.error), alert(result.error);
+  try {
+    const answer = await fetch("/_foredraft/import", { method: "POST", body: text });
+    const result = await answer.json();
+    if (result.chat) location.assign(`/c/${result.chat}`);
+    else warn(result.error.message ?? result.error);
+  } catch {
+    warn(document.getElementById("fd-lost").textContent); // the server is away
+  }
+}
+
+function warn(message) {
+  window.Quasar.Notify.create({ message, type: "warning", multiLine: true, timeout: 8000 });
 }
 
 // NiceGUI says in the console that the connection is lost; people read the page.

@@ -1,0 +1,65 @@
+"""Structured output: a JSON schema as the user typed it, read, checked, and made a grammar that answers must follow."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from foredraft.sampling.constraints import GrammarError, json_grammar
+from foredraft.server.grammar import schema_grammar
+
+EXAMPLE = {
+    "type": "object",
+    "properties": {
+        "title": {"type": "string"},
+        "year": {"type": "integer"},
+        "tags": {"type": "array", "items": {"type": "string"}},
+    },
+    "required": ["title", "year", "tags"],
+    "additionalProperties": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a schema cannot be used. `path` leads to the part at fault, `line` and `column` (from 1) to a slip in the
+    JSON; empty and 0 where they do not apply."""
+
+    reason: str
+    path: str = ""
+    line: int = 0
+    column: int = 0
+
+
+def fault_of(text: str) -> Fault | None:
+    """What is wrong with a schema, or None. Compiles it: some milliseconds, not for the event loop."""
+    try:
+        json_grammar(_read(text))
+    except json.JSONDecodeError as error:
+        return Fault(error.msg, line=error.lineno, column=error.colno)
+    except GrammarError as error:
+        return Fault(error.reason, error.path)
+    return None
+
+
+def grammar_of(text: str, *, thinking: bool = False) -> str:
+    """The grammar of a typed schema; of any object where nothing is typed. Raises `GrammarError`."""
+    try:
+        schema = _read(text)
+    except json.JSONDecodeError as error:
+        raise GrammarError(f"not JSON: {error}") from None
+    return schema_grammar(schema, thinking=thinking)
+
+
+def _read(text: str) -> Any:
+    if not text.strip():
+        return None
+    schema = json.loads(text)
+    # As it is sent to OpenAI's API: {"name": …, "schema": {…}}. What is pasted from there means the inner one.
+    inner = schema.get("json_schema", schema) if isinstance(schema, dict) else schema
+    if isinstance(inner, dict) and isinstance(inner.get("schema"), dict) and "type" not in inner:
+        return inner["schema"]
+    if schema is None:
+        raise GrammarError("a schema is an object, not null")
+    return schema

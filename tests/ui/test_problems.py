@@ -1,0 +1,63 @@
+"""What goes wrong is told in words and numbers: loads that fail, chats that cannot be written down."""
+
+import asyncio
+
+import pytest
+
+from foredraft.chats import ChatStoreError
+from foredraft.core.errors import MemoryLimitError, ModelFormatError
+from foredraft.ui.i18n import Words
+from foredraft.ui.panels.load_dialog import start_load
+from foredraft.ui.state import Page
+from tests.ui.fakes import LOADED, sees
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", "40.0 GB of memory are needed, 23.5 GB are free."),
+        ("ja", "メモリが 40.0 GB 必要ですが、空きは 23.5 GB です。"),
+    ],
+)
+async def test_too_little_memory_is_told_with_its_numbers(app, language, words):
+    async with app(language=language) as (user, state):
+        state.services.runtime.fail = MemoryLimitError("Too large.", needed=40_000_000_000, free=23_500_000_000)
+        await user.open("/")
+        start_load(state, state.shelf.models()[0])
+        await asyncio.gather(*state.tasks)
+        await user.open("/")
+        await sees(user, words)
+        await user.open("/models")
+        await sees(user, words)
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", "The model could not be loaded: /m/x.gguf is no GGUF file."),
+        ("ja", "GGUF モデルではないか、ファイルが壊れています。 (/m/x.gguf is no GGUF file.)"),
+    ],
+)
+async def test_why_the_model_of_the_start_could_not_be_loaded_is_told(app, language, words):
+    async with app(language=language) as (user, state):
+        await user.open("/")
+        state.services.load_failure = ModelFormatError("/m/x.gguf is no GGUF file.")
+        state.services.journal.write("model", "x could not be loaded")
+        await sees(user, words)
+        state.services.runtime.fail = None
+        start_load(state, state.shelf.models()[0])
+        assert state.load_error is None
+
+
+@pytest.mark.parametrize(("code", "words"), [("full", "The disk is full"), ("locked", "in use by another program")])
+async def test_settings_that_cannot_be_written_down_say_so(app, monkeypatch, code, words):
+    async with app(LOADED) as (user, state):
+        await user.open("/")
+
+        def refuse(*_):
+            raise ChatStoreError(code, "no")
+
+        monkeypatch.setattr(state.chats, "set_preference", refuse)
+        with user:
+            Page(state, Words("en")).choose(temperature=0.1)
+        await sees(user, words)
