@@ -16,8 +16,8 @@ from foredraft.engines.toy.engine import ToyClock
 from foredraft.llm import LLM, LoadSettings
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.speculative.controllers import Adaptive
-from foredraft.speculative.controllers.costs import measure
 from foredraft.speculative.controllers.disk import FORMAT
+from foredraft.speculative.controllers.measure import measure
 from foredraft.speculative.drafters import Arbiter, ModelDrafter, PredictionDrafter, SuffixDrafter
 from foredraft.tuning import adaptive
 

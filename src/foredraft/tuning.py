@@ -18,8 +18,9 @@ from foredraft.engines.base import Engine
 from foredraft.scheduling.answer import Answer
 from foredraft.speculative.controllers import Adaptive, DraftController, Fixed
 from foredraft.speculative.controllers.calibration import Calibration
-from foredraft.speculative.controllers.costs import CostModel, measure
+from foredraft.speculative.controllers.costs import CostModel
 from foredraft.speculative.controllers.disk import Key
+from foredraft.speculative.controllers.measure import measure
 from foredraft.speculative.drafters import DRAFTERS, Arbiter, Drafter, ModelDrafter
 from foredraft.speculative.drafters.suffix import SuffixDrafter, SuffixStore
 

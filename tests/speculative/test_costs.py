@@ -25,7 +25,8 @@ from hypothesis import strategies as st
 from foredraft.engines.base import Chunk
 from foredraft.engines.toy import ToyClock, ToyEngine, ToyTokenizer
 from foredraft.speculative.controllers import disk
-from foredraft.speculative.controllers.costs import ROWS, SPIKE, CostModel, measure
+from foredraft.speculative.controllers.costs import ROWS, SPIKE, CostModel
+from foredraft.speculative.controllers.measure import measure
 
 T = 0.01
 POINTS = {1: T, 2: 1.2 * T, 4: 1.4 * T, 8: 2.0 * T}

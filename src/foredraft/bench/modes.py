@@ -20,7 +20,7 @@ from foredraft.core.params import MAX_DRAFT, SpeculationParams
 from foredraft.llm import LLM
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.speculative.controllers import Adaptive, Fixed
-from foredraft.speculative.controllers.costs import measure
+from foredraft.speculative.controllers.measure import measure
 from foredraft.speculative.drafters import Drafter, ModelDrafter, NoDrafter
 
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.thread_time}
