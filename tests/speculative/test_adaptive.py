@@ -458,6 +458,7 @@ def test_earned_credit_outlives_the_process(tmp_path: Path) -> None:
     first = new_sequence()
     controller._answer(first).bucket.credit = 17.0
     controller._answer(new_sequence())
+    assert controller.credit(new_sequence(1)) == 17.0, "in whatever slot"
     calibration.save(tmp_path, {"pair": "x"})
     again = Adaptive(CostModel({1: T1}, 0.1 * T1), Calibration.load(tmp_path, {"pair": "x"}))
     assert again.credit(new_sequence()) == 17.0

@@ -173,15 +173,14 @@ class Adaptive:
     def _answer(self, sequence: RunningSequence) -> Answer:
         answer = self._answers.get(sequence.slot)
         if answer is None or answer.sequence is not sequence:
-            if answer is not None:
-                self._credit = self._carried(answer)
+            if answer is not None and not answer.sequence.done:  # given up
+                self._carry(answer)
             answer = self._answers[sequence.slot] = Answer(sequence, Bucket(self.promise, self._credit))
         return answer
 
-    def _carried(self, answer: Answer) -> float:
+    def _carry(self, answer: Answer) -> None:
         """What the next answer may risk after this one: what was earned stays, what was lost is soon forgiven."""
-        self.calibration.credit = max(answer.bucket.credit, _FLOOR * self._start)
-        return self.calibration.credit
+        self._credit = self.calibration.credit = max(answer.bucket.credit, _FLOOR * self._start)
 
     @property
     def _start(self) -> float:
@@ -266,7 +265,7 @@ class Adaptive:
             if x.tokens or x.rivals:
                 self._learn(answer, x, verdict.accepted, emitted)
             if sequence.done:
-                self._carried(answer)
+                self._carry(answer)
             if sequence.done or not self.rounds & 15 or sequence.stats.saved_s is None:
                 self._account(answer)
             self.depths.append((self.rounds, len(x.tokens), x.source))
@@ -294,6 +293,7 @@ class Adaptive:
             answer.bucket.plain()
             answer.rested(emitted)
             if sequence.done:
+                self._carry(answer)
                 self._account(answer)
         self._quiet += 1
         if self._quiet == _QUIET:
