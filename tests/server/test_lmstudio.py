@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from starlette.responses import PlainTextResponse
 
+from foredraft.server.app import create_app
 from foredraft.server.downloads import Downloads
 from foredraft.server.services import Services
 from tests.server import toy
@@ -177,3 +179,20 @@ def test_unknown_paths_give_a_hint(http: httpx.Client) -> None:
     assert refused.status_code == 404
     assert "/api/v1/models" in refused.json()["error"]["hint"]
     assert refused.json()["error"]["type"] == "invalid_request"
+
+
+async def test_an_app_mounted_beside_the_api_does_not_answer_for_it() -> None:
+    """Programs that ask for what is not there get JSON, not a page."""
+    services = toy.services()
+    app = create_app(services)
+    app.mount("/", PlainTextResponse("a page", status_code=404))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as http:
+        for path in ("/api/v1/nothing", "/v1/nothing/at/all", "/api/nothing"):
+            refused = await http.get(path)
+            assert refused.status_code == 404
+            assert path in refused.json()["error"]["message"]
+        wrong = await http.get("/v1/chat/completions")
+        assert wrong.status_code == 405
+        assert "GET" in wrong.json()["error"]["message"]
+        assert (await http.get("/elsewhere")).text == "a page"
+    await services.runtime.close(0.0)

@@ -8,8 +8,10 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.responses import Response
+from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
+from starlette.routing import Match
 
 from foredraft.core.errors import ForedraftError
 from foredraft.scheduling.answering import Outcome
@@ -49,6 +51,7 @@ def create_app(services: Services) -> FastAPI:
     for router in (openai.router, embeddings.router, responses.router, v0.router, v1.router, control.router):
         app.include_router(router)
     errors.install(app)
+    _close_off(app)
 
     @app.exception_handler(ClientGoneError)
     async def gone(request: Request, error: ClientGoneError) -> Response:
@@ -64,6 +67,18 @@ def create_app(services: Services) -> FastAPI:
             allow_headers=["*"],
         )
     return app
+
+
+def _close_off(app: FastAPI) -> None:
+    """Answer unknown paths of the API as an API does, whatever is mounted behind it: the app has pages for its own."""
+
+    async def nothing_here(request: Request) -> Response:
+        known = any(route.matches(request.scope)[0] is Match.PARTIAL for route in app.router.routes)
+        raise HTTPException(405 if known else 404)
+
+    for prefix in ("/v1", "/api"):
+        methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+        app.router.add_route(prefix + "/{path:path}", nothing_here, methods=methods, include_in_schema=False)
 
 
 def _in_words(outcome: Outcome) -> tuple[str, dict[str, Any]]:
