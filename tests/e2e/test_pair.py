@@ -17,6 +17,14 @@ SCHEMA = {
 
 PAINTED = "(CSS.highlights.get('fd-accepted')?.size ?? 0)"
 """Accepted stretches that are painted now."""
+SETTLED = """() => new Promise((done) => {
+    let quiet = 0;
+    const watch = new MutationObserver(() => { quiet = 0; });
+    watch.observe(document.body, { childList: true, subtree: true });
+    const look = () => { if (++quiet < 40) requestAnimationFrame(look); else { watch.disconnect(); done(); } };
+    look();
+})"""
+"""Forty frames without a change: the section has been built anew for the draft, and a click meets what stays."""
 
 
 @pytest.fixture
@@ -92,8 +100,9 @@ def test_the_guide_in_japanese_with_the_draft_in_every_round(shelf, open_page, a
     page.locator("#fd-draft").click(timeout=60_000)
     page.get_by_role("listbox").get_by_role("option", name=re.compile("pair-draft")).click()
     expect(page.locator(".fd-pill.draft")).to_contain_text(re.compile("draft", re.IGNORECASE), timeout=60_000)
+    page.evaluate(SETTLED)
     automatic = section.get_by_label("ドラフト長を自動調整")
-    while automatic.is_checked():  # the section is still being built anew for the draft: a click may meet its old self
+    while automatic.is_checked():
         section.locator("label", has_text="ドラフト長を自動調整").click()
         with contextlib.suppress(AssertionError):
             expect(automatic).not_to_be_checked(timeout=2000)
