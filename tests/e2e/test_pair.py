@@ -61,6 +61,7 @@ def test_the_guide_on_real_files(shelf, open_page, ask):
         re.compile("draft|not measured", re.IGNORECASE), timeout=60_000
     )
 
+    page.evaluate(SETTLED)
     ask(page, "What is the quadratic equation formula?")
     expect(page.locator(".fd-stats")).to_contain_text(re.compile(r"\d+/\d+ drafts accepted"))
     page.wait_for_function(f"{PAINTED} > 0")
