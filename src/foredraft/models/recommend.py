@@ -221,11 +221,11 @@ def suiting(free_bytes: int, *, cores: int | None = None) -> CatalogueModel:
     """
     mains = sorted((entry for entry in catalogue() if entry.drafts), key=lambda entry: entry.params)
     quick = math.inf if cores is None else max(_QUICK_LEAST, _QUICK * cores)
-    fitting = [entry for entry in mains if _room(entry) <= free_bytes and _WEIGHT * entry.params <= quick]
+    fitting = [entry for entry in mains if room(entry) <= free_bytes and _WEIGHT * entry.params <= quick]
     return fitting[-1] if fitting else mains[0]
 
 
-def _room(entry: CatalogueModel) -> float:
+def room(entry: CatalogueModel) -> float:
     """Bytes for an entry as Q4_K_M (0.6 bytes a parameter), its draft as Q8_0, and 15 % for context and scratch."""
     draft = recommended_drafts(entry)[0]
     return 1.15 * (_WEIGHT * entry.params + 1.07 * draft.params) * 1e9

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from foredraft.models.recommend import catalogue, recommended_drafts
+from foredraft.models.recommend import catalogue, recommended_drafts, room
 from foredraft.ui.components.elements import Tag, button
 from foredraft.ui.state import Page
-
-BYTES_MAIN, BYTES_DRAFT, ROOM = 0.6, 1.07, 1.15
-"""Gigabytes for a billion parameters as Q4_K_M and Q8_0, and what context and scratch add."""
 
 
 def pairs(page: Page, on_get: Callable[[str], Any]) -> None:
@@ -30,7 +27,7 @@ def pairs(page: Page, on_get: Callable[[str], Any]) -> None:
         with Tag("tbody", ""):
             for main in sorted((m for m in catalogue() if m.drafts), key=lambda m: m.params):
                 draft = recommended_drafts(main)[0]
-                size = ROOM * (BYTES_MAIN * main.params + BYTES_DRAFT * draft.params)
+                size = room(main) / 1e9
                 with Tag("tr", ""):
                     Tag("th", main.name, scope="row")
                     Tag("td", draft.name, data_label=t("pairs.draft"))
