@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,10 +48,21 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_gguf.llama(tmp_path_factory.mktemp("tiny") / "tiny-f32.gguf")
 
 
+@pytest.fixture(scope="session")
+def known_numerics(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the loads of this session have measured of the numerics: nothing is measured twice."""
+    return tmp_path_factory.mktemp("numerics")
+
+
 @pytest.fixture(autouse=True)
-def user_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No test sees or changes the user's own settings, models, caches or tokens: all of them lie in a fresh folder."""
+def user_folders(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, known_numerics: Path
+) -> Iterator[Path]:
+    """No test sees or changes the user's own settings, models, caches or tokens: all of them lie in a fresh folder.
+    Only the numerics measured by earlier tests are there already."""
     home = tmp_path_factory.mktemp("home")
+    numerics = home / "foredraft" / "cache" / "numerics"
+    shutil.copytree(known_numerics, numerics)
     for name in [name for name in os.environ if name.startswith(("FOREDRAFT_", "HF_")) and name != "FOREDRAFT_SHARED"]:
         monkeypatch.delenv(name)
     for name in ("HOME", "USERPROFILE"):
@@ -58,7 +71,9 @@ def user_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FOREDRAFT_HOME", str(home / "foredraft"))
     monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
-    return home
+    yield home
+    if numerics.is_dir():
+        shutil.copytree(numerics, known_numerics, dirs_exist_ok=True)
 
 
 def pytest_sessionfinish() -> None:

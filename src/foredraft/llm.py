@@ -20,7 +20,8 @@ from foredraft.engines.base import Engine, ModelInfo, Numerics
 from foredraft.engines.llamacpp.options import check_device
 from foredraft.folders import cache_folder, data_folder
 from foredraft.models.template import ChatTemplate, fallback_template
-from foredraft.numerics import measure
+from foredraft.numerics import check_mode
+from foredraft.numerics import load as load_in_numerics
 from foredraft.scheduling.answer import Answer, Generation, SpeculationStatus
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.scheduling.stream import Piece
@@ -30,7 +31,7 @@ from foredraft.speculative.drafters import Arbiter, Drafter, ModelDrafter, NoDra
 from foredraft.tuning import Tuning, adaptive, fixed
 
 if TYPE_CHECKING:
-    from foredraft.engines.llamacpp import LlamaCppEngine
+    from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions
 
 SMALL_MODEL_BYTES = 32 << 20
 """Models below this size run on one thread unless told otherwise: handing work over costs about as much as the work
@@ -43,7 +44,8 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class LoadSettings:
-    """How a pair is loaded. Lengths in tokens. Everything here is about speed and memory, never about the text."""
+    """How a pair is loaded. Lengths in tokens. Everything here is about speed and memory, and `numerics` about the last
+    digits; nothing else about the text."""
 
     context: int | None = None
     """None takes the file's own, within reason."""
@@ -58,6 +60,9 @@ class LoadSettings:
     """Where the draft runs: "" is as the main model; "cpu"; "gpu0" …"""
     kv_type: str = "f16"
     flash_attention: str = "auto"
+    numerics: str = "auto"
+    """exact: the same text to the last bit, whatever the draft, the cache and other answers do. fast: as llama.cpp
+    computes by default. auto: exact where that costs next to nothing here, as measured."""
     mmap: bool = True
     controller: str = "adaptive"
     """adaptive measures and guesses as far as it pays; fixed always looks `max_draft` tokens ahead."""
@@ -68,7 +73,7 @@ class LoadSettings:
     guardrail: str = "relaxed"
     """What to do about a load that may not fit in memory: off, relaxed (refuse) or strict (leave a fifth free)."""
     probe: bool = True
-    """Measure the numerics as part of the load."""
+    """Measure the numerics as part of the load. Without that they are fast, and nobody knows how they round."""
     remember: bool = True
     """Keep what is learned about the pair between starts, in the user's cache folder."""
     remember_answers: bool = False
@@ -78,6 +83,9 @@ class LoadSettings:
         if self.controller not in CONTROLLERS:
             raise ParameterError("controller", self.controller, f"one of {', '.join(CONTROLLERS)}")
         check_device(self.draft_device)
+        check_mode(self.numerics)
+        if self.numerics == "exact" and not self.probe:
+            raise ParameterError("probe", False, "true with exact numerics, which are found by measuring")
 
 
 class AnswerStream:
@@ -174,13 +182,12 @@ class LLM:
         """
         settings = settings or LoadSettings()
         main_path, draft_wish = _embedded(draft) if main is None else (locate(main), draft)
-        engine = _open(main_path, settings, "main", progress)
+        notes: list[str] = []
+        engine = _open_main(main_path, settings, notes, progress)
         try:
             llm = cls(engine)
             llm._settings = settings
-            if settings.probe:
-                folder = cache_folder() / "numerics" if settings.remember else None
-                measure(engine, _kernels(engine), folder, llm.notes)
+            llm.notes = notes
             llm.set_draft(draft_wish, required=draft_required, force=force, progress=progress)
         except BaseException:
             engine.close()
@@ -208,7 +215,7 @@ class LLM:
         try:
             # opened before the old one is closed: a draft that is refused costs nobody the one there is
             if draft is not None and wanted:
-                self._require_rewind()
+                self._require_guesses()
                 drafter = self._open_draft(draft, force, progress)
         except ForedraftError as error:
             if required:
@@ -220,14 +227,17 @@ class LLM:
         self.scheduler.drafter, self.scheduler.controller, self.scheduler.on_finish = NoDrafter(), Fixed(), None
         self._unavailable, self._tuning = unavailable, None
         self.draft_info = drafter.engine.info if drafter is not None else None
-        if wanted and self.engine.rewind_limit is None:
+        if wanted and self.engine.rewind_limit is None and self.engine.exact_rows != 1:
             self._tune(drafter)
 
-    def _require_rewind(self) -> None:
-        """Raises `IncompatibleDraftError` for a main model that cannot take rejected guesses back."""
+    def _require_guesses(self) -> None:
+        """Raises `IncompatibleDraftError` for a main model before which nothing can be guessed: it cannot take rejected
+        guesses back, or in exact numerics only its single steps are exact."""
         if self.engine.rewind_limit is not None:
             reason = f"{self.info.name} cannot take back rejected guesses (architecture {self.info.architecture})"
             raise IncompatibleDraftError("no_rewind", reason)
+        if self.engine.exact_rows == 1:
+            raise IncompatibleDraftError("exact_single", _ONLY_SINGLE_STEPS)
 
     def _open_draft(self, draft: str | Path, force: bool, progress: Progress | None) -> ModelDrafter | None:
         main, wish = self.engine.info, self._settings
@@ -241,8 +251,13 @@ class LLM:
         advice = _check_pair(Path(main.path), path, force=force)
         if advice:
             self.notes.append(f"{advice}. The text is the same; a gain is unlikely.")
-        settings = dataclasses.replace(self._settings, context=main.n_ctx, probe=False)
-        return ModelDrafter(_open(path, settings, "draft", progress), main.n_vocab)
+        settings = dataclasses.replace(self._settings, context=main.n_ctx)
+        options = _options(path, settings, "draft")
+        ways = getattr(self.engine, "options", None)
+        if ways is not None:
+            # the way to attend that is the quickest for the main model is so for the draft
+            options = dataclasses.replace(options, key_type=ways.key_type, value_type=ways.value_type)
+        return ModelDrafter(_open(path, options, "draft", progress), main.n_vocab)
 
     def _tune(self, drafter: ModelDrafter | None) -> None:
         """Give the scheduler its sources of guesses and its controller."""
@@ -258,6 +273,7 @@ class LLM:
                 kv_type=settings.kv_type,
                 flash_attention=settings.flash_attention,
                 draft_device=settings.draft_device,
+                ways=_ways(self.engine),
                 folder=cache_folder() / "tuning" if settings.remember else None,
                 past_folder=data_folder() / "answers" if settings.remember_answers else None,
             )
@@ -438,6 +454,11 @@ def _predicted(text: str, encode: Callable[..., Sequence[int]]) -> tuple[int, ..
         raise ParameterError("prediction", error.value, error.allowed) from error
 
 
+_ONLY_SINGLE_STEPS = (
+    "in exact numerics only single steps of this file are exact on this machine: a pass of two tokens already rounds "
+    "differently, so nothing may be guessed. With --numerics fast guesses are possible, and texts may part at near-ties"
+)
+
 _ADVICE = frozenset({"too_large", "same_model"})
 """Verdicts about speed alone: a draft that was named is taken all the same, and the note says what to expect."""
 
@@ -455,8 +476,31 @@ def _check_pair(main: Path, draft: Path, *, force: bool) -> str:
     raise IncompatibleDraftError(verdict.code, verdict.reasons["en"])
 
 
-def _open(path: Path, settings: LoadSettings, role: str, progress: Progress | None) -> LlamaCppEngine:
-    from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions
+def _open_main(path: Path, settings: LoadSettings, notes: list[str], progress: Progress | None) -> LlamaCppEngine:
+    """The main model in the numerics that the settings ask for. `notes` receives what could not be done."""
+    from foredraft.engines.llamacpp import exactness
+
+    options = _options(path, settings, "main")
+    if not settings.probe:
+        return _open(path, exactness.fast(options), "main", progress)
+    folder = cache_folder() / "numerics" if settings.remember else None
+
+    def open_main(wanted: LoadOptions) -> LlamaCppEngine:
+        return _open(path, wanted, "main", progress)
+
+    return load_in_numerics(open_main, options, settings.numerics, folder, notes)
+
+
+def _open(path: Path, options: LoadOptions, role: str, progress: Progress | None) -> LlamaCppEngine:
+    from foredraft.engines.llamacpp import LlamaCppEngine
+
+    report = None if progress is None else (lambda share: progress(role, share))
+    return LlamaCppEngine(path, options, progress=report)
+
+
+def _options(path: Path, settings: LoadSettings, role: str) -> LoadOptions:
+    """How to open a file. Raises what a damaged header or too little memory raise."""
+    from foredraft.engines.llamacpp import LoadOptions
     from foredraft.models.facts import read_facts
     from foredraft.models.memory import LoadPlan, require_fit
 
@@ -474,11 +518,10 @@ def _open(path: Path, settings: LoadSettings, role: str, progress: Progress | No
         flash_attention=settings.flash_attention,
     )
     require_fit(facts, plan=plan, guardrail=settings.guardrail)
-    is_draft = role == "draft"
-    threads = settings.draft_threads if is_draft else settings.threads
+    threads = settings.draft_threads if role == "draft" else settings.threads
     if threads is None and path.is_file() and path.stat().st_size < SMALL_MODEL_BYTES:
         threads = 1
-    options = LoadOptions(
+    return LoadOptions(
         device=device,
         n_ctx=settings.context,
         n_slots=settings.slots,
@@ -487,28 +530,16 @@ def _open(path: Path, settings: LoadSettings, role: str, progress: Progress | No
         gpu_layers=gpu_layers,
         kv_type=settings.kv_type,
         flash_attention=settings.flash_attention,
-        ordered=not is_draft,
+        ordered=role == "main",
         use_mmap=settings.mmap,
-        probe=False,  # `LLM.load` knows what an earlier start has found
+        probe=False,  # `numerics.load` knows what an earlier start has found
     )
-    report = None if progress is None else (lambda share: progress(role, share))
-    return LlamaCppEngine(path, options, progress=report)
 
 
-def _kernels(engine: LlamaCppEngine) -> dict[str, str | int | None]:
-    """The settings that decide which of llama.cpp's kernels compute a pass."""
-    from foredraft.engines.llamacpp.loading import cores
-
-    options = engine.options
-    return {
-        "slots": options.n_slots,
-        "batch": options.n_batch,
-        "threads": options.n_threads or cores(),
-        "threads_batch": options.n_threads_batch,
-        "gpu_layers": options.gpu_layers,
-        "kv_type": options.kv_type,
-        "flash_attention": options.flash_attention,
-    }
+def _ways(engine: Engine) -> str:
+    """What an engine's numerics made of its options, as far as times go."""
+    options = getattr(engine, "options", None)
+    return "" if options is None else f"{options.key_type} {options.value_type} {options.repack} {engine.exact_rows}"
 
 
 def _control_texts(engine: Engine) -> list[str]:

@@ -1,77 +1,301 @@
-"""What the numerics probe found, kept between starts: nothing is measured twice.
+"""Which numerics a load uses, chosen by measurement.
 
-A probe takes a second or two of a load. What it found holds for a file, a machine, a build of llama.cpp and the
-settings that choose its kernels; it is kept under all of these, in the user's cache folder. Where a slow model left the
-probe no time for everything, the next load goes on where the last one stopped.
+*fast* is what llama.cpp does by default: texts have the same law with and without a draft up to rounding, and may part
+at near-ties. *exact* keeps to passes whose every bit is that of single steps, so a text is the same with any draft, any
+look-ahead, any cached prefix and whatever else runs. *auto* takes exact where it costs next to nothing here.
+
+The choice rests on the probe (`engines/probe.py`) and on times of both modes, measured in turns at the first load of a
+file on a machine. It is kept in the user's cache folder under everything it depends on, so nothing is measured twice.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from foredraft.engines.base import Engine, Numerics
+from foredraft.core.errors import ModelError, ParameterError
+from foredraft.engines.base import Chunk, Numerics, OtherMode
+from foredraft.engines.llamacpp import exactness
+from foredraft.engines.llamacpp.exactness import Costs
+from foredraft.engines.probe import ALL_SIZES
 from foredraft.speculative.controllers import disk
 from foredraft.tuning import identity, library_version, machine
 
-FORMAT = 1
-"""Of the probe: another one finds other things."""
+if TYPE_CHECKING:
+    from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions
+
+MODES = ("auto", "exact", "fast")
+DEAR = 1.03
+"""With auto, exact numerics may take so many times the time of fast ones: in writing, reading and guessing."""
+FORMAT = 2
+"""Of what is stored: another probe finds other things."""
 _KIND = "numerics"
+_CLOSE = 1.15
+"""Times this close together are measured a second time, in turns: machines are shared, and their speed wanders."""
+_STEPS = 400
+"""What choosing costs in single steps, about."""
+_PATIENCE_S = 240.0
+"""With auto, choosing may take so much processor time; a model that would take longer runs in fast numerics, and that
+is said."""
+
+Open = Callable[["LoadOptions"], "LlamaCppEngine"]
+"""Load the main model with these options."""
 
 
-class Probed(Engine, Protocol):
-    """An engine that can measure itself."""
+def check_mode(mode: str) -> None:
+    """Raises `ParameterError` for a word that is no mode."""
+    if mode not in MODES:
+        raise ParameterError("numerics", mode, f"one of {', '.join(MODES)}")
 
-    def probe(self, known: Numerics | None = None) -> Numerics: ...
 
+def load(open_engine: Open, options: LoadOptions, asked: str, folder: Path | None, notes: list[str]) -> LlamaCppEngine:
+    """The main model, loaded in the numerics that were asked for: `auto`, `exact` or `fast`.
 
-def measure(engine: Probed, settings: dict[str, str | int | None], folder: Path | None, notes: list[str]) -> Numerics:
-    """The engine's numerics: as kept in `folder`, completed and kept where something was lacking.
-
-    `settings` are those that choose kernels (threads, KV type, GPU layers …). `folder` None keeps nothing. Raises
-    `NonFiniteLogitsError` when the model computes NaN.
+    What is not known from an earlier start is measured, which takes some seconds of a model of a few gigabytes;
+    `folder` keeps the result (None keeps nothing). What was decided is in `engine.numerics`, and what could not be done
+    in `notes`. Raises what a load raises, and `NonFiniteLogitsError` when the model computes NaN.
     """
-    key: disk.Key = {
-        **settings,
+    choice = _Choice(open_engine, options, open_engine(exactness.fast(options)))
+    try:
+        if choice.engine.rewind_limit is not None:  # nothing can be guessed, or timed again and again
+            choice.engine.probe()
+            return choice.engine
+        key = _key(choice.engine)
+        stored = disk.read(folder, _KIND, key, notes)
+        if stored is not None:
+            choice.remember(stored, notes)
+        before = choice.as_dict()
+        mode = choice.mode(asked, notes)
+        if choice.as_dict() != before:
+            disk.write(folder, _KIND, key, choice.as_dict(), notes)
+        return choice.settle(mode)
+    except BaseException:
+        choice.engine.close()
+        raise
+
+
+class _Choice:
+    """What is known of both modes, measured where it is needed: times of both to choose by, and the probe of the one
+    that is used."""
+
+    def __init__(self, open_engine: Open, options: LoadOptions, engine: LlamaCppEngine) -> None:
+        self.engine = engine
+        self._open = open_engine
+        self._options = options
+        self._n_ctx = engine.info.n_ctx
+        self._ways: dict[str, Any] = {}  # by which the options of exact numerics differ from those of fast ones
+        self._costs: dict[str, Costs] = {}
+        self._found: dict[str, Numerics] = {}
+
+    def mode(self, asked: str, notes: list[str]) -> str:
+        """The mode to use. Afterwards its numerics are known."""
+        mode = "fast" if asked == "fast" else self._worth(asked, notes)
+        if mode == "exact":
+            self._know_exact()
+            exact = self._found["exact"]
+            if (exact.beside or 0.0) > 0.0:
+                if asked == "exact":
+                    notes.append(
+                        "Exact numerics were asked for, but nothing is exact here: beside other answers even single "
+                        f"steps round differently, by up to {exact.beside:.2g}. Numerics are fast."
+                    )
+                mode = "fast"
+            elif asked == "auto" and self._dear():
+                mode = "fast"
+        if mode == "fast" and "fast" not in self._found:
+            self._use(exactness.trial(exactness.fast(self._options), self._n_ctx))
+            self._found["fast"] = self.engine.probe(whole=True)
+        return mode
+
+    def settle(self, mode: str) -> LlamaCppEngine:
+        """The engine, loaded as the mode wants it."""
+        self._use(self._wanted(mode))
+        engine = self.engine
+        engine.numerics = dataclasses.replace(
+            self._found[mode], mode=mode, other=self._other(mode), ordered=engine.keeps_order
+        )
+        engine.exact_rows = engine.numerics.exact_rows if mode == "exact" else None
+        return engine
+
+    # ---- measuring ----
+
+    def _worth(self, asked: str, notes: list[str]) -> str:
+        """exact where that was asked for or looks cheap, by the times of both modes."""
+        if not self._costs:
+            seconds = _STEPS * _step_seconds(self.engine)
+            if asked == "auto" and seconds > _PATIENCE_S:
+                notes.append(
+                    f"Numerics are fast. Measuring what exact ones cost would take about {seconds / 60.0:.0f} minutes "
+                    "here; loading the model once with --numerics exact does it."
+                )
+                return "fast"
+            self._time()
+        return "exact" if asked == "exact" or not self._dear() else "fast"
+
+    def _dear(self) -> bool:
+        pairs = zip(*(dataclasses.astuple(self._costs[mode]) for mode in ("exact", "fast")), strict=True)
+        return any(exact > DEAR * fast for exact, fast in pairs)
+
+    def _time(self) -> None:
+        """Time the fast way and all exact ways to attend, for the same weights."""
+        quick = exactness.trial(exactness.fast(self._options), self._n_ctx)
+        ways = [exactness.trial(way, self._n_ctx) for way in exactness.attentions(self._options)]
+        times: dict[LoadOptions, Costs] = {}
+        for turn in range(2):
+            for way in [quick, *ways]:
+                if turn and not _close(times[way], times[quick]):
+                    continue
+                try:
+                    self._use(way)
+                except ModelError:  # this model's attention does not take these types
+                    ways.remove(way)
+                    continue
+                took = exactness.measure_costs(self.engine, None)
+                times[way] = times[way].least(took) if way in times else took
+            if not any(_close(times[way], times[quick]) for way in ways):
+                break
+        best = min(ways or [quick], key=lambda way: times[way].step_s + times[way].read_s)
+        self._costs = {"fast": times[quick], "exact": times[best]}
+        self._keep(best)
+
+    def _know_exact(self) -> None:
+        """Probe the exact way. Where its kernels limit the passes, see whether weights as they lie in the file are
+        better: they have other kernels."""
+        if "exact" in self._found:
+            return
+        best = exactness.trial(self._wanted("exact"), self._n_ctx)
+        self._use(best)
+        found = self.engine.probe(sizes=ALL_SIZES, whole=True)
+        if found.exact_rows is not None:
+            costs = exactness.measure_costs(self.engine, found.exact_rows)
+            plain = dataclasses.replace(best, repack=False)
+            self._use(plain)
+            other = self.engine.probe(sizes=ALL_SIZES, whole=True)
+            other_costs = exactness.measure_costs(self.engine, other.exact_rows)
+            if other_costs.best_s < costs.best_s:
+                best, found, costs = plain, other, other_costs
+            self._costs["exact"] = costs
+        self._found["exact"] = found
+        self._keep(best)
+
+    def _keep(self, way: LoadOptions) -> None:
+        self._ways = {name: getattr(way, name) for name in ("key_type", "value_type", "repack")}
+
+    def _wanted(self, mode: str) -> LoadOptions:
+        wanted = exactness.fast(self._options)
+        return dataclasses.replace(wanted, ordered=True, **self._ways) if mode == "exact" else wanted
+
+    def _use(self, options: LoadOptions) -> None:
+        """Let the engine run with these options. Weights that lie in another layout are loaded again."""
+        if options.repack != self.engine.options.repack:
+            self.engine.close()
+            self.engine = self._open(options)
+        elif options != self.engine.options:
+            self.engine.reopen(options)
+
+    # ---- telling and keeping ----
+
+    def _other(self, mode: str) -> OtherMode | None:
+        """What the mode that is not used would bring."""
+        if not self._costs:
+            return None
+        name = "fast" if mode == "exact" else "exact"
+        mine, costs, found = self._costs[mode], self._costs[name], self._found.get(name)
+        writing, reading = mine.step_s / costs.step_s, mine.read_s / costs.read_s
+        rows = found.exact_rows if found is not None and name == "exact" else None
+        return OtherMode(name, round(writing, 3), round(reading, 3), rows)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "ways": self._ways,
+            "costs": {mode: dataclasses.asdict(costs) for mode, costs in self._costs.items()},
+            "found": {mode: _numerics_to_json(found) for mode, found in self._found.items()},
+        }
+
+    def remember(self, stored: dict[str, Any], notes: list[str]) -> None:
+        """What `as_dict` gave at an earlier start; nothing, with a note, where that is damaged."""
+        try:
+            costs = {mode: exactness.Costs(**times) for mode, times in stored["costs"].items()}
+            if any(not _finite(seconds) > 0.0 for times in costs.values() for seconds in dataclasses.astuple(times)):
+                raise ValueError(costs)
+            ways = dict(stored["ways"])
+            dataclasses.replace(self._options, **ways)
+            found = {mode: _numerics_from_json(of) for mode, of in stored["found"].items()}
+            if set(costs) not in (set(), {"fast", "exact"}) or not set(found) <= {"fast", "exact"}:
+                raise ValueError(stored)
+        except (KeyError, TypeError, ValueError, AttributeError, ParameterError):
+            notes.append("The stored numerics are damaged and are measured anew.")
+            return
+        self._ways, self._costs, self._found = ways, costs, found
+
+
+def _close(costs: Costs, others: Costs) -> bool:
+    """Whether the two could change places."""
+    return all(
+        a < _CLOSE * b and b < _CLOSE * a
+        for a, b in zip(dataclasses.astuple(costs)[:2], dataclasses.astuple(others)[:2], strict=True)
+    )
+
+
+def _step_seconds(engine: LlamaCppEngine) -> float:
+    """Processor seconds of a single step, the lesser of two."""
+    times = []
+    for _ in range(2):
+        began = time.process_time()
+        engine.forward([Chunk(0, 0, [engine.tokenizer.bos or 0], want=1)])
+        times.append(time.process_time() - began)
+        engine.rewind(0, 0)
+    return min(times)
+
+
+def _key(engine: LlamaCppEngine) -> disk.Key:
+    """Everything that chooses llama.cpp's kernels."""
+    from foredraft.engines.llamacpp.loading import cores
+
+    options = engine.options
+    return {
         "main": identity(engine),
         "machine": machine(),
         "library": library_version(),
-        "context": engine.info.n_ctx,
         "probe": FORMAT,
+        "batch": options.n_batch,
+        "ubatch": options.n_ubatch,
+        "threads": options.n_threads or cores(),
+        "threads_batch": options.n_threads_batch,
+        "gpu_layers": options.gpu_layers,
+        "device": options.device,
+        "kv_type": options.kv_type,
+        "flash_attention": options.flash_attention,
+        "long": min(engine.info.n_ctx, 2048),
     }
-    stored = disk.read(folder, _KIND, key, notes)
-    known = None if stored is None else _from_json(stored, notes)
-    found = engine.probe(known)
-    if found != known:
-        disk.write(folder, _KIND, key, _to_json(found), notes)
-    return found
 
 
-def _to_json(found: Numerics) -> dict[str, Any]:
+def _numerics_to_json(found: Numerics) -> dict[str, Any]:
     return {
         "by_batch": {str(size): difference for size, difference in found.by_batch.items()},
         "argmax_flips": found.argmax_flips,
         "positions": found.positions,
         "context": found.context,
+        "large": found.large,
         "beside": found.beside,
-        "ordered": found.ordered,
+        "threads": found.threads,
     }
 
 
-def _from_json(stored: dict[str, Any], notes: list[str]) -> Numerics | None:
-    try:
-        by_batch = {int(size): _difference(value) for size, value in stored["by_batch"].items()}
-        beside = None if stored["beside"] is None else _difference(stored["beside"])
-        flips, positions, context = (int(stored[name]) for name in ("argmax_flips", "positions", "context"))
-    except (KeyError, TypeError, ValueError, AttributeError):
-        notes.append("The stored numerics are damaged and are measured anew.")
-        return None
-    worst = max(by_batch.values(), default=0.0)
-    return Numerics(worst, by_batch, flips, positions, context, beside, stored.get("ordered") is True)
+def _numerics_from_json(stored: dict[str, Any]) -> Numerics:
+    by_batch = {int(size): _finite(value) for size, value in stored["by_batch"].items()}
+    large, beside, threads = (
+        None if stored[name] is None else _finite(stored[name]) for name in ("large", "beside", "threads")
+    )
+    flips, positions, context = (int(stored[name]) for name in ("argmax_flips", "positions", "context"))
+    return Numerics(by_batch, flips, positions, context, large=large, beside=beside, threads=threads)
 
 
-def _difference(value: Any) -> float:
+def _finite(value: Any) -> float:
     number = float(value)
     if not (math.isfinite(number) and number >= 0.0):
         raise ValueError(value)

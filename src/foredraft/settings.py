@@ -73,7 +73,11 @@ class LoadSection(_Section):
     slots: int = Field(default=1, ge=1, le=256, description="Answers at once.")
     threads: int | None = Field(default=None, ge=1, le=512, description="Threads; unset: one a physical core.")
     flash_attention: Literal["auto", "on", "off"] = Field(
-        default="auto", description="auto: the same sums in every pass; on: long prompts are read faster."
+        default="auto", description="As llama.cpp means it; off: attention as a matrix product."
+    )
+    numerics: Literal["auto", "exact", "fast"] = Field(
+        default="auto",
+        description="exact: the same text to the last bit; fast: as llama.cpp computes; auto: exact where it is cheap.",
     )
     mmap: bool = Field(default=True, description="Map files instead of reading them.")
 
@@ -107,6 +111,7 @@ class ModelSection(_Section):
     draft: str | None = Field(default=None, description="Draft of this model.")
     context: int | None = Field(default=None, ge=0, le=2**24, description="Tokens of context.")
     kv_type: KvType | None = Field(default=None, description="Number type of the KV cache.")
+    numerics: Literal["auto", "exact", "fast"] | None = Field(default=None, description="As load.numerics.")
     gpu_layers: int | None = Field(default=None, ge=-1, description="Layers on the GPU.")
 
 
@@ -148,6 +153,7 @@ class Settings(BaseSettings):
             draft=own.draft if own.draft is not None else self.draft.model,
             context=own.context if own.context is not None else self.load.context,
             kv_type=own.kv_type or self.load.kv_type,
+            numerics=own.numerics or self.load.numerics,
             gpu_layers=own.gpu_layers if own.gpu_layers is not None else self.load.gpu_layers,
         )
 

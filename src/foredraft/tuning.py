@@ -72,13 +72,15 @@ def adaptive(
     kv_type: str = "f16",
     flash_attention: str = "auto",
     draft_device: str = "",
+    ways: str = "",
     folder: Path | None = None,
     past_folder: Path | None = None,
 ) -> Tuning:
     """The sources of guesses for a main model, with a draft model or without, and the controller that weighs them.
 
-    Measures what a pass costs unless that is known from an earlier start. `folder` None keeps nothing. `past_folder`
-    keeps the answers themselves, to guess from later: off unless the user asks for it.
+    `ways` are the engine's own settings that decide what a pass costs (of its numerics). Measures what a pass costs
+    unless that is known from an earlier start. `folder` None keeps nothing. `past_folder` keeps the answers themselves,
+    to guess from later: off unless the user asks for it.
     """
     notes: list[str] = []
     engine = None if draft is None else draft.engine
@@ -90,6 +92,7 @@ def adaptive(
         "kv_type": kv_type,
         "flash_attention": flash_attention,
         "draft_device": draft_device,
+        "ways": ways,
         "context": target.info.n_ctx,
         "library": library_version(),
     }

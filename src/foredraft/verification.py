@@ -20,6 +20,9 @@ from foredraft.sampling import noise
 from foredraft.sampling.sampler import Sampler
 from foredraft.scheduling.answer import Generation
 
+GUESSES = 7
+"""Tokens guessed in every round of a check."""
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -55,6 +58,18 @@ class Comparison:
         return self.difference is None
 
     @property
+    def checked(self) -> bool:
+        """Whether anything was guessed at all."""
+        return self.drafted.stats.drafted > 0
+
+    @property
+    def verdict(self) -> str:
+        """identical, near-tie, defect, or unchecked where nothing was guessed."""
+        if self.difference is not None:
+            return "near-tie" if self.difference.near_tie else "defect"
+        return "identical" if self.checked else "unchecked"
+
+    @property
     def sound(self) -> bool:
         """Identical, or parted at a near-tie."""
         return self.difference is None or self.difference.near_tie
@@ -63,6 +78,7 @@ class Comparison:
         """For `foredraft verify --json`."""
         d = self.difference
         return {
+            "verdict": self.verdict,
             "identical": self.identical,
             "near_tie": d is not None and d.near_tie,
             "difference": None
@@ -80,12 +96,16 @@ class Comparison:
 
 
 def verify(llm: LLM, request: Request) -> Comparison:
-    """Write the answer twice, without and with the draft, and compare token for token.
+    """Write the answer twice, without and with guesses in every round, and compare token for token.
 
-    A request without a seed gets the one that the plain run drew. Under the rules rejection and block only the law is
-    the same, not the text, so they are compared under `match`.
+    The guesses are forced (`GUESSES` a round unless the request says how many): a controller that pauses would compare
+    plain decoding with itself. Where still nothing was guessed, `Comparison.checked` is false. A request without a seed
+    gets the one that the plain run drew. Under the rules rejection and block only the law is the same, not the text, so
+    they are compared under `match`.
     """
-    speculation = dataclasses.replace(request.speculation, acceptance="match")
+    wanted = request.speculation
+    gamma = GUESSES if wanted.max_draft is None else wanted.max_draft
+    speculation = dataclasses.replace(wanted, acceptance="match", adapt=False, max_draft=gamma)
     plain = llm.generate(dataclasses.replace(request, speculation=dataclasses.replace(speculation, enabled=False)))
     sampling = dataclasses.replace(request.sampling, seed=plain.seed)
     seeded = dataclasses.replace(request, sampling=sampling, speculation=speculation)

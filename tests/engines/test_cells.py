@@ -32,9 +32,13 @@ class Texts:
     """An engine with several slots, what each of them has read, and an engine with one slot to compare with."""
 
     def __init__(self, path: Path, *, ordered: bool = True) -> None:
-        options = LoadOptions(n_ctx=N_CTX, n_slots=N_SLOTS, n_threads=1, max_rows=256, ordered=ordered)
+        options = LoadOptions(
+            n_ctx=N_CTX, n_slots=N_SLOTS, n_threads=1, max_rows=256, ordered=ordered, value_type="bf16"
+        )
         self.engine = LlamaCppEngine(path, options)
-        self.alone = LlamaCppEngine(path, LoadOptions(n_ctx=N_CTX, n_threads=1, max_rows=256, probe=False))
+        self.alone = LlamaCppEngine(
+            path, LoadOptions(n_ctx=N_CTX, n_threads=1, max_rows=256, value_type="bf16", probe=False)
+        )
         self.texts: list[list[int]] = [[] for _ in range(N_SLOTS)]
 
     @property

@@ -19,6 +19,7 @@ class InstantEngine:
 
     rewind_limit: int | None = None
     numerics: Numerics | None = None
+    exact_rows: int | None = None
 
     def __init__(
         self, n_vocab: int, *, n_ctx: int = 1024, seed: int = 5, spend: Callable[[int], None] = lambda n: None

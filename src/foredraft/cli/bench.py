@@ -144,8 +144,9 @@ def bench(
     gpu_layers: Annotated[int, Option("--gpu-layers", help="Layers on the GPU; -1 is all.")] = -1,
     kv_type: Annotated[str, Option("--kv-type", help="Number type of the KV cache.")] = "f16",
     flash_attention: Annotated[
-        str, Option("--flash-attention", help="auto, on (faster for long prompts) or off.")
+        str, Option("--flash-attention", help="auto, on or off (attention as a matrix product).")
     ] = "auto",
+    numerics: Annotated[str, Option("--numerics", help="auto, exact or fast.")] = "auto",
     clock: Annotated[
         str, Option("--clock", help="wall, or cpu: processor time, for busy machines; the models get one thread each.")
     ] = "wall",
@@ -169,6 +170,7 @@ def bench(
         gpu_layers=gpu_layers,
         kv_type=kv_type,
         flash_attention=flash_attention,
+        numerics=numerics,
         controller="adaptive",
         remember=False,  # every run begins alike, and leaves nothing that it learned under these conditions
     )

@@ -26,6 +26,7 @@ def load(
     gpu_layers: Annotated[
         int | None, typer.Option("--gpu-layers", help="Layers on the GPU; -1 is all.", min=-1)
     ] = None,
+    numerics: Annotated[str | None, typer.Option("--numerics", help="auto, exact or fast.")] = None,
     guardrail: Annotated[str | None, typer.Option("--guardrail", help="off, relaxed or strict.")] = None,
     ttl: Annotated[int | None, typer.Option("--ttl", help="Idle seconds until it leaves. Default: never.")] = None,
     json_output: Json = False,
@@ -37,6 +38,7 @@ def load(
 
     if not estimate_only:
         wanted: dict[str, object] = {"context": context, "kv_type": kv_type, "slots": slots, "gpu_layers": gpu_layers}
+        wanted["numerics"] = numerics
         given = {name: value for name, value in wanted.items() if value is not None}
         _load_in_server(model, given, draft or "auto", ttl, json_output)
         return

@@ -56,7 +56,11 @@ class Asked:
     gpu_layers: Annotated[int | None, Option("--gpu-layers", help="Layers on the GPU; -1 is all.")] = None
     kv_type: Annotated[str | None, Option("--kv-type", help="Number type of the KV cache: f16, q8_0, f32 …")] = None
     flash_attention: Annotated[
-        str | None, Option("--flash-attention", help="auto, on (faster for long prompts) or off.")
+        str | None, Option("--flash-attention", help="auto, on or off (attention as a matrix product).")
+    ] = None
+    numerics: Annotated[
+        str | None,
+        Option("--numerics", help="exact (the same text to the last bit), fast (as llama.cpp), auto (exact if cheap)."),
     ] = None
     mmap: Annotated[bool | None, Option("--mmap/--no-mmap", help="Map the model file instead of reading it.")] = None
     min_draft: Annotated[int | None, Option("--min-draft", help="Fewest tokens guessed once a round guesses.")] = None
@@ -105,6 +109,7 @@ class Asked:
             "gpu_layers": own.gpu_layers,
             "threads": load.threads,
             "flash_attention": load.flash_attention,
+            "numerics": own.numerics,
             "mmap": load.mmap,
             "guardrail": settings.memory.guardrail,
             "acceptance": settings.draft.acceptance,
@@ -127,6 +132,7 @@ class Asked:
             gpu_layers=-1 if self.gpu_layers is None else self.gpu_layers,
             kv_type=self.kv_type or "f16",
             flash_attention=self.flash_attention or "auto",
+            numerics=self.numerics or "auto",
             mmap=self.mmap is not False,
             controller=self.controller,
             guardrail=self.guardrail or "relaxed",

@@ -27,8 +27,19 @@ def ps(
     if not models:
         print("No model is loaded.")
         return
-    columns = ("MODEL", "DRAFT", "STATUS", "SPECULATION", "ACCEPTED", "SIZE", "ANSWERS", "IDLE", "LEAVES IN")
-    print_table(columns, [_row(model) for model in models], right=frozenset({4, 5, 6, 7, 8}))
+    columns = (
+        "MODEL",
+        "DRAFT",
+        "STATUS",
+        "SPECULATION",
+        "NUMERICS",
+        "ACCEPTED",
+        "SIZE",
+        "ANSWERS",
+        "IDLE",
+        "LEAVES IN",
+    )
+    print_table(columns, [_row(model) for model in models], right=frozenset({5, 6, 7, 8, 9}))
     for model in models:
         reason = model["speculation"]["reason"]
         if model["speculation"]["status"] != "active" and reason:
@@ -45,12 +56,13 @@ def _row(model: dict[str, Any]) -> tuple[str, ...]:
         status = f"loading {model['loading']['part']} {model['loading']['progress']:.0%}"
     elif model["running"] or model["waiting"]:
         status = f"{model['running']} running, {model['waiting']} waiting"
-    acceptance = totals["acceptance"]
+    acceptance, numerics = totals["acceptance"], model["numerics"]
     return (
         model["id"],
         draft["name"] if draft is not None else "–",
         status,
         model["speculation"]["status"],
+        numerics["mode"] if numerics is not None else "–",
         f"{acceptance:.0%}" if acceptance is not None else "–",
         size_words(size) if size else "–",
         str(totals["answers"]),

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from foredraft.cli import terminal
 from foredraft.cli.loading import loaded, prompt_text
-from foredraft.cli.options import Asked, asks
+from foredraft.cli.options import Asked, asks, system_message
 
 if TYPE_CHECKING:
     from foredraft.verification import Comparison
@@ -20,12 +20,17 @@ if TYPE_CHECKING:
 def verify(
     prompt: Annotated[str, typer.Argument(help="What to ask; - reads it from standard input.")], asked: Asked
 ) -> None:
-    """Write the answer twice, without and with the draft, and compare. Exit 0: identical, or parted at a near-tie."""
+    """Write the answer twice, without and with guesses in every round, and compare.
+
+    Exit 0: identical, or parted at a near-tie; 1: a defect; 3: nothing was guessed, so nothing was checked.
+    """
     text = prompt_text(prompt)
     with loaded(asked, draft_required=asked.draft not in ("auto", "off")) as (llm, _):
         from foredraft.verification import verify as compare
 
-        comparison = compare(llm, asked.request(llm, text if asked.raw or not text else llm.render(text)))
+        comparison = compare(
+            llm, asked.request(llm, text if asked.raw or not text else llm.render(_messages(text, asked)))
+        )
     if asked.as_json:
         print(json.dumps(comparison.as_dict(), ensure_ascii=False))
     else:
@@ -34,22 +39,30 @@ def verify(
             terminal.print_stats(comparison.drafted)
     if not comparison.sound:
         raise typer.Exit(1)
+    if not comparison.checked:
+        raise typer.Exit(3)
+
+
+def _messages(text: str, asked: Asked) -> list[dict[str, str]]:
+    return [*system_message(asked), {"role": "user", "content": text}]
 
 
 def _say(comparison: Comparison) -> None:
     """The verdict in words."""
     console = Console(highlight=False)
     plain, drafted, difference = comparison.plain, comparison.drafted, comparison.difference
-    if difference is None:
+    if comparison.verdict == "unchecked":
+        console.print("nothing was checked: nothing was guessed", style="yellow")
+    elif difference is None:
         guesses = f"{drafted.stats.accepted} of {drafted.stats.drafted} guesses accepted"
         console.print(f"identical: {len(plain.tokens)} tokens, seed {plain.seed}, {guesses}", style="green")
     else:
-        word, style = ("near-tie", "yellow") if difference.near_tie else ("DIFFERENT", "red")
         margin, bound = f"{difference.margin:.3g}", f"{difference.bound:.3g}"
-        console.print(f"{word}: the texts part at token {difference.position}", style=style)
+        word, style = ("parted at a near-tie", "yellow") if difference.near_tie else ("DEFECT", "red")
+        console.print(f"{word}: token {difference.position}, margin {margin} of {bound}", style=style)
         console.print(f"  plain:   {difference.plain_token} {difference.plain_text!r}", markup=False, soft_wrap=True)
         console.print(f"  drafted: {difference.draft_token} {difference.draft_text!r}", markup=False, soft_wrap=True)
-        console.print(f"  The two lie {margin} apart; rounding on this machine explains up to {bound}.", soft_wrap=True)
+        console.print(f"  The two lie {margin} apart; rounding here explains up to {bound}.", soft_wrap=True)
     if drafted.numerics is not None:
         console.print(terminal.in_words(drafted.numerics), style="dim", soft_wrap=True)
     status = drafted.speculation

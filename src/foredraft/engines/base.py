@@ -30,27 +30,74 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Numerics:
-    """What the probe at load found: does a batch of n tokens give the same logits as n single steps?
+class OtherMode:
+    """The mode that a load does not use, measured beside the one it does. Speeds are multiples of that one's."""
 
-    Measured on this machine for this model file and these settings, never assumed (engine.md §4).
+    mode: str
+    writing: float
+    """Speed of single steps behind 1,024 tokens."""
+    reading: float
+    """Speed of reading a prompt, in the middle of 2,048 tokens."""
+    rows: int | None
+    """In exact numerics, the most tokens of a pass (one more than may be guessed); None is any number."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the API and for storing."""
+        return {"mode": self.mode, "writing": self.writing, "reading": self.reading, "rows": self.rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Numerics:
+    """What the probe at load found: does a pass of n tokens give the same logits as n single steps?
+
+    Measured on this machine for this model file and these settings, never assumed (docs/concepts/numerics.md).
+    Differences are of one logit, the largest over all that was compared.
     """
 
-    max_abs_diff: float
-    """Largest |difference| of one logit over all probed prompts, places and batch sizes that a round may have."""
     by_batch: dict[int, float]
-    """The same by batch size n."""
+    """Largest |difference| by pass size n, cached text included: a single step behind what a pass of n has read."""
     argmax_flips: int
     """Positions whose most likely token changed."""
     positions: int
     """Positions compared."""
     context: int = 0
-    """The longest text, in tokens, behind which batches were compared: engines attend to long ones in other ways."""
+    """The longest text, in tokens, behind which passes were compared: engines attend to long ones in other ways."""
+    large: float | None = None
+    """The same for a pass as large as a prompt's, and for a step behind it. None where that was not measured."""
     beside: float | None = None
     """Largest |difference| when the same tokens are read beside another answer, behind its cells, or in one pass with
     a piece of a prompt. None where that was not measured."""
+    threads: float | None = None
+    """Largest |difference| between one thread and all of them. None where there is one only."""
     ordered: bool = True
     """Does the engine keep the order of a text's sums, whatever else runs? Where it does not, a measured 0 was luck."""
+    mode: str = "fast"
+    """exact: the load keeps to passes whose rows equal single steps; fast: it does as llama.cpp does by default."""
+    other: OtherMode | None = None
+    """What the other mode would cost or bring. None where that was not measured."""
+
+    @property
+    def exact_rows(self) -> int | None:
+        """The most tokens of a pass in which every row, for certain, equals a single step; None is any number."""
+        exact = 1
+        for size, difference in sorted(self.by_batch.items()):
+            if difference != 0.0:
+                return exact
+            exact = size
+        return exact if self.large else None
+
+    @property
+    def max_abs_diff(self) -> float:
+        """Largest |difference| over all that this load does: in exact numerics other sizes of passes do not occur."""
+        if self.mode == "exact":
+            return 0.0
+        return max([self.large or 0.0, *self.by_batch.values()])
+
+    @property
+    def batch(self) -> int:
+        """The largest pass that this is about."""
+        most = self.exact_rows if self.mode == "exact" else None
+        return max((n for n in self.by_batch if most is None or n <= most), default=1)
 
     @property
     def batches_exact(self) -> bool:
@@ -70,9 +117,12 @@ class Numerics:
     def as_dict(self) -> dict[str, Any]:
         """For the API, `--json` and the app's own client."""
         return {
+            "mode": self.mode,
+            "other": None if self.other is None else self.other.as_dict(),
             "batches_exact": self.batches_exact,
             "max_abs_diff": self.max_abs_diff,
-            "batch": max(self.by_batch, default=1),
+            "batch": self.batch,
+            "exact_rows": self.exact_rows,
             "context": self.context,
             "beside": self.beside,
             "ordered": self.ordered,
@@ -81,8 +131,21 @@ class Numerics:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Numerics:
         """What `as_dict` of another process says."""
-        worst, batch, context = float(values["max_abs_diff"]), int(values["batch"]), int(values["context"])
-        return cls(worst, {batch: worst}, 0, 0, context, values["beside"], values["ordered"])
+        worst, batch = float(values["max_abs_diff"]), int(values["batch"])
+        exact = values["mode"] == "exact"
+        sizes = {batch: worst} if not exact else {int(values["exact_rows"] or batch): 0.0}
+        large = 1.0 if exact and values["exact_rows"] is not None else 0.0
+        return cls(
+            sizes,
+            0,
+            0,
+            int(values["context"]),
+            large=large,
+            beside=values["beside"],
+            ordered=values["ordered"],
+            mode=values["mode"],
+            other=None if values["other"] is None else OtherMode(**values["other"]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +220,11 @@ class Engine(Protocol):
     @property
     def numerics(self) -> Numerics | None:
         """The probe's result; None before or without one. Exact engines answer zero differences."""
+
+    @property
+    def exact_rows(self) -> int | None:
+        """In exact numerics, the most tokens of one pass whose rows equal single steps; None is any number, and no
+        restriction. Prompts are then read in blocks at fixed places (`scheduling/reading.py`)."""
 
     @property
     def rewind_limit(self) -> int | None:

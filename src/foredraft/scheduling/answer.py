@@ -45,6 +45,8 @@ class Answer:
     admitted_at: float = 0.0
     prefilled_at: float | None = None
     last_round: float = 0.0
+    last_read: int = 0
+    """The number of the pass in which a piece of its prompt was read last, in exact numerics."""
     text: str = ""
     seed: int = 0
     tokens: list[int] = field(default_factory=list)

@@ -24,6 +24,7 @@ from foredraft.engines.base import Chunk, Engine
 from foredraft.sampling.sampler import Constraint, Sampler
 from foredraft.scheduling.answer import Answer
 from foredraft.scheduling.logprobs import LogprobObserver
+from foredraft.scheduling.reading import BLOCK
 from foredraft.scheduling.slots import Slots
 from foredraft.scheduling.stream import TextStream
 from foredraft.speculative.acceptance import RULES
@@ -61,6 +62,8 @@ class Scheduler:
         self.waiting: deque[Answer] = deque()
         self.running: list[Answer] = []
         self._clock = clock
+        self._read_last = False
+        self._reads = 0
         self._suspects: list[Answer] = []
         """After a pass failed: those who were in it, to be tried one at a time."""
 
@@ -223,10 +226,21 @@ class Scheduler:
             active = [answer for answer in active if answer is self._suspects[0]]
         rounds = [answer for answer in active if not _unread(_sequence(answer))]
         reading = [answer for answer in active if _unread(_sequence(answer))]
+        exact = self.engine.exact_rows
+        if exact is not None and rounds and reading:  # passes of both kinds, in turns
+            self._read_last = not self._read_last
+            rounds, reading = ([], reading) if self._read_last else (rounds, [])
         n_batch, max_rows = self.engine.info.n_batch, self.engine.info.max_rows
         most = max(1, min(n_batch, max_rows or n_batch) // (MAX_DRAFT + 1))
+        if exact is not None:
+            most = min(most, exact)
         if len(rounds) > most:  # more answers than a pass has room for: they take turns
             rounds = sorted(rounds, key=lambda answer: answer.last_round)[:most]
+        for i, answer in enumerate(rounds):  # in exact numerics they share the rows of a pass
+            spare = MAX_DRAFT * len(rounds) if exact is None else exact - len(rounds)
+            _sequence(answer).ceiling = (spare + len(rounds) - 1 - i) // len(rounds)
+        if exact is not None:
+            return rounds, *self._exact_pieces(reading, exact)
         room = n_batch - len(rounds) * (MAX_DRAFT + 1)
         if rounds:
             room = min(room, PREFILL_BESIDE_OTHERS)
@@ -241,6 +255,30 @@ class Scheduler:
             chosen.append(answer)
             room -= len(piece)
         return rounds, chunks, chosen
+
+    def _exact_pieces(self, reading: list[Answer], exact: int) -> tuple[list[Chunk], list[Answer]]:
+        """What is read of prompts in one pass of exact numerics (`reading.py`): one block, alone, or pieces of what is
+        no block, together at most `exact` tokens. Prompts take turns."""
+        chunks: list[Chunk] = []
+        chosen: list[Answer] = []
+        room = exact
+        for answer in sorted(reading, key=lambda answer: answer.last_read):
+            sequence = _sequence(answer)
+            start, ends = sequence.n_read, self.slots.blocks(sequence.n_prompt)
+            if start < ends:
+                size = min(BLOCK, self.engine.info.n_batch)
+                if chunks:
+                    continue
+            else:
+                size = min(room, _unread(sequence))
+            chunks.append(Chunk(sequence.slot, start, sequence.tokens[start : start + size]))
+            chosen.append(answer)
+            self._reads += 1
+            answer.last_read = self._reads
+            room -= size
+            if room <= 0:
+                break
+        return chunks, chosen
 
     def _pass(self, rounds: list[Answer], prefill: list[Chunk]) -> Round | None:
         if rounds:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from foredraft.engines.base import Engine
+from foredraft.scheduling.reading import blocks_end, same_kind
 
 WORTH_COPYING = 32
 """Shared tokens from which copying another slot's cache beats reading them again."""
@@ -17,6 +18,8 @@ class Slot:
 
     index: int
     tokens: list[int] = field(default_factory=list)
+    blocks: int = 0
+    """Tokens from the beginning that are read in blocks (`reading.py`)."""
     busy: bool = False
     last_used: int = 0
 
@@ -44,7 +47,8 @@ class Slots:
         if not free:
             raise RuntimeError("no free slot: the scheduler must not admit")
         wanted = list(prompt[:-1])
-        shared = {slot.index: self._reusable(slot, wanted) for slot in self._slots}
+        blocks = self.blocks(len(prompt))
+        shared = {slot.index: self._reusable(slot, wanted, blocks) for slot in self._slots}
         target = min(free, key=lambda slot: (bool(slot.tokens), slot.last_used))
         donor = max(self._slots, key=lambda slot: (shared[slot.index], not slot.busy))
         kept = shared[donor.index]
@@ -58,15 +62,21 @@ class Slots:
         self._engine.rewind(target.index, kept)
         self._clock += 1
         target.busy, target.last_used = True, self._clock
-        target.tokens = wanted[:kept]
+        target.tokens, target.blocks = wanted[:kept], blocks
         return target.index, kept
 
     def grows_into(self, index: int, reading: Sequence[int], prompt: Sequence[int]) -> bool:
         """True when the slot, which is just reading `reading`, will soon hold much more of `prompt` than any slot has
         now: waiting for it saves reading the same again."""
-        wanted = list(prompt[:-1])
-        coming = common(list(reading), wanted)
-        return coming >= WORTH_COPYING + max(common(slot.tokens, wanted) for slot in self._slots)
+        wanted, blocks = list(prompt[:-1]), self.blocks(len(prompt))
+        coming = self._alike(common(list(reading), wanted), self._slots[index], blocks)
+        return coming >= WORTH_COPYING + max(
+            self._alike(common(slot.tokens, wanted), slot, blocks) for slot in self._slots
+        )
+
+    def blocks(self, n_prompt: int) -> int:
+        """Where the blocks of a prompt of so many tokens end."""
+        return blocks_end(n_prompt, self._engine.exact_rows, self._engine.info.n_batch)
 
     def note(self, index: int, tokens: Sequence[int]) -> None:
         """The slot now holds these tokens (a running answer may be copied from)."""
@@ -94,9 +104,15 @@ class Slots:
         oldest.tokens = []
         return True
 
-    def _reusable(self, slot: Slot, wanted: list[int]) -> int:
-        """Tokens of `wanted` that the slot holds and can be cut back to."""
-        shared = common(slot.tokens, wanted)
+    def _alike(self, shared: int, slot: Slot, blocks: int) -> int:
+        """Of `shared` tokens, those whose cells are what reading the new text would give."""
+        if self._engine.exact_rows is None:
+            return shared
+        return same_kind(shared, slot.blocks, blocks, self._engine.info.n_batch)
+
+    def _reusable(self, slot: Slot, wanted: list[int], blocks: int) -> int:
+        """Tokens of `wanted` that the slot holds, read as they would be now, and can be cut back to."""
+        shared = self._alike(common(slot.tokens, wanted), slot, blocks)
         limit = self._engine.rewind_limit
         if limit is not None and len(slot.tokens) - shared > limit:
             return 0

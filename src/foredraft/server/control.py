@@ -33,7 +33,7 @@ class LoadRequest(Schema):
     force: bool = Field(default=False, description="Take a draft whose vocabulary only looks different.")
     ttl: float | None = None
     keep_alive: float | str | None = None
-    settings: dict[str, Any] = Field(default={}, description="context, slots, gpu_layers, kv_type, threads …")
+    settings: dict[str, Any] = Field(default={}, description="context, slots, gpu_layers, kv_type, numerics, threads …")
 
 
 class UnloadRequest(Schema):

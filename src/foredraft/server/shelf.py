@@ -89,6 +89,7 @@ class StoreShelf:
             return LoadSpec(str(model.path), draft=None, id=model.name, kind="embedding", settings=common)
         slots = self._slots or (load.slots if load.slots != 1 else DEFAULT_SLOTS)
         settings = {**common, "kv_type": own.kv_type or "f16", "slots": slots}
+        settings["numerics"] = own.numerics or "auto"
         settings["remember_answers"] = self._settings.draft.remember_answers
         wish = own.draft or "auto" if draft == "auto" else draft
         return LoadSpec(str(model.path), draft=self._draft(wish), id=model.name, settings=settings)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from foredraft.core.errors import CacheFullError, Cancelled, EngineError
+from foredraft.core.errors import CacheFullError, Cancelled, EngineError, ModelError
 from foredraft.engines.base import Chunk, Logits, ModelInfo, Numerics
 from foredraft.engines.llamacpp.batch import Batch
 from foredraft.engines.llamacpp.cells import Cells
@@ -19,6 +20,7 @@ from foredraft.engines.llamacpp.failures import reason
 from foredraft.engines.llamacpp.library import library
 from foredraft.engines.llamacpp.loading import (
     attends_one_way,
+    cores,
     describe,
     open_context,
     open_model,
@@ -30,7 +32,7 @@ from foredraft.engines.llamacpp.options import DEFAULT_CONTEXT, LoadOptions
 from foredraft.engines.llamacpp.tiles import NOTE as TILES_NOTE
 from foredraft.engines.llamacpp.tiles import tiles_work
 from foredraft.engines.llamacpp.tokenizer import LlamaTokenizer
-from foredraft.engines.probe import probe
+from foredraft.engines.probe import SIZES, probe
 
 
 class LlamaCppEngine:
@@ -51,6 +53,7 @@ class LlamaCppEngine:
         self.notes: list[str] = []
         """What the load decided on its own, in words for the user."""
         self.numerics: Numerics | None = None
+        self.exact_rows: int | None = None
         self._model: Any = None
         self._ctx: Any = None
         self._lengths: list[int] = []
@@ -64,25 +67,8 @@ class LlamaCppEngine:
                 refuse_what_cannot_write(path, self._model)
                 self.tokenizer = LlamaTokenizer(api.llama_model_get_vocab(self._model), path=str(path))
                 self.info: ModelInfo = describe(path, self._model, options, self._context_length())
-                self._ctx = open_context(path, self._model, self.info, options)
-            self.memory = MemoryUse.from_log(lines, self.info.size_bytes)
-            self._spare = options.n_slots if spares(self._model, options) else None
-            # A GPU's sums depend on more than the order of the cells, and packing them there is dear.
-            ordered = options.ordered and not (api.llama_supports_gpu_offload() and options.gpu_layers)
-            spare = self._spare if ordered else None
-            one_way = attends_one_way(lines, flash_attention=options.flash_attention)
-            self._keeps_order = spare is not None and one_way
-            self.cells = Cells(api, self._ctx, api.llama_get_memory(self._ctx), self.info.n_ctx, spare)
-            self._lengths = [0] * options.n_slots
-            self._batch = Batch(api, self.info.n_batch, self.info.n_ctx)
-            self._max_rows = self.info.max_rows or self.info.n_batch
-            self._view: Logits = np.empty((0, self.info.n_vocab), dtype=np.float32)
-            self._view_address = 0
-            self._abort_lock = threading.Lock()
-            self._running = False
-            self._abort_flag = np.zeros(2, dtype=np.uint8)  # a C string: empty, or of one byte
-            self._flag_reader = library().flag_reader()
-            api.llama_set_abort_callback(self._ctx, self._flag_reader, self._abort_flag.ctypes.data)
+            self._weights = lines
+            self._open_context()
             self.rewind_limit: int | None = self._try_rewind()
             if options.probe:
                 self.probe()
@@ -90,11 +76,86 @@ class LlamaCppEngine:
             self.close()
             raise
 
-    def probe(self, known: Numerics | None = None) -> Numerics:
-        """Measure how batches round on this machine, beyond what is `known`; the result stays in `numerics`."""
-        found = probe(self, swell=None if self._spare is None else self.swell, known=known)
-        self.numerics = dataclasses.replace(found, ordered=self._keeps_order)
+    def _open_context(self) -> None:
+        """KV cache and scratch memory for the loaded model, as `options` say, and the books about them."""
+        api, options = self._api, self.options
+        with library().record() as lines:
+            self._ctx = open_context(Path(self.info.path), self._model, self.info, options)
+        self._context_lines = lines
+        self._spare = options.n_slots if spares(self._model, options) else None
+        spare = self._spare if options.ordered else None
+        one_way = attends_one_way(lines, flash_attention=options.flash_attention)
+        # A GPU's sums depend on more than the order of the cells.
+        self.keeps_order = spare is not None and one_way and not self.on_gpu
+        self.cells = Cells(api, self._ctx, api.llama_get_memory(self._ctx), self.info.n_ctx, spare)
+        self._lengths = [0] * options.n_slots
+        self._batch = Batch(api, self.info.n_batch, self.info.n_ctx)
+        self._max_rows = self.info.max_rows or self.info.n_batch
+        self._view: Logits = np.empty((0, self.info.n_vocab), dtype=np.float32)
+        self._view_address = 0
+        self._abort_lock = threading.Lock()
+        self._running = False
+        self._abort_flag = np.zeros(2, dtype=np.uint8)  # a C string: empty, or of one byte
+        self._flag_reader = library().flag_reader()
+        api.llama_set_abort_callback(self._ctx, self._flag_reader, self._abort_flag.ctypes.data)
+
+    def reopen(self, options: LoadOptions) -> None:
+        """Another context for the same weights (other KV types, say): every slot is empty then. The options of the
+        weights themselves must be those of the load. Raises a `ModelError`, with the old context back in place, when
+        the library refuses the new one."""
+        before = self.options
+        for name in ("repack", "gpu_layers", "device", "use_mmap", "use_mlock"):
+            if getattr(options, name) != getattr(before, name):
+                raise EngineError(f"{name} cannot change without loading the weights again.")
+        self._api.llama_free(self._ctx)
+        self._ctx = None
+        self.numerics, self.exact_rows = None, None
+        self.options = options
+        self.info = describe(Path(self.info.path), self._model, options, self._context_length())
+        try:
+            self._open_context()
+        except ModelError:
+            self.options = before
+            self.info = describe(Path(self.info.path), self._model, before, self._context_length())
+            self._open_context()
+            raise
+        finally:
+            self.notes = list(dict.fromkeys(self.notes))
+
+    @property
+    def memory(self) -> MemoryUse:
+        """What the load holds, as the library reported it."""
+        return MemoryUse.from_log([*self._weights, *self._context_lines], self.info.size_bytes)
+
+    def probe(self, known: Numerics | None = None, *, sizes: Sequence[int] = SIZES, whole: bool = False) -> Numerics:
+        """Measure how passes round on this machine, beyond what is `known`; the result stays in `numerics`. See
+        `engines.probe.probe`."""
+        threads = self.options.n_threads or cores()
+        found = probe(
+            self,
+            sizes=sizes,
+            whole=whole,
+            # on a busy machine processor time says what work costs; a GPU's work does not show in it
+            clock=time.perf_counter if self.on_gpu else time.process_time,
+            swell=None if self._spare is None else self.swell,
+            threads=(threads, self._set_threads),
+            known=known,
+        )
+        self.numerics = dataclasses.replace(found, ordered=self.keeps_order)
         return self.numerics
+
+    def _set_threads(self, threads: int) -> None:
+        self._api.llama_set_n_threads(self._ctx, threads, threads)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether any layer may run on a GPU."""
+        return bool(self._api.llama_supports_gpu_offload() and self.options.gpu_layers)
+
+    @property
+    def can_swell(self) -> bool:
+        """Whether `swell` is possible: it needs a sequence to copy by."""
+        return self._spare is not None
 
     def swell(self, slot: int, cells: int) -> int:
         """For the probe: let a slot weigh in a pass what a text of about `cells` tokens does, without reading one.

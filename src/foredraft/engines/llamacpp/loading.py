@@ -45,8 +45,9 @@ def open_model(
     params = api.llama_model_default_params()
     params.vocab_only = vocab_only
     params.n_gpu_layers = options.gpu_layers
-    if not vocab_only and not tiles_work():
-        params.use_extra_bufts = False  # the weights' layouts made for tiles, and others with them
+    if not vocab_only:
+        # without: no layouts made for AMX tiles, and no others
+        params.use_extra_bufts = options.repack and tiles_work()
     places = handles(options.device)  # kept until the load is over
     if places is not None:
         params.devices = ctypes.cast(places, ctypes.c_void_p)
@@ -111,14 +112,8 @@ def open_context(path: Path, model: Any, info: ModelInfo, options: LoadOptions) 
         "on": api.LLAMA_FLASH_ATTN_TYPE_ENABLED,
         "off": api.LLAMA_FLASH_ATTN_TYPE_DISABLED,
     }[options.flash_attention]
-    params.type_k = params.type_v = getattr(api, f"GGML_TYPE_{options.kv_type.upper()}", _BF16)
-    if options.kv_type == "f16" and options.flash_attention == "auto" and not api.llama_supports_gpu_offload():
-        # On a processor llama.cpp attends in three ways (one token in parts, a few row by row, 64 and more in tiles)
-        # that round differently, but only where keys and values are of one type. Values in bf16 take the second way
-        # always, whose sum depends on nothing but the text: the same bits alone, in a batch, and beside other answers.
-        # It adds up in f32 (in f16 with f16 values), so it is no less precise, and faster for a round's few tokens;
-        # long prompts, which tiles are for, take longer.
-        params.type_v = _BF16
+    params.type_k = _type(options.key_type or options.kv_type)
+    params.type_v = _type(options.value_type or options.kv_type)
     # One pool of cells for all slots. Divided among them, a full slot would be refused although there is room.
     params.kv_unified = True
     # Sliding-window layers forget what left the window, so going back would read holes: keep everything.
@@ -126,7 +121,7 @@ def open_context(path: Path, model: Any, info: ModelInfo, options: LoadOptions) 
     with library().record() as lines:
         context = api.llama_init_from_model(model, params)
         if not context and params.type_v != params.type_k:  # multi-head latent attention keeps both in one
-            params.type_v = params.type_k
+            params.type_k = params.type_v = _type(options.kv_type)
             context = api.llama_init_from_model(model, params)
     if not context:
         raise load_error(path, lines)
@@ -138,6 +133,11 @@ def open_context(path: Path, model: Any, info: ModelInfo, options: LoadOptions) 
             hint="Choose a text generation model.",
         )
     return context
+
+
+def _type(name: str) -> int:
+    """ggml's number of a KV type."""
+    return int(getattr(library().api, f"GGML_TYPE_{name.upper()}", _BF16))
 
 
 def spares(model: Any, options: LoadOptions) -> int:

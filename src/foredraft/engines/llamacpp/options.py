@@ -51,13 +51,19 @@ class LoadOptions:
     """Where the model runs: "" leaves it to the library (all GPUs, else the processor); "cpu"; "gpu0" …"""
     kv_type: str = "f16"
     """Number type of the KV cache. Quantised ones save memory and move logits a little."""
+    key_type: str | None = None
+    value_type: str | None = None
+    """Number types of the keys and of the values where they differ from `kv_type`. On a processor llama.cpp attends in
+    three ways (one token in parts, a few row by row, 64 and more in tiles) that round differently, but only where keys
+    and values are of one type: two types make it attend row by row always (`exactness.py`)."""
     flash_attention: str = "auto"
-    """auto: on a processor, and with `kv_type` f16, the values are kept in bf16, so that llama.cpp attends in one way
-    only and a text's logits are the same in every pass. on: its own choice of ways, which reads long prompts faster,
-    but rounds otherwise from pass to pass. off: attention as a matrix product, likewise."""
+    """auto, on or off, as llama.cpp means them. off is attention as a matrix product."""
+    repack: bool = True
+    """Let llama.cpp lay the weights out anew for this processor: faster, but some of its kernels then round a pass of
+    several tokens otherwise than single steps."""
     ordered: bool = True
     """Keep the cells of every slot in the order of its text, whatever the others do, so that its logits are those it
-    has alone (`cells.py`). A draft can do without: nobody's text depends on its last digits. Not on a GPU."""
+    has alone (`cells.py`). Only exact numerics need it. Not on a GPU."""
     use_mmap: bool = True
     """Map the file instead of reading it: a faster start, and memory shared between processes."""
     use_mlock: bool = False
@@ -82,8 +88,9 @@ class LoadOptions:
                 _whole(name, getattr(self, name), 1, 512, "a whole number from 1 to 512")
         _whole("gpu_layers", self.gpu_layers, -1, math.inf, "a whole number of at least -1 (-1 is all)")
         check_device(self.device)
-        if self.kv_type not in KV_TYPES:
-            raise ParameterError("kv_type", self.kv_type, f"one of {', '.join(KV_TYPES)}")
+        for name in ("kv_type", "key_type", "value_type"):
+            if getattr(self, name) not in (*KV_TYPES, *((None,) if name != "kv_type" else ())):
+                raise ParameterError(name, getattr(self, name), f"one of {', '.join(KV_TYPES)}")
         if self.flash_attention not in FLASH_ATTENTION:
             raise ParameterError("flash_attention", self.flash_attention, f"one of {', '.join(FLASH_ATTENTION)}")
         if self.flash_attention == "off" and self.kv_type.startswith("q"):

@@ -64,6 +64,7 @@ class ToyEngine:
         n_batch: int = 64,
         rewind_limit: int | None = None,
         rounding: float = 0.0,
+        exact_up_to: int | None = None,
         cost: Callable[[int], float] | None = None,
         clock: ToyClock | None = None,
         name: str = "toy",
@@ -72,7 +73,9 @@ class ToyEngine:
         """`cost(n)` seconds pass on `clock` in a pass of n tokens.
 
         `rounding` imitates a machine that computes batches otherwise than single tokens: a pass of several tokens
-        moves every logit by up to that much, always by the same amount for the same text.
+        moves every logit by up to that much, always by the same amount for the same text. With `exact_up_to` only
+        passes of more tokens than that do so, and what such a pass has read is another memory: every row behind it is
+        moved by an amount that depends on which tokens were read so.
         """
         n_vocab = tokenizer.n_vocab
         self.tokenizer = tokenizer
@@ -100,6 +103,8 @@ class ToyEngine:
         self._law = law
         self._order = order
         self._rounding = rounding
+        self._exact_up_to = exact_up_to
+        self.exact_rows: int | None = None
         self._cost = cost or (lambda n: 0.0)
         self._slots: list[list[int]] = [[] for _ in range(n_slots)]
         self._cells: list[list[int]] = [[] for _ in range(n_slots)]  # who shares memory with whom, after `copy`
@@ -110,7 +115,8 @@ class ToyEngine:
         self._pass = 0
         self._abort_lock = threading.Lock()
         self._running = self._aborted = False
-        self.numerics: Numerics | None = Numerics(0.0, {}, 0, 0)
+        self._rough: list[list[bool]] = [[] for _ in range(n_slots)]  # which tokens a large pass has read
+        self.numerics: Numerics | None = Numerics({}, 0, 0)
         if rounding:
             self.probe()
 
@@ -218,7 +224,7 @@ class ToyEngine:
             raise EngineError(f"Slot {slot} has read {now} tokens and cannot be rewound to {length}.")
         if length and self.rewind_limit is not None and now - length > self.rewind_limit:
             raise EngineError(f"{self.info.name} cannot take back the last {now - length} tokens of slot {slot}.")
-        del self._slots[slot][length:], self._cells[slot][length:]
+        del self._slots[slot][length:], self._cells[slot][length:], self._rough[slot][length:]
 
     def copy(self, src: int, dst: int, length: int) -> None:
         have = self.length(src)
@@ -229,6 +235,7 @@ class ToyEngine:
             raise EngineError(f"{self.info.name} cannot copy {length} of {have} tokens.")
         self._slots[dst] = self._slots[src][:length]
         self._cells[dst] = self._cells[src][:length]
+        self._rough[dst] = self._rough[src][:length]
 
     def abort(self) -> None:
         with self._abort_lock:
@@ -272,10 +279,11 @@ class ToyEngine:
             for number, token in enumerate(chunk.tokens):
                 tokens.append(int(token))
                 self._cells[chunk.slot].append(next(self._new_cell))
+                self._rough[chunk.slot].append(self._exact_up_to is not None and total > self._exact_up_to)
                 if number >= len(chunk.tokens) - chunk.want and not broken:
                     rows[row] = self.logits(tokens)
-                    if self._rounding and total > 1:
-                        rows[row] += self._rounding_error(tokens)
+                    if self._rounding:
+                        rows[row] += self._rounding_error(tokens, self._rough[chunk.slot], total)
                 if number >= len(chunk.tokens) - chunk.want:
                     row += 1
             result.append(rows[first:row])
@@ -284,9 +292,14 @@ class ToyEngine:
         self._last = rows
         return result
 
-    def _rounding_error(self, tokens: Sequence[int]) -> NDArray[np.float64]:
-        noise = np.random.default_rng([7, *self._context(tokens)])
-        return noise.uniform(-self._rounding, self._rounding, self.info.n_vocab)
+    def _rounding_error(self, tokens: Sequence[int], rough: Sequence[bool], total: int) -> NDArray[np.float64]:
+        if self._exact_up_to is None:
+            key = [7, *self._context(tokens)] if total > 1 else []
+        else:
+            key = [8, *map(int, rough)] if any(rough) else []
+        if not key:
+            return np.zeros(self.info.n_vocab)
+        return np.random.default_rng(key).uniform(-self._rounding, self._rounding, self.info.n_vocab)
 
     def _context(self, tokens: Sequence[int]) -> tuple[int, ...]:
         return tuple(tokens[len(tokens) - min(self._order, len(tokens)) :])

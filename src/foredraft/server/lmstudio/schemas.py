@@ -35,6 +35,7 @@ class LoadRequest(Schema):
     context_length: Annotated[int, Field(ge=1, le=2**24)] | None = None
     eval_batch_size: Annotated[int, Field(ge=1, le=65536)] | None = None
     flash_attention: bool | None = None
+    numerics: Literal["auto", "exact", "fast"] | None = Field(default=None, description="Whether texts are exact.")
     num_experts: int | None = None
     offload_kv_cache_to_gpu: bool | None = None
     echo_load_config: bool = False

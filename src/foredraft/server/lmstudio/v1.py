@@ -243,6 +243,7 @@ async def load(body: LoadRequest, services: ServicesOf) -> dict[str, Any]:
         "batch": body.eval_batch_size,
         "slots": body.parallel,
         "flash_attention": None if body.flash_attention is None else "on" if body.flash_attention else "off",
+        "numerics": body.numerics,
         "gpu_layers": 0 if body.offload_kv_cache_to_gpu is False else None,
     }
     asked = control.LoadRequest(
