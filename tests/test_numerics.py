@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from foredraft.core.errors import ModelError, ParameterError
 from foredraft.engines.base import Numerics
 from foredraft.engines.llamacpp import LoadOptions, exactness
 from foredraft.engines.llamacpp.exactness import Costs
-from foredraft.engines.probe import SIZES
+from foredraft.engines.probe import ALL_SIZES, SIZES
 from foredraft.engines.toy import ToyEngine
 from foredraft.llm import LLM, LoadSettings
 from foredraft.numerics import load
@@ -67,7 +67,8 @@ class Adjustable(ToyEngine):
             raise ModelError("this model's attention does not take these types")
         self.options, self.keeps_order = options, options.ordered
 
-    def probe(self, known: Numerics | None = None, *, sizes: Sequence[int] = SIZES, whole: bool = False) -> Numerics:
+    def probe(self, known: Numerics | None = None, *, exact: bool = False, whole: bool = False) -> Numerics:
+        sizes = ALL_SIZES if exact else SIZES
         self.machine.probed.append(self.options)
         if not self.options.ordered:
             by_batch, large = dict.fromkeys(sizes, 0.5), 0.5

@@ -21,7 +21,6 @@ from foredraft.core.errors import ModelError, ParameterError
 from foredraft.engines.base import Chunk, Numerics, OtherMode
 from foredraft.engines.llamacpp import exactness
 from foredraft.engines.llamacpp.exactness import Costs
-from foredraft.engines.probe import ALL_SIZES
 from foredraft.speculative.controllers import disk
 from foredraft.tuning import identity, library_version, machine
 
@@ -169,12 +168,12 @@ class _Choice:
             return
         best = exactness.trial(self._wanted("exact"), self._n_ctx)
         self._use(best)
-        found = self.engine.probe(sizes=ALL_SIZES, whole=True)
+        found = self.engine.probe(exact=True)
         if found.exact_rows is not None:
             costs = exactness.measure_costs(self.engine, found.exact_rows)
             plain = dataclasses.replace(best, repack=False)
             self._use(plain)
-            other = self.engine.probe(sizes=ALL_SIZES, whole=True)
+            other = self.engine.probe(exact=True)
             other_costs = exactness.measure_costs(self.engine, other.exact_rows)
             if other_costs.best_s < costs.best_s:
                 best, found, costs = plain, other, other_costs

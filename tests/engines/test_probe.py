@@ -126,7 +126,7 @@ def test_the_largest_exact_pass_is_found(m: int) -> None:
     """Larger passes round, and what they have read is another memory. What is exact for small ones is exact for others
     beside them, as long as they keep to it."""
     engine = ToyEngine.random(0, rounding=0.01, exact_up_to=m, n_slots=2)
-    found = probe(engine, sizes=ALL_SIZES, whole=True)
+    found = probe(engine, sizes=ALL_SIZES, whole=True, exact=True)
     assert found.exact_rows == min(m, 17)
     assert found.beside == 0.0
     assert found.large is not None

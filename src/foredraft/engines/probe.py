@@ -62,6 +62,7 @@ def probe(
     threads: tuple[int, SetThreads] | None = None,
     known: Numerics | None = None,
     whole: bool = False,
+    exact: bool = False,
 ) -> Numerics:
     """Read a few texts one token at a time, then again in passes of several, and compare the logits: behind a long text
     (where the engine can `swell` a short one, for reading one costs too much), at the beginning, beside others, and on
@@ -71,7 +72,8 @@ def probe(
     if that is still too much, leaves out the large passes and the others, but never passes up to 4. `by_batch`,
     `context`, `large`, `beside` and `threads` name what was really measured. `known` is what an earlier probe of the
     same found: something that it lacks is measured, and added. `whole` leaves nothing out, whatever it takes: then the
-    budget decides only how many texts are read. Uses slots that are empty, and leaves them so.
+    budget decides only how many texts are read. `exact` keeps passes with others to sizes that were found exact, as
+    exact numerics do. Uses slots that are empty, and leaves them so.
 
     Raises `EngineError` when no slot is empty and `NonFiniteLogitsError` when the model computes NaN.
     """
@@ -79,7 +81,7 @@ def probe(
     if not empty:
         raise EngineError("The numerics probe needs an empty slot.")
     started = clock()
-    run = _Probe(engine, empty[0], empty[1] if len(empty) > 1 else None, swell, threads, known)
+    run = _Probe(engine, empty[0], empty[1] if len(empty) > 1 else None, swell, threads, known, exact=exact)
     if known is not None and run.complete(sizes):
         return known
     try:
@@ -100,7 +102,10 @@ class _Probe:
         swell: Swell | None,
         threads: tuple[int, SetThreads] | None,
         known: Numerics | None,
+        *,
+        exact: bool,
     ) -> None:
+        self._exact = exact
         self._engine = engine
         self._slot = slot
         self._other = other
@@ -215,14 +220,14 @@ class _Probe:
         self._large = max(found, self._step_behind(base + _ALWAYS, text[_ALWAYS], singles[_ALWAYS]))
 
     def _measure_beside(self) -> None:
-        """A few steps behind a text, and again above the cells of another answer, in one pass with a piece of it (no
-        larger than exact numerics would make it), and alone behind that. With one slot there are no others."""
+        """A few steps behind a text, and again above the cells of another answer, in one pass with a piece of it, and
+        alone behind that. With one slot there are no others."""
         engine, slot, other = self._engine, self._slot, self._other
         if other is None:
             self._beside = 0.0
             return
-        exact = Numerics(self._by_batch, 0, 0, large=self._large).exact_rows
-        rows = min(LARGE, self._room, engine.info.n_ctx // 2, LARGE if exact is None else exact)
+        exact = Numerics(self._by_batch, 0, 0, large=self._large).exact_rows if self._exact else None
+        rows = min(LARGE, self._room, engine.info.n_ctx // 2, exact or LARGE)
         own = min(_ALWAYS, rows - 1)
         text, crowd = self._text(0, _ALWAYS), self._text(2, rows - own)
         base = self._begin(slot, "short of")

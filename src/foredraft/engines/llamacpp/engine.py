@@ -32,7 +32,7 @@ from foredraft.engines.llamacpp.options import DEFAULT_CONTEXT, LoadOptions
 from foredraft.engines.llamacpp.tiles import NOTE as TILES_NOTE
 from foredraft.engines.llamacpp.tiles import tiles_work
 from foredraft.engines.llamacpp.tokenizer import LlamaTokenizer
-from foredraft.engines.probe import SIZES, probe
+from foredraft.engines.probe import ALL_SIZES, SIZES, probe
 
 
 class LlamaCppEngine:
@@ -127,14 +127,15 @@ class LlamaCppEngine:
         """What the load holds, as the library reported it."""
         return MemoryUse.from_log([*self._weights, *self._context_lines], self.info.size_bytes)
 
-    def probe(self, known: Numerics | None = None, *, sizes: Sequence[int] = SIZES, whole: bool = False) -> Numerics:
+    def probe(self, known: Numerics | None = None, *, exact: bool = False, whole: bool = False) -> Numerics:
         """Measure how passes round on this machine, beyond what is `known`; the result stays in `numerics`. See
         `engines.probe.probe`."""
         threads = self.options.n_threads or cores()
         found = probe(
             self,
-            sizes=sizes,
-            whole=whole,
+            sizes=ALL_SIZES if exact else SIZES,
+            whole=whole or exact,
+            exact=exact,
             # on a busy machine processor time says what work costs; a GPU's work does not show in it
             clock=time.perf_counter if self.on_gpu else time.process_time,
             swell=None if self._spare is None else self.swell,
