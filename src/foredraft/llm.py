@@ -494,8 +494,14 @@ def _open_main(path: Path, settings: LoadSettings, notes: list[str], progress: P
 def _open(path: Path, options: LoadOptions, role: str, progress: Progress | None) -> LlamaCppEngine:
     from foredraft.engines.llamacpp import LlamaCppEngine
 
+    from foredraft.models.facts import read_facts
+
     report = None if progress is None else (lambda share: progress(role, share))
-    return LlamaCppEngine(path, options, progress=report)
+    engine = LlamaCppEngine(path, options, progress=report)
+    # the shelf's word for it: the library has another way of writing, and believes a header that is plainly wrong
+    quantisation = read_facts(path).quantisation or engine.info.quantisation
+    engine.info = dataclasses.replace(engine.info, quantisation=quantisation)
+    return engine
 
 
 def _options(path: Path, settings: LoadSettings, role: str) -> LoadOptions:

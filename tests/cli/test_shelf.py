@@ -96,6 +96,17 @@ def test_show_tells_everything_and_hides_nothing_dangerous(cli: Cli, folder: Pat
     assert "memory" in cli("show", "big").stdout
 
 
+def test_a_quantisation_that_the_file_gets_wrong_is_said_twice(cli: Cli, folder: Path) -> None:
+    write(folder / "Odd.gguf", model(kind="Q8_0", extra={"general.file_type": 1}))
+    line = next(line for line in cli("show", "odd").stdout.splitlines() if line.startswith("quantisation"))
+    assert line.split(maxsplit=1)[1] == "Q8_0 (by its tensors; the file says F16): Q8_0 100 % of the weights"
+    shown = cli("show", "odd", "--json").data
+    assert (shown["quantisation"], shown["quantisation_said"]) == ("Q8_0", "F16")
+    assert shown["quantisation_mix"] == {"Q8_0": 1}
+    listed = {entry["name"]: entry["quantisation_said"] for entry in own(cli("ls", "--json").data)}
+    assert (listed["odd@q8_0"], listed["big@q8_0"]) == ("F16", None)
+
+
 def test_pair_gives_verdicts_for_all_or_for_some(cli: Cli, folder: Path) -> None:
     data = cli("pair", "big", "--json").data
     assert data["main"] == "big@q8_0"

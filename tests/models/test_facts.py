@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from foredraft.bench.random_model import Shape
 from foredraft.core.errors import ModelFormatError
+from foredraft.engines.llamacpp import quantise
 from foredraft.models.facts import facts_from_json, facts_to_json, read_facts
-from foredraft.models.gguf import read_header
-from foredraft.models.quantisation import quantisation
+from foredraft.models.gguf import GGML_TYPES, read_header
+from foredraft.models.quantisation import FILE_TYPES, quantisation
 from tests import tiny_gguf
 from tests.models.gguf_bytes import gguf, model, write
 
@@ -114,16 +116,70 @@ def test_special_ids_out_of_range_are_ignored(tmp_path: Path) -> None:
     assert (vocabulary.bos, vocabulary.eos) == (1, 2)  # the defaults of its kind, as llama.cpp takes them
 
 
-@pytest.mark.parametrize("kind", ["q8_0", "q6_k", "q5_k_m", "q5_k_s", "q4_k_m", "q4_k_s", "q4_0", "f16"])
-def test_the_tensors_alone_tell_the_quantisation(tmp_path_factory: pytest.TempPathFactory, kind: str) -> None:
-    """Against llama.cpp's own quantiser, with what the file says of itself left out."""
-    from foredraft.bench.random_model import Shape
-    from foredraft.engines.llamacpp import quantise
+# ---- the names of quantisations ----
 
-    folder = tmp_path_factory.mktemp("quantised")
+
+def test_the_tables_are_those_of_the_format() -> None:
+    """Kept here and not imported: `gguf` takes a quarter of a second to load, and knows new types later."""
+    from gguf.constants import GGML_QUANT_SIZES, LlamaFileType
+
+    assert {number.value: (number.name, *sizes) for number, sizes in GGML_QUANT_SIZES.items()}.items() <= (
+        GGML_TYPES.items()
+    )
+    theirs = {kind.value: kind.name.split("_", 1)[1] for kind in LlamaFileType if kind is not LlamaFileType.GUESSED}
+    assert theirs.items() <= FILE_TYPES.items()
+
+
+@pytest.mark.parametrize("kind", ["q8_0", "q6_k", "q5_k_m", "q5_k_s", "q4_k_m", "q4_k_s", "q4_0", "f16"])
+def test_a_requantised_file_is_what_it_says_and_without_a_word_what_its_tensors_are(tmp_path: Path, kind: str) -> None:
+    """Against llama.cpp's own quantiser."""
     shape = Shape(width=256, layers=8, heads=4, kv_heads=4, feed_forward=256, n_vocab=320)
-    source = tiny_gguf.llama(folder / "source.gguf", kind="f16", shape=shape)
-    header = read_header(quantise(source, folder / f"{kind}.gguf", kind))
-    assert quantisation(header.tensors, None) == kind.upper()
-    assert quantisation(header.tensors, header.integer("general.file_type")) == kind.upper()
-    assert quantisation(header.tensors, 0) == kind.upper()  # a wrong word of the file is not believed
+    source = tiny_gguf.llama(tmp_path / "source.gguf", kind="f16", shape=shape)
+    header = read_header(quantise(source, tmp_path / f"{kind}.gguf", kind))
+    assert quantisation(header.tensors, header.integer("general.file_type")) == (kind.upper(), "")
+    assert quantisation(header.tensors, None) == (kind.upper(), "")
+    assert quantisation(header.tensors, 999) == (kind.upper(), "")
+    assert quantisation(header.tensors, 0) == (kind.upper(), "F32")  # a wrong word is not believed, and is said
+
+
+@pytest.mark.parametrize("kind", ["q6_k", "q5_k_m", "q4_k_m", "q4_k_s"])
+def test_a_narrow_model_is_what_its_file_says_though_few_or_none_of_its_tensors_are(
+    chat_pair: tuple[Path, Path], tmp_path: Path, kind: str
+) -> None:
+    """Rows that are not whole blocks of a K type get another: in the draft all of them, in the main model most."""
+    main, draft = chat_pair
+    for source in (main, draft):
+        facts = read_facts(quantise(source, tmp_path / f"{source.stem}-{kind}.gguf", kind))
+        assert (facts.quantisation, facts.quantisation_said) == (kind.upper(), "")
+        assert next(iter(facts.mix)) in ("Q5_0", "Q5_1", "Q8_0")
+        assert sum(facts.mix.values()) == pytest.approx(1)
+
+
+def test_story_models_are_what_their_requantised_files_say(shared_data: Path, tmp_path: Path) -> None:
+    for source in sorted((shared_data / "stories").glob("*.gguf")):
+        assert read_facts(source).quantisation == "F32"
+        for kind in ("q8_0", "q4_k_m", "f16"):
+            facts = read_facts(quantise(source, tmp_path / f"{source.stem}-{kind}.gguf", kind))
+            assert (facts.quantisation, facts.quantisation_said) == (kind.upper(), "")
+
+
+def test_a_header_that_is_plainly_wrong_is_not_believed(tmp_path: Path) -> None:
+    """F16, says the header; no matrix in the blocks is F16."""
+    norm, outer = ("blk.0.attn_norm.weight", (256,), "F16"), ("token_embd.weight", (256, 8), "F16")
+    blocks = [("blk.0.attn_q.weight", (256, 8), "Q4_K"), ("blk.0.attn_v.weight", (256, 4), "Q6_K")]
+    head = {"general.architecture": "llama", "general.file_type": 1}
+    facts = read_facts(write(tmp_path / "m.gguf", gguf(head, [norm, outer, *blocks])))
+    assert (facts.quantisation, facts.quantisation_said) == ("Q4_K_M", "F16")
+    assert list(facts.mix) == ["F16", "Q4_K", "Q6_K"]
+    right = read_facts(write(tmp_path / "m.gguf", gguf(head | {"general.file_type": 15}, [norm, outer, *blocks])))
+    assert (right.quantisation, right.quantisation_said) == ("Q4_K_M", "")
+    plain = gguf(head | {"general.file_type": 15}, [("blk.0.attn_q.weight", (64, 8), "F32")])
+    assert read_facts(write(tmp_path / "m.gguf", plain)).quantisation_said == "Q4_K_M"  # nothing in it is quantised
+
+
+def test_a_vocabulary_has_no_quantisation_whatever_its_header_says(shared_data: Path) -> None:
+    paths = sorted((shared_data / "vocab").glob("*.gguf"))
+    assert any(read_header(path).integer("general.file_type") == 1 for path in paths)
+    for path in paths:
+        facts = read_facts(path)
+        assert (facts.quantisation, facts.quantisation_said, facts.mix) == ("", "", {})

@@ -71,6 +71,7 @@ def as_json(model: ModelFile) -> dict[str, object]:
         "architecture": facts.architecture if facts else None,
         "params": facts.n_params if facts else None,
         "quantisation": facts.quantisation if facts else None,
+        "quantisation_said": facts.quantisation_said or None if facts else None,
         "context": facts.n_ctx_train if facts else None,
         "vocabulary": facts.vocabulary.n_tokens if facts else None,
         "fingerprint": facts.vocabulary.fingerprint if facts else None,

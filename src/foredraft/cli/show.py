@@ -9,6 +9,7 @@ from foredraft.cli.models import Json, ModelName, as_json, language, shelf
 from foredraft.cli.tables import count_words, printable, size_words
 
 if TYPE_CHECKING:
+    from foredraft.models.facts import ModelFacts
     from foredraft.models.store import ModelFile, ModelStore
 
 
@@ -33,6 +34,7 @@ def _details(model: ModelFile) -> dict[str, object]:
         "paths": [str(path) for path in facts.paths],
         "missing_part": list(facts.missing) if facts.missing else None,
         "params_active": facts.n_active,
+        "quantisation_mix": {name: round(share, 4) for name, share in facts.mix.items()},
         "rewind": facts.rewind or None,
         "chat_template": facts.has_template,
         "layers": shape.n_layers,
@@ -53,6 +55,15 @@ def _details(model: ModelFile) -> dict[str, object]:
     }
 
 
+def _quantisation(facts: ModelFacts) -> str:
+    """The mixture's name, and what it is made of: "Q4_K_M: Q4_K 76 %, Q6_K 24 % of the weights"."""
+    if not facts.quantisation:
+        return "–"
+    parts = [f"{name} {100 * share:.0f} %" for name, share in facts.mix.items() if share >= 0.005]
+    said = f" (by its tensors; the file says {facts.quantisation_said})" if facts.quantisation_said else ""
+    return f"{facts.quantisation}{said}: {', '.join(parts)} of the weights"
+
+
 def _rows(model: ModelFile, store: ModelStore) -> list[tuple[str, str]]:
     rows = [("name", model.name), ("file", str(model.path)), ("where", model.source)]
     rows.append(("size", size_words(model.size_bytes)))
@@ -65,7 +76,7 @@ def _rows(model: ModelFile, store: ModelStore) -> list[tuple[str, str]]:
         ("architecture", facts.architecture + (f" ({facts.rewind}: no drafts)" if facts.rewind else "")),
         ("kind", facts.kind),
         ("parameters", count_words(facts.n_params)),
-        ("quantisation", facts.quantisation or "–"),
+        ("quantisation", _quantisation(facts)),
         ("context", f"{facts.n_ctx_train:,} tokens"),
         ("tokenizer", f"{vocabulary.model} / {vocabulary.pre or 'not said'}, {vocabulary.n_tokens:,} tokens"),
         ("fingerprint", vocabulary.fingerprint or "–"),

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-VERSION = 1
+VERSION = 2
 """Of the facts and how they are made. Another number reads every file anew; imports and measurements stay."""
 
 _TABLES = """

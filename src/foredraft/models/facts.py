@@ -13,7 +13,7 @@ from typing import Any
 
 from foredraft.core.errors import ModelFormatError
 from foredraft.models.gguf import SCALARS, TOKENS, ArrayRef, Header, read_array, read_header
-from foredraft.models.quantisation import quantisation
+from foredraft.models.quantisation import mix, quantisation
 
 RECURRENT = frozenset({"mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"})
 HYBRID = frozenset(
@@ -124,6 +124,7 @@ class ModelFacts:
     n_active: int
     """Parameters that one token passes through: fewer than `n_params` for a mixture of experts."""
     quantisation: str
+    """The name of the mixture ("Q4_K_M"); empty for a file without weights."""
     n_ctx_train: int
     vocabulary: Vocabulary
     shape: Shape
@@ -137,6 +138,10 @@ class ModelFacts:
     missing: tuple[int, int] | None = None
     """(number of the first missing part, number of parts); None when all are there."""
     special: Mapping[str, int] = field(default_factory=dict)
+    quantisation_said: str = ""
+    """What the file calls its quantisation, where its tensors are plainly something else."""
+    mix: Mapping[str, float] = field(default_factory=dict)
+    """The share of the weights (values, not bytes) in each type of tensor, the largest first."""
 
     @property
     def path(self) -> Path:
@@ -205,6 +210,7 @@ def _facts(headers: Sequence[Header], missing: tuple[int, int] | None) -> ModelF
     weights = _weights(headers)
     shape = _shape(header, architecture)
     n_params = sum(tensor.n_elements for tensor in tensors)
+    name, said = quantisation(tensors, header.integer("general.file_type"))
     in_experts = sum(tensor.n_elements for tensor in tensors if "_exps." in tensor.name)
     idle = in_experts - in_experts * shape.n_experts_used // shape.n_experts if shape.n_experts else 0
     return ModelFacts(
@@ -215,7 +221,7 @@ def _facts(headers: Sequence[Header], missing: tuple[int, int] | None) -> ModelF
         kind=_kind(header, architecture, bool(tensors)),
         n_params=n_params,
         n_active=n_params - idle,
-        quantisation=quantisation(tensors, header.integer("general.file_type")),
+        quantisation=name,
         n_ctx_train=header.integer(f"{architecture}.context_length") or 0,
         vocabulary=vocabulary,
         shape=shape,
@@ -227,6 +233,8 @@ def _facts(headers: Sequence[Header], missing: tuple[int, int] | None) -> ModelF
         size_label=header.text("general.size_label"),
         missing=missing,
         special=_special(header, vocabulary.n_tokens),
+        quantisation_said=said,
+        mix=mix(tensors),
     )
 
 

@@ -59,6 +59,7 @@ class StoreShelf:
                 "architecture": facts.architecture,
                 "kind": facts.kind,
                 "quantisation": facts.quantisation,
+                "quantisation_said": facts.quantisation_said,
                 "n_params": facts.n_params,
                 "n_ctx_train": facts.n_ctx_train,
             }

@@ -111,12 +111,13 @@ class LlamaCppEngine:
         self._ctx = None
         self.numerics, self.exact_rows = None, None
         self.options = options
-        self.info = describe(Path(self.info.path), self._model, options, self._context_length())
+        old = self.info
+        info = describe(Path(old.path), self._model, options, self._context_length())
+        self.info = dataclasses.replace(info, quantisation=old.quantisation)
         try:
             self._open_context()
         except ModelError:
-            self.options = before
-            self.info = describe(Path(self.info.path), self._model, before, self._context_length())
+            self.options, self.info = before, old
             self._open_context()
             raise
         finally:

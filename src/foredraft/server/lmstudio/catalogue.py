@@ -75,7 +75,8 @@ def v1_object(name: str, facts: dict[str, Any], state: ModelState | None) -> dic
         "quantization": {
             "name": facts.get("quantisation", ""),
             "bits_per_weight": round(8 * size / params, 2) if params else None,
-        },
+        }
+        | ({"said": facts["quantisation_said"]} if facts.get("quantisation_said") else {}),
         "size_bytes": size,
         "params_string": _params(params),
         "loaded_instances": instances,
