@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from foredraft.bench.random_model import Shape
 from foredraft.core.errors import (
     ContextOverflowError,
     EmptyPromptError,
@@ -19,11 +20,14 @@ from foredraft.core.errors import (
     ParameterError,
 )
 from foredraft.core.params import SpeculationParams
+from foredraft.engines.base import Engine
 from foredraft.engines.toy import ToyEngine
 from foredraft.llm import LLM, LoadSettings
 from foredraft.models.memory import Machine
 from foredraft.speculative.controllers import Fixed
+from foredraft.speculative.controllers.costs import CostModel
 from foredraft.speculative.drafters import ModelDrafter
+from tests import tiny_gguf
 
 Pair = tuple[Path, Path]
 OFF = SpeculationParams(enabled=False)
@@ -194,6 +198,83 @@ def test_vocabularies_of_other_sizes_share_what_both_have(n_draft: int) -> None:
         assert result.tokens == expected
         assert result.stats.drafted > 0
         assert llm.speculation.status == "active"
+
+
+# ---- a draft that cannot pay ----
+
+
+@pytest.fixture
+def slow_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pair:
+    """A main model and its draft on the shelf, on a machine where a draft step takes longer than a plain one."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    monkeypatch.setenv("FOREDRAFT_MODELS__FOLDERS", str(folder))
+    shape = Shape(width=128, layers=4, heads=4, kv_heads=4, feed_forward=256, n_vocab=320)
+    main = tiny_gguf.llama(folder / "big-f16.gguf", kind="f16", shape=shape)
+    draft = tiny_gguf.llama(folder / "small-f16.gguf", kind="f16")
+
+    def measured(target: Engine, draft: Engine | None = None, **_: object) -> CostModel:
+        return CostModel({1: 0.01, 8: 0.03}, None if draft is None else 0.013)
+
+    monkeypatch.setattr("foredraft.tuning.measure", measured)
+    monkeypatch.setattr("foredraft.tuning.drift", lambda *_, **__: "")
+    return main, draft
+
+
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that are loaded from now on."""
+    from foredraft.engines.llamacpp import LlamaCppEngine
+
+    names: list[str] = []
+    load = LlamaCppEngine.__init__
+
+    def noted(self: LlamaCppEngine, path: Path, *more: object, **settings: object) -> None:
+        names.append(path.name)
+        load(self, path, *more, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(LlamaCppEngine, "__init__", noted)
+    return names
+
+
+def test_auto_gives_back_a_draft_that_cannot_pay_and_does_not_open_it_again(
+    slow_draft: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main, draft = slow_draft
+    names = opened(monkeypatch)
+    with LLM.load(main, "off") as plain:
+        text = plain.generate("the cat", seed=1, max_tokens=12, ignore_eos=True).tokens
+    names.clear()
+    for wanted, said in ((["big-f16.gguf", "small-f16.gguf"], "given back"), (["big-f16.gguf"], "not loaded")):
+        with LLM.load(main) as llm:
+            assert names == wanted
+            assert llm.draft_info is None
+            assert said in llm.speculation.reason
+            assert "% of a plain step" in llm.speculation.reason
+            assert any(said in note and "--draft" in note for note in llm.notes)
+            assert llm.generate("the cat", seed=1, max_tokens=12, ignore_eos=True).tokens == text
+        names.clear()
+    with LLM.load(main, settings=LoadSettings(threads=1)) as llm:
+        assert names == ["big-f16.gguf", "small-f16.gguf"], "with other threads nothing is known"
+        llm.set_draft(draft)
+        assert llm.draft_info is not None
+        assert "given back" not in llm.speculation.reason
+
+
+def test_a_draft_that_was_named_is_kept_though_it_cannot_pay(slow_draft: Pair) -> None:
+    main, draft = slow_draft
+    for settings, notes in ((LoadSettings(), 1), (LoadSettings(controller="fixed", max_draft=2), 0)):
+        with LLM.load(main, draft, settings=settings) as llm:
+            assert llm.draft_info is not None
+            assert len([note for note in llm.notes if "cannot pay here" in note and "It was named" in note]) == notes
+    with LLM.load(main, "auto", settings=LoadSettings(controller="fixed", max_draft=2)) as llm:
+        assert llm.draft_info is not None, "a fixed look-ahead measures nothing"
+
+
+def test_the_embedded_draft_is_never_given_back(chat_pair: Pair, slow_draft: Pair) -> None:
+    with LLM.load() as llm:
+        assert llm.draft_info is not None
+    with LLM.load("foredraft-demo") as llm:
+        assert llm.draft_info is not None
 
 
 def test_a_load_that_cannot_fit_is_refused_beforehand_with_the_numbers(

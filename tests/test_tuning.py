@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from foredraft.core.params import SpeculationParams
 from foredraft.engines.toy import ToyEngine
 from foredraft.llm import LLM
-from foredraft.tuning import Tuning, adaptive
+from foredraft.speculative.drafters import ModelDrafter
+from foredraft.tuning import Tuning, adaptive, written_off
 
 
 def answer(tuning: Tuning, engine: ToyEngine, *, remember: bool = True) -> list[int]:
@@ -20,26 +25,150 @@ def answer(tuning: Tuning, engine: ToyEngine, *, remember: bool = True) -> list[
     return tokens
 
 
+LOOK = 2
+"""Passes of one token by which a load sees that stored costs still hold."""
+
+
+class Machine:
+    """Two toy models on a clock that passes only in them, and how slow both, or the draft alone, are just now."""
+
+    def __init__(self, draft_step: float = 0.1) -> None:
+        self.slow = self.draft_slow = 1.0
+        self.main = ToyEngine.random(
+            seed=1, n_vocab=60, n_ctx=600, cost=lambda n: 0.01 * self.slow * (1.0 + 0.2 * (n - 1))
+        )
+        step = 0.01 * draft_step
+        self.draft = self.main.blurred(0.05, cost=lambda n: step * self.slow * self.draft_slow * (0.9 + 0.1 * n))
+        self.today = 1.8e9
+
+    def tuned(self, folder: Path, **more: object) -> tuple[Tuning, int, int]:
+        """A load with the draft, and how many passes of main model and draft it took."""
+        passes = len(self.main.passes), len(self.draft.passes)
+        drafter = ModelDrafter(self.draft, 60, clock=self.main.clock)
+        made = adaptive(
+            self.main,
+            drafter,
+            folder=folder,
+            clock=self.main.clock,
+            now=lambda: self.today,
+            **more,  # type: ignore[arg-type]
+        )
+        return made, len(self.main.passes) - passes[0], len(self.draft.passes) - passes[1]
+
+
 def test_costs_are_measured_once_and_found_again(tmp_path: Path) -> None:
-    engine = ToyEngine.random(seed=1, cost=lambda n: 0.01 * n)
-    answer(adaptive(engine, None, folder=tmp_path), engine)
+    machine = Machine()
+    tuning, passes, steps = machine.tuned(tmp_path)
+    assert min(passes, steps) > 10
+    answer(tuning, machine.main)
     kept = sorted(path.name for path in tmp_path.iterdir())
     assert kept
-    passes = len(engine.passes)
-    again = adaptive(engine, None, folder=tmp_path)
-    assert len(engine.passes) == passes, "the costs were measured again"
+    held = machine.main.read(0), machine.draft.read(0)
+    again, *looks = machine.tuned(tmp_path)
+    assert looks == [LOOK, LOOK], "the costs were measured again"
+    assert (machine.main.read(0), machine.draft.read(0)) == held
     assert not again.notes
     assert sorted(path.name for path in tmp_path.iterdir()) == kept
 
 
+def test_costs_of_a_machine_that_is_only_busier_still_hold(tmp_path: Path) -> None:
+    machine = Machine()
+    machine.tuned(tmp_path)
+    machine.slow = 1.8
+    assert machine.tuned(tmp_path)[1:] == (LOOK, LOOK)
+
+
+@pytest.mark.parametrize(
+    ("slow", "draft_slow", "said"),
+    [
+        (0.4, 1.0, "a plain step takes 4 ms now, and took 10"),
+        (2.5, 1.0, "takes 25 ms"),
+        (1.0, 0.5, "0.05 plain steps now"),
+    ],
+)
+def test_costs_of_a_bad_moment_are_measured_anew_and_said(
+    tmp_path: Path, slow: float, draft_slow: float, said: str
+) -> None:
+    """A first load beside a compiler, say: nothing in use would ever correct a draft that is not asked."""
+    machine = Machine()
+    machine.tuned(tmp_path)
+    machine.slow, machine.draft_slow = slow, draft_slow
+    tuning, passes, _ = machine.tuned(tmp_path)
+    assert passes > 10
+    assert any(said in note and "measured anew" in note for note in tuning.notes)
+    quiet, *looks = machine.tuned(tmp_path)
+    assert (quiet.notes, looks) == ([], [LOOK, LOOK])
+
+
+@pytest.mark.parametrize("days", [8, -1])
+def test_old_costs_are_measured_anew(tmp_path: Path, days: int) -> None:
+    machine = Machine()
+    machine.tuned(tmp_path)
+    machine.today += 6 * 86_400
+    assert machine.tuned(tmp_path)[1] == LOOK
+    machine.today += (days - 6) * 86_400  # of the first day; -1 is a clock that was wrong then
+    tuning, passes, _ = machine.tuned(tmp_path)
+    assert passes > 10
+    assert any("days ago" in note for note in tuning.notes)
+
+
+def test_costs_without_a_date_are_measured_anew(tmp_path: Path) -> None:
+    machine = Machine()
+    machine.tuned(tmp_path)
+    (file,) = tmp_path.glob("costs-*")
+    stored = json.loads(file.read_text(encoding="utf-8"))
+    del stored["content"]["measured_at"]
+    file.write_text(json.dumps(stored), encoding="utf-8")
+    assert machine.tuned(tmp_path)[1] > 10
+
+
 def test_a_draft_on_another_device_has_costs_of_its_own(tmp_path: Path) -> None:
-    engine = ToyEngine.random(seed=1, cost=lambda n: 0.01 * n)
-    answer(adaptive(engine, None, folder=tmp_path, draft_device="gpu0"), engine)
-    passes = len(engine.passes)
-    adaptive(engine, None, folder=tmp_path, draft_device="gpu0")
-    assert len(engine.passes) == passes
-    adaptive(engine, None, folder=tmp_path, draft_device="cpu")
-    assert len(engine.passes) > passes
+    machine = Machine()
+    machine.tuned(tmp_path, conditions={"draft_device": "gpu0"})
+    assert machine.tuned(tmp_path, conditions={"draft_device": "gpu0"})[1] == LOOK
+    assert machine.tuned(tmp_path, conditions={"draft_device": "cpu"})[1] > 10
+
+
+def test_a_draft_that_cannot_pay_is_left_out_unless_it_was_asked_for(tmp_path: Path) -> None:
+    machine = Machine(draft_step=1.5)
+    tuning, *_ = machine.tuned(tmp_path, keep_draft=False)
+    assert tuning.hopeless == "drafting and reading one guess costs 184 % of a plain step"
+    assert "model" not in tuning.drafter.sources  # type: ignore[attr-defined]
+    assert answer(tuning, machine.main) == answer(adaptive(machine.main, None), machine.main)
+    kept, *_ = machine.tuned(tmp_path, keep_draft=True)
+    assert kept.hopeless == tuning.hopeless
+    assert "model" in kept.drafter.sources  # type: ignore[attr-defined]
+    paying, *_ = Machine().tuned(tmp_path / "other", keep_draft=False)
+    assert paying.hopeless == ""
+
+
+def test_a_draft_that_was_left_out_is_not_opened_again_before_something_changes(tmp_path: Path) -> None:
+    machine = Machine(draft_step=1.5)
+    file = tmp_path / "draft.gguf"
+    file.write_bytes(b"x")
+    machine.draft.info = replace(machine.draft.info, path=str(file))
+    folder = tmp_path / "tuning"
+
+    def again(conditions: dict[str, int] | None = None) -> str:
+        clock = machine.main.clock
+        return written_off(
+            machine.main, file, folder, clock=clock, now=lambda: machine.today, conditions=conditions or {}
+        )
+
+    assert again() == ""
+    machine.tuned(folder, keep_draft=False)
+    passes = len(machine.main.passes)
+    assert again().startswith("drafting and reading one guess costs 184 % of a plain step (measured 2027-01-1")
+    assert len(machine.main.passes) == passes + LOOK
+    assert again({"threads": 4}) == "", "with other threads nothing is known"
+    machine.slow = 3.0
+    assert again() == "", "the machine is another one now"
+    machine.slow = 1.0
+    machine.today += 8 * 86_400
+    assert again() == "", "it is long ago"
+    machine.today -= 8 * 86_400
+    file.write_bytes(b"another draft")
+    assert again() == "", "the file is another one"
 
 
 def test_damaged_memory_is_rebuilt_and_said(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from foredraft.scheduling.stream import Piece
 from foredraft.shelf import auto_draft, locate
 from foredraft.speculative.controllers import CONTROLLERS, DraftController, Fixed
 from foredraft.speculative.drafters import Arbiter, Drafter, ModelDrafter, NoDrafter
-from foredraft.tuning import Tuning, adaptive, fixed
+from foredraft.tuning import Tuning, adaptive, fixed, written_off
 
 if TYPE_CHECKING:
     from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions
@@ -159,6 +159,9 @@ class LLM:
         self.scheduler = Scheduler(engine, drafter or NoDrafter(), controller or Fixed())
         self.draft_info: ModelInfo | None = drafter.engine.info if isinstance(drafter, ModelDrafter) else None
         self._tuning: Tuning | None = None
+        self._may_give_back = False
+        self._given_back = ""
+        """Which draft is not kept in memory because it cannot pay, and why, in words."""
         self._settings = LoadSettings()
         self._template: ChatTemplate | None = None
 
@@ -210,6 +213,7 @@ class LLM:
         if device is not None:
             self._settings = dataclasses.replace(self._settings, draft_device=device)
         wanted = draft is not None and str(draft) not in ("off", "")
+        before, self._given_back, self._may_give_back = self._given_back, "", False
         drafter: ModelDrafter | None = None
         unavailable = ""
         try:
@@ -219,6 +223,7 @@ class LLM:
                 drafter = self._open_draft(draft, force, progress)
         except ForedraftError as error:
             if required:
+                self._given_back = before
                 raise
             unavailable = str(error)
             self.notes.append(f"Going on without a draft. {error}")
@@ -247,6 +252,12 @@ class LLM:
             if chosen is None:
                 return None
             draft = chosen
+            self._may_give_back = wish.controller != "fixed" and not _is_embedded(chosen)
+            if self._may_give_back:
+                reason = written_off(self.engine, chosen, self._tuning_folder, conditions=self._conditions)
+                if reason:
+                    self._give_back(chosen.stem, f"was not loaded: {reason}")
+                    return None
         path = locate(draft)
         advice = _check_pair(Path(main.path), path, force=force)
         if advice:
@@ -269,18 +280,51 @@ class LLM:
                 self.engine,
                 drafter,
                 promise=settings.promise,
-                threads=settings.threads,
-                kv_type=settings.kv_type,
-                flash_attention=settings.flash_attention,
-                draft_device=settings.draft_device,
-                ways=_ways(self.engine),
-                folder=cache_folder() / "tuning" if settings.remember else None,
+                keep_draft=not self._may_give_back,
+                folder=self._tuning_folder,
                 past_folder=data_folder() / "answers" if settings.remember_answers else None,
+                conditions=self._conditions,
             )
+            if drafter is not None and tuning.hopeless:
+                self._hopeless(drafter, tuning.hopeless)
         self.notes += [note for note in tuning.notes if note not in self.notes]
         self.scheduler.on_finish = tuning.remember
         self._tuning = tuning
         self.scheduler.drafter, self.scheduler.controller = tuning.drafter, tuning.controller
+
+    @property
+    def _tuning_folder(self) -> Path | None:
+        return cache_folder() / "tuning" if self._settings.remember else None
+
+    @property
+    def _conditions(self) -> dict[str, str | int | None]:
+        """The settings that decide what passes cost (`tuning.costs_key`)."""
+        settings = self._settings
+        return {
+            "threads": settings.threads,
+            "draft_threads": settings.draft_threads,
+            "kv_type": settings.kv_type,
+            "flash_attention": settings.flash_attention,
+            "draft_device": settings.draft_device,
+            "ways": _ways(self.engine),
+        }
+
+    def _hopeless(self, drafter: ModelDrafter, reason: str) -> None:
+        """What becomes of a draft that cannot pay: it is kept where it was named, else given back; said either way."""
+        name = drafter.engine.info.name
+        if self._may_give_back:
+            self._give_back(name, f"was given back: {reason}")
+            drafter.close()
+            self.draft_info = None
+        elif not _is_embedded(Path(drafter.engine.info.path)):
+            self.notes.append(
+                f"Draft {name} cannot pay here even if every guess stood: {reason}. It was named: it stays."
+            )
+
+    def _give_back(self, draft: str, what: str) -> None:
+        """Say that a draft nobody named is not kept in memory."""
+        self._given_back = f"Draft {draft} {what}, so it cannot pay here even if every guess stood."
+        self.notes.append(f"{self._given_back} Name it (--draft) to load it all the same.")
 
     def _save(self) -> None:
         if self._tuning is not None:
@@ -397,7 +441,8 @@ class LLM:
         failure = parked.get("model") or getattr(drafter, "failure", None)
         if failure:
             return SpeculationStatus("unavailable", failure)
-        return SpeculationStatus(*self.scheduler.controller.status)
+        status, reason = self.scheduler.controller.status
+        return SpeculationStatus(status, f"{reason} {self._given_back}".strip())
 
     def finish(self, answer: Answer) -> None:
         """Step until an answer has ended."""
@@ -444,6 +489,13 @@ def _embedded(draft: str | Path | None) -> tuple[Path, str | Path | None]:
     from foredraft import demo
 
     return demo.main_path(), demo.draft_path() if str(draft) == "auto" else draft
+
+
+def _is_embedded(draft: Path) -> bool:
+    """Whether a draft is Foredraft's own: so small that nothing is won by giving it back."""
+    from foredraft import demo
+
+    return draft == demo.draft_path()
 
 
 def _predicted(text: str, encode: Callable[..., Sequence[int]]) -> tuple[int, ...]:

@@ -2,13 +2,16 @@
 
 Costs (what a pass takes on this machine) and calibration (what gets accepted) are measured at the first load, corrected
 in use, and kept in the user's cache folder under a key that changes with the files, the machine, the threads and the
-library: another pair never sees them.
+library: another pair never sees them. Costs bear a date. Each load looks whether they still hold; where they do not, as
+they were measured on a busy machine or are old, they are measured anew.
 """
 
 from __future__ import annotations
 
 import hashlib
 import platform
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,12 +23,17 @@ from foredraft.speculative.controllers import Adaptive, DraftController, Fixed
 from foredraft.speculative.controllers.calibration import Calibration
 from foredraft.speculative.controllers.costs import CostModel
 from foredraft.speculative.controllers.disk import Key
-from foredraft.speculative.controllers.measure import measure
+from foredraft.speculative.controllers.measure import drift, measure
 from foredraft.speculative.drafters import DRAFTERS, Arbiter, Drafter, ModelDrafter
 from foredraft.speculative.drafters.suffix import SuffixDrafter, SuffixStore
 
 FINDERS = ("grammar", "prediction", "suffix", "ngram")
 """Sources that find their guesses in texts and cost next to nothing, in order of preference among equals."""
+KEPT_S = 7 * 86_400.0
+"""Seconds after which costs are measured anew however well they seem to hold: a draft that was measured at a bad moment
+and is not loaded for that is looked at again within a week."""
+Clock = Callable[[], float]
+NOTHING: Key = {}
 
 
 @dataclass(slots=True)
@@ -40,6 +48,8 @@ class Tuning:
     notes: list[str] = field(default_factory=list)
     past: SuffixStore | None = None
     """Past answers on this machine, where the user asked to keep them."""
+    hopeless: str = ""
+    """Why the draft cannot pay, not even if every guess stood, in words; "" where it can."""
 
     def remember(self, answer: Answer) -> None:
         """Keep an answer that has ended, where answers are kept and its request allows it."""
@@ -68,39 +78,38 @@ def adaptive(
     draft: ModelDrafter | None,
     *,
     promise: str = "standard",
-    threads: int | None = None,
-    kv_type: str = "f16",
-    flash_attention: str = "auto",
-    draft_device: str = "",
-    ways: str = "",
+    keep_draft: bool = True,
     folder: Path | None = None,
     past_folder: Path | None = None,
+    clock: Clock = time.perf_counter,
+    now: Clock = time.time,
+    conditions: Key = NOTHING,
 ) -> Tuning:
     """The sources of guesses for a main model, with a draft model or without, and the controller that weighs them.
 
-    `ways` are the engine's own settings that decide what a pass costs (of its numerics). Measures what a pass costs
-    unless that is known from an earlier start. `folder` None keeps nothing. `past_folder` keeps the answers themselves,
-    to guess from later: off unless the user asks for it.
+    Measures what a pass costs unless that is known from an earlier start and still holds. `conditions`: see
+    `costs_key`. Without `keep_draft` a draft that cannot pay (`Tuning.hopeless`) is left out, and may be closed.
+    `folder` None keeps nothing. `past_folder` keeps the answers themselves, to guess from later: off unless the user
+    asks for it. `clock` times passes, `now` (Unix seconds) dates what is measured.
     """
     notes: list[str] = []
     engine = None if draft is None else draft.engine
     pair_key: Key = {"main": identity(target), "draft": None if engine is None else identity(engine)}
-    costs_key: Key = {
-        **pair_key,
-        "machine": machine(),
-        "threads": threads,
-        "kv_type": kv_type,
-        "flash_attention": flash_attention,
-        "draft_device": draft_device,
-        "ways": ways,
-        "context": target.info.n_ctx,
-        "library": library_version(),
-    }
-    costs = CostModel.load(folder, costs_key, notes)
-    if costs is None:
-        costs = measure(target, engine)
-        costs.save(folder, costs_key)
+    key = costs_key(target, pair_key["draft"], conditions)
+    costs = CostModel.load(folder, key, notes)
+    stale = "" if costs is None else _stale(costs, target, engine, clock, now)
+    if stale:
+        notes.append(f"The stored costs no longer hold and are measured anew: {stale}.")
+    if costs is None or stale:
+        costs = measure(target, engine, clock=clock)
+        costs.measured_at = now()
+        costs.save(folder, key)
         notes += costs.notes
+    hopeless = cannot_pay(costs)
+    if hopeless and not keep_draft:
+        draft, costs = None, costs.without_draft()
+        pair_key = {**pair_key, "draft": None}
+        key = {**key, "draft": None}
     calibration = Calibration.load(folder, pair_key)
     notes += calibration.notes
     controller = Adaptive(costs, calibration, promise=promise)
@@ -120,16 +129,65 @@ def adaptive(
     if draft is not None:
         draft.window = costs.window
         sources.append(draft)
-    return Tuning(Arbiter(sources, on_park=controller.park), controller, folder, costs_key, pair_key, notes, past)
+    arbiter = Arbiter(sources, on_park=controller.park)
+    return Tuning(arbiter, controller, folder, key, pair_key, notes, past, hopeless)
+
+
+def costs_key(target: Engine, draft: str | int | float | None, conditions: Key) -> Key:
+    """What costs are valid for: both files (`draft`: its `file_identity`), the machine, the library, and the settings
+    that decide how passes are computed (`conditions`: threads, kv_type, draft_device …)."""
+    return {
+        "main": identity(target),
+        "draft": draft,
+        "machine": machine(),
+        "context": target.info.n_ctx,
+        "library": library_version(),
+        **conditions,
+    }
+
+
+def cannot_pay(costs: CostModel) -> str:
+    """Why a pair's draft cannot pay, not even if every guess stood, in words; "" where it can or there is none."""
+    return Adaptive(costs).hopeless
+
+
+def written_off(
+    target: Engine,
+    draft: Path,
+    folder: Path | None,
+    *,
+    clock: Clock = time.perf_counter,
+    now: Clock = time.time,
+    conditions: Key = NOTHING,
+) -> str:
+    """Why a draft need not even be opened, in words: costs of an earlier start, which still hold as far as the main
+    model tells, say that it cannot pay. "" where it may, or where nothing is known."""
+    costs = CostModel.load(folder, costs_key(target, file_identity(draft), conditions), [])
+    reason = "" if costs is None else cannot_pay(costs)
+    if costs is None or not reason or _stale(costs, target, None, clock, now):
+        return ""
+    return f"{reason} (measured {time.strftime('%Y-%m-%d', time.localtime(costs.measured_at))})"
+
+
+def _stale(costs: CostModel, target: Engine, draft: Engine | None, clock: Clock, now: Clock) -> str:
+    """Why stored costs do not hold any more, in words; "" where they do."""
+    age = now() - costs.measured_at
+    if not 0.0 <= age <= KEPT_S:
+        return f"they were measured {age / 86_400.0:.0f} days ago"
+    return drift(costs, target, draft, clock=clock)
 
 
 def identity(engine: Engine) -> str:
-    """A file, as far as its costs and its words go: name, size and time of change."""
-    path = Path(engine.info.path)
+    """The file of an engine; its name and size where there is no file."""
     try:
-        stat = path.stat()
+        return file_identity(Path(engine.info.path))
     except OSError:
         return f"{engine.info.name} {engine.info.size_bytes}"
+
+
+def file_identity(path: Path) -> str:
+    """A file, as far as its costs and its words go: name, size and time of change. Raises `OSError`."""
+    stat = path.stat()
     return f"{path.name} {stat.st_size} {stat.st_mtime_ns}"
 
 

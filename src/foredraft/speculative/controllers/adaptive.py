@@ -394,6 +394,15 @@ class Adaptive:
             self._untold.clear()
 
     @property
+    def hopeless(self) -> str:
+        """Why the draft model cannot pay for one answer at these costs, not even if all its guesses stood, in words; ""
+        where it can, or where there is none."""
+        prices = self._price(0, 1, 1)
+        if not self.costs.drafts or prices.best(self.max_draft, 1.0) > _MARGIN:
+            return ""
+        return f"drafting and reading one guess costs {100.0 * (prices.first + prices.price[1]):.0f} % of a plain step"
+
+    @property
     def status(self) -> tuple[str, str]:
         running = list(self._answers.values())
         if MODEL in self.parked:
@@ -415,6 +424,8 @@ class Adaptive:
                 f"A guess could cost {cost:.2f} plain steps here, and only {credit:.2f} may be risked now: "
                 f"the promise is at most {100.0 * self.promise.epsilon:.1f} % lost."
             )
+        if not self.costs.drafts:
+            return "paused", "Nothing that would be worth guessing was found in the text lately."
         answer = max(running, key=lambda answer: answer.sequence.n_emitted)
         if self._now is not None and self._now[0].best(self.max_draft, answer.lam) <= _MARGIN:
             return "paused", (

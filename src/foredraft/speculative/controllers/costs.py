@@ -178,6 +178,11 @@ class CostModel:
         self._now = self._bins[_FIRST_BIN]
         self._draft = {1: Figure(draft_s, 2)} if draft_s is not None else {}
         self._first = {1: Figure(first_s or draft_s, 2)} if draft_s is not None else {}
+        self.measured_at = 0.0
+        """When the figures were measured, in Unix seconds."""
+        self.bare_s: tuple[float, float | None] = (passes[1], draft_s)
+        """A plain step and a draft step as they were measured, without the work around them: what a look at the next
+        load compares with (`measure.drift`)."""
         self.switch_s = 0.0
         """What a plain pass behind another one costs more: for another number of rows the graph is built anew."""
         self._shape = 1  # rows of the last pass
@@ -220,6 +225,19 @@ class CostModel:
         nearest = min(figures, key=lambda known: (abs(known - sequences), known))
         growth = 1.0 + self.catch_up_share * max(0, sequences - nearest)
         return figures[nearest].seconds * growth * self.pace
+
+    @property
+    def drafts(self) -> bool:
+        """Whether there is a draft model among them."""
+        return bool(self._draft)
+
+    def without_draft(self) -> CostModel:
+        """The same machine and main model, for guesses that are found and not drawn."""
+        costs = CostModel({1: 1.0})
+        costs._bins = {index: curve.copy() for index, curve in self._bins.items()}
+        costs._now = costs._bins[_FIRST_BIN]
+        costs.measured_at, costs.bare_s = self.measured_at, (self.bare_s[0], None)
+        return costs
 
     @property
     def draft_known(self) -> bool:
@@ -351,6 +369,8 @@ class CostModel:
             "draft": {str(n): f.seconds * self.pace for n, f in self._draft.items()},
             "first": {str(n): f.seconds * self.pace for n, f in self._first.items()},
             "catch_up_share": self.catch_up_share,
+            "measured_at": self.measured_at,
+            "bare_s": self.bare_s,
         }
         return disk.write(folder, "costs", key, content, self.notes)
 
@@ -358,7 +378,13 @@ class CostModel:
     def load(cls, folder: Path | None, key: disk.Key, notes: list[str]) -> CostModel | None:
         """The stored costs of a key; None, with the reason in `notes`, when they must be measured."""
         content = disk.read(folder, "costs", key, notes)
-        if content is None:
+        return None if content is None else cls.restored(content, notes)
+
+    @classmethod
+    def restored(cls, content: Mapping[str, Any], notes: list[str]) -> CostModel | None:
+        """The costs of a file's content; None, with the reason in `notes`, where it is damaged or has no date."""
+        if "measured_at" not in content:
+            notes.append("The stored costs bear no date and are measured anew.")
             return None
         try:
             bins = {int(i): {int(n): _seconds(s) for n, s in c.items()} for i, c in content["bins"].items()}
@@ -367,6 +393,8 @@ class CostModel:
             if bool(draft) != bool(first):
                 raise ValueError("half a draft")
             share = _seconds(content["catch_up_share"])
+            measured_at, (plain, step) = float(content["measured_at"]), content["bare_s"]
+            bare = _seconds(plain), None if step is None else _seconds(step)
             costs = cls(bins[_FIRST_BIN] if _FIRST_BIN in bins else bins[min(bins)])
             costs._bins = {i: Curve({n: Figure(s, 2) for n, s in curve.items()}) for i, curve in bins.items()}
             if any(1 not in curve.figures for curve in costs._bins.values()):
@@ -378,6 +406,7 @@ class CostModel:
         costs._draft = {n: Figure(s, 2) for n, s in draft.items()}
         costs._first = {n: Figure(s, 2) for n, s in first.items()}
         costs.catch_up_share = min(share, 1.0)
+        costs.measured_at, costs.bare_s = measured_at, bare
         costs.notes = notes
         return costs
 

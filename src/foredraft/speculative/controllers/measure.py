@@ -1,6 +1,7 @@
 """The costs of a pair, measured once, at its first load: passes of a few sizes and draft steps, in a quarter second.
 
-What is missing is learned in use (`costs.py`); what is kept on disk is not measured again.
+What is missing is learned in use (`costs.py`). What is kept on disk is not measured again while it still holds: a look
+at each load compares a plain step and a draft step with those of then (`drift`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ _TURNS = 12
 """Most times each n is timed at load: with passes of a millisecond a busy machine spoils most of them."""
 _CATCH_UP = 16
 """Tokens by which the cost of catching up is measured."""
+PLAIN_DRIFT, DRAFT_DRIFT = 2.0, 1.5
+"""Factors by which a plain step, and a draft step in plain steps, may differ from what is stored. The second decides
+what pays, and is the same on a machine that is only slower as a whole."""
+_LOOKS = 4
+"""Times a step is timed before it is said to take another time than it did."""
 
 
 @runtime_checkable
@@ -52,10 +58,51 @@ def measure(
     # n tokens cost no more than n plain steps, whatever disturbed the watch
     sound = {n: min(s, n * passes[1]) for n, s in passes.items()}
     costs = CostModel({n: s + _ROUND_S + _ROW_S * n for n, s in sound.items()}, draft_s, first_s)
+    costs.bare_s = passes[1], draft_s
     if share is not None:
         costs.catch_up_share = share
     costs.notes = notes
     return costs
+
+
+def drift(
+    costs: CostModel,
+    target: Engine,
+    draft: Engine | None = None,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> str:
+    """How this machine differs from the one these costs were measured on, in words; "" where they still hold.
+
+    Reads two tokens with each model and takes them back; some more only where they seem to take another time.
+    """
+    plain_then, step_then = costs.bare_s
+    plain = _look(_Watch(target, clock), plain_then, PLAIN_DRIFT)
+    if not _near(plain, plain_then, PLAIN_DRIFT):
+        return f"a plain step takes {1e3 * plain:.3g} ms now, and took {1e3 * plain_then:.3g}"
+    if draft is None or step_then is None:
+        return ""
+    step_then *= plain / plain_then
+    step = _look(_Watch(draft, clock), step_then, DRAFT_DRIFT)
+    if _near(step, step_then, DRAFT_DRIFT):
+        return ""
+    return f"a draft step takes {step / plain:.2g} plain steps now, and took {step_then / plain:.2g}"
+
+
+def _look(watch: _Watch, expected: float, factor: float) -> float:
+    """Seconds of one step: the first that is as expected, else the least of a few."""
+    watch.time(1)  # the first pass builds graphs and chooses kernels
+    least = math.inf
+    for _ in range(_LOOKS):
+        least = min(least, watch.time(1))
+        if _near(least, expected, factor):
+            break
+    watch.rewind()
+    return least
+
+
+def _near(seconds: float, expected: float, factor: float) -> bool:
+    return expected / factor <= seconds <= expected * factor
 
 
 class _Watch:
