@@ -75,7 +75,7 @@ def test_a_draft_that_is_always_wrong_loses_no_more_than_promised() -> None:
     assert "%" in reason
 
 
-@pytest.mark.parametrize("after", [0, 7, 60])
+@pytest.mark.parametrize("after", [1, 7, 60])  # the first pass only reads the prompt
 @pytest.mark.parametrize("failure", ["nan", "error"])
 def test_a_draft_that_emits_nan_is_parked_with_its_reason_and_the_answer_finished(failure: str, after: int) -> None:
     llm, draft, _ = pair()
@@ -167,7 +167,7 @@ def test_a_fixed_look_ahead_out_of_range_is_refused_at_the_load(tiny_llama: Path
 
 def test_a_load_says_that_its_memory_was_damaged_or_foreign_and_rebuilds_it(tmp_path: Path) -> None:
     engine = ToyEngine.random(seed=1)
-    tuning = adaptive(engine, None, folder=tmp_path)
+    tuning = adaptive(engine, None, folder=tmp_path, clock=engine.clock)
     LLM(engine, tuning.drafter, tuning.controller).generate("ab", seed=1, max_tokens=30)
     tuning.save()
     files = {path.name.split("-")[0]: path for path in tmp_path.iterdir()}
@@ -181,10 +181,10 @@ def test_a_load_says_that_its_memory_was_damaged_or_foreign_and_rebuilds_it(tmp_
             whole.replace('"key": {', '"key": {"x": 1, '),
         ):
             path.write_text(damage, encoding="utf-8")
-            again = adaptive(engine, None, folder=tmp_path)
+            again = adaptive(engine, None, folder=tmp_path, clock=engine.clock)
             assert [note for note in again.notes if kind in note], (kind, damage[:40])
             again.save()
-            assert adaptive(engine, None, folder=tmp_path).notes == []  # rebuilt
+            assert adaptive(engine, None, folder=tmp_path, clock=engine.clock).notes == []  # rebuilt
 
 
 def test_a_load_says_that_what_it_learns_cannot_be_kept(tmp_path: Path) -> None:

@@ -214,6 +214,7 @@ class Scheduler:
         answer.stats.cached_tokens = shared
         self.running.append(answer)
         if not _unread(sequence):
+            self._read_along(sequence)
             answer.prefilled_at = answer.admitted_at
 
     # ---- pack ----
@@ -288,7 +289,6 @@ class Scheduler:
                 self.on_round(record)
             return record
         self.engine.forward(prefill)
-        self.drafter.prefill(prefill)
         return None
 
     # ---- when a pass fails ----
@@ -321,9 +321,15 @@ class Scheduler:
         sequence = _sequence(answer)
         sequence.n_read += len(chunk.tokens)
         self.slots.note(sequence.slot, sequence.tokens[: sequence.n_read])
+        self._read_along(sequence)
         if answer.prefilled_at is None and not _unread(sequence):
             answer.prefilled_at = self._clock()
             answer.stats.prefill_s = answer.prefilled_at - answer.admitted_at
+
+    def _read_along(self, sequence: Sequence) -> None:
+        """Let the drafter read what the target has read of this text, if the controller wants it to."""
+        if self.controller.reads_along(sequence):
+            self.drafter.prefill([Chunk(sequence.slot, 0, sequence.tokens[: sequence.n_read])])
 
     def _deliver(self, rounds: list[Answer], record: Round) -> None:
         """Label the new tokens with their origin, hand out the sure text, end what has ended."""

@@ -60,7 +60,6 @@ def run_round(
         sequence.n_read = keep
         verdicts.append(verdict)
         grown.append(len(emitted))
-    drafter.prefill(prefill)
 
     record = Round(
         sequences,

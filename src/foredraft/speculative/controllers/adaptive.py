@@ -39,8 +39,8 @@ _FLOOR = 0.5
 """Share of the credit of a first answer that every later one has at least."""
 _POLICY_S = 0.7e-3
 """About what making a policy takes."""
-_RAREST = 16
-"""Every so many answers at least begin with a probe."""
+_RAREST = 64
+"""Every so many answers at least begin with a probe, for which the draft reads the prompt along."""
 _QUIET = 16
 """Rounds without a guess after which speculation counts as paused."""
 
@@ -71,6 +71,7 @@ class Adaptive:
         self.parked: dict[str, str] = {}
         """Sources that have stopped for good, and why."""
         self._answers: dict[int, Answer] = {}
+        self._reading: dict[int, tuple[RunningSequence, bool]] = {}  # by slot: does the draft read this prompt along?
         self._running = 1  # answers in the pass
         kept = self.calibration.credit
         self._credit = max(self._start, -math.inf if kept is None else min(kept, self.promise.size))
@@ -153,10 +154,10 @@ class Adaptive:
     def _greets(self, answer: Answer, behind: int) -> bool:
         """Whether to ask the draft as an answer begins: it has just read the prompt, so this is the cheapest probe. If
         that keeps failing, only every second, fourth … answer is asked."""
-        if answer.sequence.n_emitted or behind > 2:
+        if answer.sequence.n_emitted:
             return False
         self._unasked += 1
-        answer.greeting = answer.probing = self._unasked >= self._ask_every
+        answer.greeting = answer.probing = behind <= 2 and self._unasked >= self._ask_every
         if answer.greeting:
             self._unasked = 0
         return answer.greeting
@@ -176,6 +177,9 @@ class Adaptive:
             if answer is not None and not answer.sequence.done:  # given up
                 self._carry(answer)
             answer = self._answers[sequence.slot] = Answer(sequence, Bucket(self.promise, self._credit))
+            reader, reads = self._reading.get(sequence.slot, (sequence, True))
+            if reader is sequence and not reads:
+                answer.read = 0
         return answer
 
     def _carry(self, answer: Answer) -> None:
@@ -212,6 +216,29 @@ class Adaptive:
         policy = Policy(table, min(prices.first, 1e6), min(prices.draft, 1e6), prices.price, may_hold=answer.may_hold)
         self._policies[key] = prices, table.learned, self.rounds, policy
         return policy
+
+    def reads_along(self, sequence: RunningSequence) -> bool:
+        known = self._reading.get(sequence.slot)
+        if known is None or known[0] is not sequence:  # decided once for all pieces of a prompt
+            known = self._reading[sequence.slot] = sequence, self._wants_draft(sequence)
+        return known[1]
+
+    def _wants_draft(self, sequence: RunningSequence) -> bool:
+        """Whether the draft is likely to be asked as this answer begins. Where it is not, a later probe reads the last
+        `CostModel.window` tokens, which is priced like any other step."""
+        speculation = sequence.request.speculation
+        if MODEL in self.parked or speculation.method not in ("auto", MODEL) or not sequence.look_ahead(self.max_draft):
+            return False
+        if not speculation.adapt:
+            return True
+        prices = self._price(len(sequence.tokens), 1, 1)
+        if prices.best(self.max_draft, 1.0) <= _MARGIN or prices.worst[1] > self._credit:
+            return False
+        if self._unasked + 1 >= self._ask_every:
+            return True
+        answer = Answer(sequence, Bucket(self.promise, self._credit))
+        policy = self._policy(self.calibration.table(MODEL, answer.mode), prices, answer, (1, 1))
+        return policy.start[answer.came][grid(answer.worth)] > _MARGIN
 
     # ---- learning ----
 
@@ -314,8 +341,10 @@ class Adaptive:
             came = "held right" if right else "held wrong"
         if answer.probing:
             self.counts["probes won" if right else "probes lost"] += 1
-        if answer.greeting:
-            self._ask_every = 1 if right else min(2 * self._ask_every, _RAREST)
+        if answer.greeting and not right:
+            self._ask_every = min(2 * self._ask_every, _RAREST)
+        elif answer.probing and right:
+            self._ask_every = 1
         answer.drew(came, right)
         answer.read = max(1, min(before + min(accepted, max(0, len(guess) - 1)), len(tokens) - 1))
 

@@ -50,6 +50,10 @@ class DraftController(Protocol):
     def plan(self, sequences: Sequence[RunningSequence]) -> Sequence[LookAhead]:
         """One look-ahead for each sequence of the coming round."""
 
+    def reads_along(self, sequence: RunningSequence) -> bool:
+        """Whether the drafter should read this prompt with the target. Not where it will not be asked to guess: reading
+        a prompt twice takes time, and a drafter can catch up later."""
+
     def observe(self, record: Round) -> None:
         """Learn from a finished round: what was accepted and what each part cost."""
 

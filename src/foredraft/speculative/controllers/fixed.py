@@ -52,6 +52,9 @@ class Fixed:
     def plan(self, sequences: Sequence[RunningSequence]) -> list[LookAhead]:
         return [Distance(s.look_ahead(self.gamma), s.request.speculation.p_min) for s in sequences]
 
+    def reads_along(self, sequence: RunningSequence) -> bool:
+        return sequence.look_ahead(self.gamma) > 0
+
     def observe(self, record: Round) -> None:
         """A fixed distance learns nothing."""
 

@@ -26,7 +26,7 @@ class Drafter(Protocol):
         """A proposal for each sequence, possibly empty."""
 
     def prefill(self, chunks: Sequence[Chunk]) -> None:
-        """The target has just read these prompt chunks; a drafter with a cache of its own reads them too."""
+        """What the target has read of these prompts by now; a drafter with a cache of its own reads what it lacks."""
 
     def observe(self, record: Round) -> None:
         """A round has ended; the sequences have grown."""

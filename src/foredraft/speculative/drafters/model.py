@@ -20,6 +20,9 @@ from foredraft.speculative.drafters.temperature import DraftTemperature
 from foredraft.speculative.proposal import Proposal, Round
 from foredraft.speculative.sequence import Sequence as RunningSequence
 
+_FIRST = 4
+"""Tokens at the beginning of a text that are always read."""
+
 
 class ModelDrafter:
     """The draft model of one pair. Owns its engine; slot numbers are the target's."""
@@ -34,8 +37,8 @@ class ModelDrafter:
         self.temperature = DraftTemperature()
         """At what temperature to draw under rejection and block."""
         self.window: int | None = None
-        """Most tokens of an answer the draft reads to catch up after a rest; older ones it never read are left out of
-        its context for good. None reads everything."""
+        """Most tokens of a text the draft reads to catch up after a rest; older ones it never read are left out of its
+        context until it reads along again (`prefill`). None reads everything."""
         self._n_vocab = n_vocab
         self.clock = clock
         """Seconds; a bench on a busy machine counts processor time instead."""
@@ -144,7 +147,11 @@ class ModelDrafter:
         x.source = self.name
 
     def _catch_up(self, sequence: RunningSequence, x: Proposal) -> Chunk:
-        """What the draft has not read yet, as the first chunk; all but one batch of it is read at once."""
+        """What the draft has not read yet, as the first chunk; all but one batch of it is read at once.
+
+        Of more than `window` tokens the older ones are left out, but for the first few of the text: much attention goes
+        to those, whatever they say (Xiao et al. 2024, arXiv:2309.17453).
+        """
         slot, tokens = sequence.slot, sequence.tokens
         read = self._read.setdefault(slot, [])
         if self._owner.get(slot) is not sequence:
@@ -154,12 +161,13 @@ class ModelDrafter:
         skipped = self._skipped(slot)
         self._keep(slot, min(len(read), len(tokens) - 1 - skipped))
         batch = max(1, self.engine.info.n_batch // self.engine.info.n_slots)
-        if self.window is not None and len(tokens) - max(len(read) + skipped, sequence.n_prompt) > self.window + 1:
-            if len(read) < sequence.n_prompt:
-                self._forward(slot, tokens[len(read) : sequence.n_prompt])
+        most = len(tokens) if self.window is None else self.window + 1
+        if len(tokens) - len(read) - skipped > most and len(read) < _FIRST:
+            self._forward(slot, tokens[len(read) : _FIRST])
+        if len(tokens) - len(read) - skipped > most:
             place, _ = self._hole.get(slot, (len(read), 0))
             self._keep(slot, place)
-            skipped = len(tokens) - self.window - 1 - place
+            skipped = len(tokens) - most - place
             self._hole[slot] = place, skipped
         x.behind = len(tokens) - skipped - len(read)
         while len(tokens) - skipped - len(read) > batch:
