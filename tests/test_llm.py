@@ -31,6 +31,7 @@ from tests import tiny_gguf
 
 Pair = tuple[Path, Path]
 OFF = SpeculationParams(enabled=False)
+MODEL_ONLY = SpeculationParams(method="model")
 
 
 def toy(*, draft: float | None = 0.3, seed: int = 1, n_vocab: int = 40, **settings: object) -> LLM:
@@ -250,6 +251,7 @@ def test_auto_gives_back_a_draft_that_cannot_pay_and_does_not_open_it_again(
             assert llm.draft_info is None
             assert said in llm.speculation.reason
             assert "% of a plain step" in llm.speculation.reason
+            assert "What would pay here: guesses found in the text" in llm.speculation.reason
             assert any(said in note and "--draft" in note for note in llm.notes)
             assert llm.generate("the cat", seed=1, max_tokens=12, ignore_eos=True).tokens == text
         names.clear()
@@ -266,6 +268,13 @@ def test_a_draft_that_was_named_is_kept_though_it_cannot_pay(slow_draft: Pair) -
         with LLM.load(main, draft, settings=settings) as llm:
             assert llm.draft_info is not None
             assert len([note for note in llm.notes if "cannot pay here" in note and "It was named" in note]) == notes
+            if notes:
+                (words,) = (note for note in llm.notes if "cannot pay here" in note)
+                assert "What would pay here: guesses found in the text" in words
+                paused = llm.generate("the cat", seed=1, max_tokens=40, ignore_eos=True, speculation=MODEL_ONLY)
+                assert paused.speculation.status == "paused"
+                assert paused.speculation.reason.startswith("Guesses cannot pay here, not even if all of them stood")
+                assert "What would pay here: guesses found in the text" in paused.speculation.reason
     with LLM.load(main, "auto", settings=LoadSettings(controller="fixed", max_draft=2)) as llm:
         assert llm.draft_info is not None, "a fixed look-ahead measures nothing"
 

@@ -25,7 +25,7 @@ from foredraft.numerics import load as load_in_numerics
 from foredraft.scheduling.answer import Answer, Generation, SpeculationStatus
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.scheduling.stream import Piece
-from foredraft.shelf import auto_draft, locate
+from foredraft.shelf import auto_draft, locate, open_shelf
 from foredraft.speculative.controllers import CONTROLLERS, DraftController, Fixed
 from foredraft.speculative.drafters import Arbiter, Drafter, ModelDrafter, NoDrafter
 from foredraft.tuning import Tuning, adaptive, fixed, written_off
@@ -162,6 +162,9 @@ class LLM:
         self._may_give_back = False
         self._given_back = ""
         """Which draft is not kept in memory because it cannot pay, and why, in words."""
+        self._unpaying: Path | None = None
+        """The file of a draft that cannot pay, given back or not."""
+        self._advice: str | None = None
         self._settings = LoadSettings()
         self._template: ChatTemplate | None = None
 
@@ -214,6 +217,7 @@ class LLM:
             self._settings = dataclasses.replace(self._settings, draft_device=device)
         wanted = draft is not None and str(draft) not in ("off", "")
         before, self._given_back, self._may_give_back = self._given_back, "", False
+        self._unpaying = self._advice = None
         drafter: ModelDrafter | None = None
         unavailable = ""
         try:
@@ -256,7 +260,7 @@ class LLM:
             if self._may_give_back:
                 reason = written_off(self.engine, chosen, self._tuning_folder, conditions=self._conditions)
                 if reason:
-                    self._give_back(chosen.stem, f"was not loaded: {reason}")
+                    self._give_back(chosen, chosen.stem, f"was not loaded: {reason}")
                     return None
         path = locate(draft)
         advice = _check_pair(Path(main.path), path, force=force)
@@ -311,20 +315,30 @@ class LLM:
 
     def _hopeless(self, drafter: ModelDrafter, reason: str) -> None:
         """What becomes of a draft that cannot pay: it is kept where it was named, else given back; said either way."""
-        name = drafter.engine.info.name
+        path, name = Path(drafter.engine.info.path), drafter.engine.info.name
         if self._may_give_back:
-            self._give_back(name, f"was given back: {reason}")
+            self._give_back(path, name, f"was given back: {reason}")
             drafter.close()
             self.draft_info = None
-        elif not _is_embedded(Path(drafter.engine.info.path)):
-            self.notes.append(
-                f"Draft {name} cannot pay here even if every guess stood: {reason}. It was named: it stays."
-            )
+        elif not _is_embedded(path):
+            self._unpaying = path
+            words = f"Draft {name} cannot pay here even if every guess stood: {reason}. It was named: it stays."
+            self.notes.append(f"{words} {self._would_pay()}".strip())
 
-    def _give_back(self, draft: str, what: str) -> None:
+    def _give_back(self, path: Path, name: str, what: str) -> None:
         """Say that a draft nobody named is not kept in memory."""
-        self._given_back = f"Draft {draft} {what}, so it cannot pay here even if every guess stood."
-        self.notes.append(f"{self._given_back} Name it (--draft) to load it all the same.")
+        self._unpaying = path
+        self._given_back = f"Draft {name} {what}, so it cannot pay here even if every guess stood."
+        words = f"{self._given_back} Name it (--draft) to load it all the same."
+        self.notes.append(f"{words} {self._would_pay()}".strip())
+
+    def _would_pay(self) -> str:
+        """What would pay here, where the draft cannot, in one line; the shelf is asked once for each draft."""
+        if self._advice is None:
+            from foredraft.what_pays import advice
+
+            self._advice = advice(Path(self.info.path), self._unpaying, open_shelf(), self._tuning_folder)
+        return self._advice
 
     def _save(self) -> None:
         if self._tuning is not None:
@@ -441,8 +455,11 @@ class LLM:
         failure = parked.get("model") or getattr(drafter, "failure", None)
         if failure:
             return SpeculationStatus("unavailable", failure)
-        status, reason = self.scheduler.controller.status
-        return SpeculationStatus(status, f"{reason} {self._given_back}".strip())
+        controller = self.scheduler.controller
+        status, reason = controller.status
+        if self._unpaying is not None and (self._given_back or status == "paused"):
+            reason = " ".join(filter(None, (reason, self._given_back, self._would_pay())))
+        return SpeculationStatus(status, reason)
 
     def finish(self, answer: Answer) -> None:
         """Step until an answer has ended."""

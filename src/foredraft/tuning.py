@@ -107,7 +107,7 @@ def adaptive(
         notes += costs.notes
     hopeless = cannot_pay(costs)
     if hopeless and not keep_draft:
-        draft, costs = None, costs.without_draft()
+        draft, costs = None, costs.beside(None)
         pair_key = {**pair_key, "draft": None}
         key = {**key, "draft": None}
     calibration = Calibration.load(folder, pair_key)

@@ -13,9 +13,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from foredraft.cli.main import app
+from foredraft.folders import cache_folder
 from foredraft.models import hub as hub_module
 from foredraft.models.cache import Measured
 from foredraft.shelf import open_shelf
+from foredraft.speculative.controllers.costs import CostModel
+from foredraft.tuning import file_identity, library_version, machine
 from tests.models.gguf_bytes import model, write
 from tests.models.hub_server import Hub, serve
 
@@ -74,6 +77,57 @@ def test_the_draft_column_shows_what_was_measured(cli: Cli, folder: Path) -> Non
         "measured_speedup": 1.52,
     }
     assert "measured 1.52× here" in cli("show", "big").stdout
+
+
+# ---- what was learned about pairs ----
+
+
+def keep(main: Path, draft: Path | None, passes: dict[int, float], step: float | None = None) -> None:
+    """Costs as a load on this machine keeps them."""
+    costs = CostModel(passes, step)
+    costs.measured_at = 1.8e9
+    files = {"main": file_identity(main), "draft": draft and file_identity(draft)}
+    key = {**files, "machine": machine(), "library": library_version(), "threads": 2}
+    assert costs.save(cache_folder() / "tuning", key)
+
+
+def test_tune_shows_what_is_kept_with_dates_and_forgets_it(cli: Cli, folder: Path) -> None:
+    assert "Nothing is kept yet" in cli("tune").stdout
+    big, small = folder / "Big-Q8_0.gguf", folder / "Small-Q8_0.gguf"
+    keep(big, small, {1: 0.1, 2: 0.11, 4: 0.16, 8: 0.4}, 0.02)
+    keep(small, None, {1: 0.02, 8: 0.1})
+    (damaged,) = (cache_folder() / "tuning" / "costs-0.json",)
+    damaged.write_text("{", encoding="utf-8")
+    lines = cli("tune").stdout.splitlines()
+    (line,) = (line for line in lines if line.startswith("Big-Q8_0.gguf"))
+    assert line.split()[1:3] == ["Small-Q8_0.gguf", "costs"]
+    assert all(figure in line for figure in ("100 ms", "2.5×", "20 %", "1.8×", "2027-01-1"))
+    assert any(line.startswith("cannot be read") for line in lines)
+    rows = cli("tune", "big", "--json").data["kept"]
+    assert [(row["main"], row["draft"], row["settings"]) for row in rows] == [
+        ("Big-Q8_0.gguf", "Small-Q8_0.gguf", {"threads": 2})
+    ]
+    assert "Nothing is kept about 'nobody'" in cli("tune", "nobody", code=1).stderr
+    assert "1 files about 1 pairs" in cli("tune", "big", "--forget").stdout
+    assert not any("Big" in line for line in cli("tune").stdout.splitlines())
+    cli("tune", "--forget")
+    assert not list((cache_folder() / "tuning").iterdir())
+
+
+def test_pair_says_what_would_pay_where_what_was_measured_does_not(cli: Cli, folder: Path) -> None:
+    shelf = open_shelf()
+    big, small = shelf.find("big"), shelf.find("small")
+    keep(big.path, small.path, {1: 0.1, 2: 0.17, 4: 0.25, 8: 0.42}, 0.15)
+    assert "What would pay" not in cli("pair", "big").stdout, "nobody has measured what it brings"
+    shelf.remember_measured(big, small, Measured(0.9, 0.8, 1.0, 10, 9, "2026-11-30"))
+    text = cli("pair", "big").stdout
+    assert text.endswith(
+        "What would pay here:\n- guesses found in the text, without a draft (up to 1.9×, where it repeats itself)\n"
+    )
+    (way,) = cli("pair", "big", "--json").data["would_pay"]
+    assert (way["kind"], way["at_most"], set(way["reasons"])) == ("found", pytest.approx(1.905, abs=0.01), {"en", "ja"})
+    shelf.remember_measured(big, small, Measured(1.3, 1.2, 1.4, 10, 13, "2026-11-30"))
+    assert cli("pair", "big", "--json").data["would_pay"] == []
 
 
 def test_without_models_ls_and_the_bare_program_say_what_to_get(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

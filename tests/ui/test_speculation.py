@@ -8,8 +8,10 @@ from foredraft.core.params import MAX_DRAFT
 from foredraft.models.cache import Measured
 from foredraft.models.pairing import NOT_USABLE
 from foredraft.scheduling.answer import SpeculationStatus
+from foredraft.ui import shelf
 from foredraft.ui.choices import Choices
-from tests.ui.fakes import LOADED, SHELF, info, press
+from foredraft.what_pays import Verdict, Way
+from tests.ui.fakes import LOADED, SHELF, info, press, sees
 
 DRAFTED = replace(LOADED, draft_info=info("Small 0.6B", 600_000_000), speculation=SpeculationStatus("active"))
 
@@ -104,6 +106,37 @@ async def test_the_measured_gain_is_shown(app, plain, drafted, words):
         await user.open("/")
         await user.should_see(words)
         await user.should_see("1.9×" if gain > 1 else "0.8×")
+
+
+PAYING = Way("draft", "Tiny 0.1B", None, "", {"en": "the draft Tiny 0.1B", "ja": "ドラフト Tiny 0.1B"})
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", ["Even if every guess stood, this draft could not pay here.", "What would pay here:", "the draft Tiny"]),
+        ("ja", ["このドラフトでは速くなりません。", "この環境で効果が見込めるもの:", "ドラフト Tiny 0.1B"]),
+    ],
+)
+async def test_a_draft_that_cannot_pay_says_so_and_what_would(app, monkeypatch, language, words):
+    monkeypatch.setattr(shelf, "verdict", lambda *_: Verdict("Small 0.6B", (PAYING,)))
+    async with app(DRAFTED, language=language) as (user, _):
+        await user.open("/")
+        for word in words:
+            await sees(user, word)
+
+
+@pytest.mark.parametrize(("draft", "shown"), [("auto", True), (None, False)])
+async def test_a_draft_that_was_given_back_is_told_with_what_would_pay(app, monkeypatch, draft, shown):
+    monkeypatch.setattr(shelf, "verdict", lambda *_: Verdict("Small 0.6B", (PAYING,)))
+    async with app(replace(LOADED, spec=replace(LOADED.spec, draft=draft))) as (user, _):
+        await user.open("/")
+        await user.should_see("Get another draft model…")
+        if shown:
+            await sees(user, "Small 0.6B is not kept in memory")
+            await sees(user, "the draft Tiny 0.1B")
+        else:
+            await user.should_not_see("What would pay here")
 
 
 @pytest.mark.parametrize(

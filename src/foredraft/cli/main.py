@@ -38,6 +38,7 @@ COMMANDS: dict[str, str] = {
     "log": "foredraft.cli.log:log",
     "config": "foredraft.cli.config:config",
     "bench": "foredraft.cli.bench:bench",
+    "tune": "foredraft.cli.tune:tune",
 }
 """Command name to "module:attribute". The attribute is a function with Typer's annotations, or a `typer.Typer` with
 commands of its own. The order is the order of `--help`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from foredraft.models.cache import Measured
     from foredraft.models.pairing import Pairing
     from foredraft.models.store import ModelFile, ModelStore
+    from foredraft.what_pays import Way
 
 
 def pair(
@@ -56,10 +58,30 @@ def pair(
         measured = store.measured(found, draft) if pairing.usable else None
         expected = gain(found, draft) if pairing.usable else None
         rows.append((draft, pairing, expected.speedup if expected is not None else None, measured))
+    would_pay = _would_pay(store, found, rows)
     if json_output:
-        print(json.dumps({"main": found.name, "drafts": [_json(*row) for row in rows]}, ensure_ascii=False, indent=2))
+        said = {"main": found.name, "drafts": [_json(*row) for row in rows]}
+        print(json.dumps({**said, "would_pay": [asdict(way) for way in would_pay]}, ensure_ascii=False, indent=2))
         return
     _print(found, rows)
+    if would_pay:
+        print(("What would pay here:", "効果が見込めるもの:")[language() == "ja"])
+    for way in would_pay:
+        print(f"- {way.reasons[language()]}")
+
+
+def _would_pay(
+    store: ModelStore, main: ModelFile, rows: list[tuple[ModelFile, Pairing, float | None, Measured | None]]
+) -> list[Way]:
+    """What would pay, where drafts were measured and none of them does."""
+    from foredraft.folders import cache_folder
+    from foredraft.models.recommend import WORTH_IT
+    from foredraft.what_pays import ways
+
+    measured = [(known.speedup, draft.name, draft) for draft, _, _, known in rows if known is not None]
+    if not measured or max(measured)[0] >= WORTH_IT:
+        return []
+    return ways(main, max(measured)[2], store, cache_folder() / "tuning")
 
 
 def _print(main: ModelFile, rows: list[tuple[ModelFile, Pairing, float | None, Measured | None]]) -> None:

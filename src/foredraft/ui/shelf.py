@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from foredraft.core.errors import ForedraftError
+from foredraft.folders import cache_folder
 from foredraft.models.pairing import Pairing
 from foredraft.models.recommend import Gain, gain
 from foredraft.models.store import ModelFile, ModelStore
 from foredraft.scheduling.hosted import ModelState
 from foredraft.ui.hub import Hub
+from foredraft.what_pays import Verdict, verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class ShelfView:
     hub: Hub
     seen: list[ModelFile] = field(default_factory=list)
     _drafts: dict[str, Drafts] = field(default_factory=dict)
+    _verdicts: dict[str, Verdict] = field(default_factory=dict)
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def models(self) -> list[ModelFile]:
@@ -84,14 +89,37 @@ class ShelfView:
         known = self._drafts.get(str(main.path))
         if known is None:
             known = self._drafts[str(main.path)] = Drafts(checking=True)
-            task = asyncio.get_running_loop().create_task(self._check(main, known))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin(self._check(main, known))
         return known
+
+    def verdict(self, state: ModelState) -> Verdict:
+        """Whether the loaded pair (with no draft: what `auto` would take) is known not to pay, and what would: what is
+        known now. A first look is begun here and announced when done."""
+        main = self.file_of(state)
+        draft = self.find(state.draft_info.path) if state.draft_info is not None else None
+        if main is None or (draft is None and (state.draft_info is not None or state.spec.draft != "auto")):
+            return Verdict()
+        key = f"{main.path}|{draft.path if draft is not None else ''}"
+        if key not in self._verdicts:
+            self._verdicts[key] = Verdict()
+            self._begin(self._judge(key, main, draft))
+        return self._verdicts[key]
+
+    async def _judge(self, key: str, main: ModelFile, draft: ModelFile | None) -> None:
+        assert self.store is not None
+        with contextlib.suppress(ForedraftError, OSError):
+            self._verdicts[key] = await asyncio.to_thread(verdict, main, draft, self.store, cache_folder() / "tuning")
+            self.hub.publish("drafts", str(main.path))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def forget(self) -> None:
         """Files came or went, or a pair was measured: look again at the next question."""
         self._drafts.clear()
+        self._verdicts.clear()
 
     async def _check(self, main: ModelFile, drafts: Drafts) -> None:
         store = self.store

@@ -231,12 +231,16 @@ class CostModel:
         """Whether there is a draft model among them."""
         return bool(self._draft)
 
-    def without_draft(self) -> CostModel:
-        """The same machine and main model, for guesses that are found and not drawn."""
+    def beside(self, draft: CostModel | None) -> CostModel:
+        """This main model's costs with the draft of another pair on this machine, or with none."""
         costs = CostModel({1: 1.0})
         costs._bins = {index: curve.copy() for index, curve in self._bins.items()}
         costs._now = costs._bins[_FIRST_BIN]
         costs.measured_at, costs.bare_s = self.measured_at, (self.bare_s[0], None)
+        if draft is not None:
+            costs._draft = {n: Figure(f.seconds * draft.pace, 2) for n, f in draft._draft.items()}
+            costs._first = {n: Figure(f.seconds * draft.pace, 2) for n, f in draft._first.items()}
+            costs.catch_up_share, costs.bare_s = draft.catch_up_share, (self.bare_s[0], draft.bare_s[1])
         return costs
 
     @property

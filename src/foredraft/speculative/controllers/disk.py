@@ -10,12 +10,41 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 FORMAT = 2
 Key = Mapping[str, str | int | float | None]
 """What a file is valid for: model file, size, time of change, machine, threads, library, KV type …"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One stored file. `key` and `content` are empty where it cannot be read."""
+
+    path: Path
+    kind: str
+    key: Key
+    content: Mapping[str, Any]
+    changed: float
+    """When it was written, in Unix seconds."""
+
+
+def entries(folder: Path | None) -> list[Entry]:
+    """Everything that is stored in a folder, by name of file; what cannot be read is listed all the same."""
+    found = []
+    for path in sorted(folder.glob("*-*.json")) if folder is not None else []:
+        try:
+            changed, stored = path.stat().st_mtime, json.loads(path.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            changed, stored = 0.0, None
+        whole = isinstance(stored, dict) and stored.get("format") == FORMAT
+        key, content = (stored.get("key"), stored.get("content")) if whole else ({}, {})
+        if not isinstance(key, dict) or not isinstance(content, dict):
+            key, content = {}, {}
+        found.append(Entry(path, path.name.rsplit("-", 1)[0], key, content, changed))
+    return found
 
 
 def place(folder: Path, kind: str, key: Key) -> Path:

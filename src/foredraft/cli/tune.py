@@ -1,0 +1,113 @@
+"""`foredraft tune`: what was learned about pairs on this machine, and forgetting it."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from foredraft.cli.models import Json, complete_model
+from foredraft.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from foredraft.speculative.controllers.disk import Entry
+
+_SHOWN = {"threads", "draft_threads", "kv_type", "flash_attention", "draft_device", "context"}
+"""What of a key is shown with `--json`: the settings."""
+
+
+def tune(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="Only pairs with this model, as main model or draft.", autocompletion=complete_model),
+    ] = None,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Delete it; it is measured and learned anew at the next load.")
+    ] = False,
+    json_output: Json = False,
+) -> None:
+    """Show what is kept about pairs: what passes cost here, and when that was measured. A model that is loaded now (in
+    a server, say) writes what it knows again when it is closed."""
+    from foredraft.core.errors import ForedraftError
+    from foredraft.folders import cache_folder
+    from foredraft.speculative.controllers.disk import entries
+
+    found = entries(cache_folder() / "tuning")
+    if model is not None:
+        wanted = _file_of(model)
+        found = [entry for entry in found if any(wanted in name.lower() for name in _files(entry))]
+        if not found:
+            raise ForedraftError(f"Nothing is kept about {model!r}.", hint="`foredraft tune` shows what is.")
+    if forget:
+        for entry in found:
+            entry.path.unlink(missing_ok=True)
+    rows = [_row(entry) for entry in found]
+    if json_output:
+        print(json.dumps({"forgotten": forget, "kept": rows}, ensure_ascii=False, indent=2))
+    elif forget:
+        print(f"Forgotten: {len(found)} files about {len({(row['main'], row['draft']) for row in rows})} pairs.")
+    elif rows:
+        _print(rows)
+    else:
+        print("Nothing is kept yet: costs are measured when a model is loaded.")
+
+
+def _file_of(model: str) -> str:
+    """The file name of a model on the shelf; what was typed, where there is none (its file may be gone)."""
+    from foredraft.core.errors import ModelError
+    from foredraft.shelf import open_shelf
+
+    try:
+        return open_shelf().find(model).path.name.lower()
+    except ModelError:
+        return model.lower()
+
+
+def _files(entry: Entry) -> list[str]:
+    """The names of the files an entry is about, main model and draft."""
+    both = [entry.key.get("main"), entry.key.get("draft")]
+    return [name.rsplit(" ", 2)[0] for name in both if isinstance(name, str)]
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    """An entry as plain values: seconds, and times plain."""
+    from foredraft.speculative.controllers.costs import CostModel
+    from foredraft.what_pays import ceiling
+
+    files = [*_files(entry), None, None]
+    row: dict[str, Any] = {"kind": entry.kind, "main": files[0], "draft": files[1], "written": _when(entry.changed)}
+    costs = CostModel.restored(entry.content, []) if entry.kind == "costs" else None
+    if costs is not None:
+        row |= {
+            "measured": _when(costs.measured_at),
+            "plain_step_s": round(costs.pass_s(1), 6),
+            "bound": round(costs.bound, 3),
+            "draft_step": round(costs.draft_s() / costs.pass_s(1), 4) if costs.drafts else None,
+            "at_most": round(ceiling(costs), 3) if costs.drafts else None,
+            "settings": {name: value for name, value in entry.key.items() if name in _SHOWN},
+        }
+    return row
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    columns = ("MAIN", "DRAFT", "KEPT", "PLAIN STEP", "BOUND", "DRAFT STEP", "AT MOST", "MEASURED")
+    cells = [
+        (
+            row["main"] or "cannot be read",
+            row["draft"] or "–",
+            {"costs": "costs", "calibration": "acceptance"}.get(row["kind"], row["kind"]),
+            f"{1e3 * row['plain_step_s']:.3g} ms" if "bound" in row else "–",
+            f"{row['bound']:.1f}×" if "bound" in row else "–",
+            f"{100 * row['draft_step']:.0f} %" if row.get("draft_step") is not None else "–",
+            f"{row['at_most']:.1f}×" if row.get("at_most") is not None else "–",
+            row.get("measured") or row["written"],
+        )
+        for row in rows
+    ]
+    print_table(columns, cells, right=frozenset({3, 4, 5, 6}))
+
+
+def _when(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if seconds else "–"
