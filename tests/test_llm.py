@@ -22,8 +22,11 @@ from foredraft.core.errors import (
 from foredraft.core.params import SpeculationParams
 from foredraft.engines.base import Engine
 from foredraft.engines.toy import ToyEngine
+from foredraft.folders import cache_folder
 from foredraft.llm import LLM, LoadSettings
+from foredraft.models.cache import Measured
 from foredraft.models.memory import Machine
+from foredraft.shelf import open_shelf
 from foredraft.speculative.controllers import Fixed
 from foredraft.speculative.controllers.costs import CostModel
 from foredraft.speculative.drafters import ModelDrafter
@@ -260,6 +263,30 @@ def test_auto_gives_back_a_draft_that_cannot_pay_and_does_not_open_it_again(
         llm.set_draft(draft)
         assert llm.draft_info is not None
         assert "given back" not in llm.speculation.reason
+
+
+def test_auto_tries_a_smaller_draft_where_a_larger_one_cannot_pay(
+    slow_draft: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main, draft = slow_draft
+    shape = Shape(width=32, layers=1, heads=4, kv_heads=4, feed_forward=64, n_vocab=320)
+    tiny_gguf.llama(draft.with_name("smaller-f16.gguf"), kind="f16", shape=shape)
+    shelf = open_shelf()
+    for name, speedup in (("small", 1.5), ("smaller", 1.2)):  # so the larger one is tried first
+        kept = Measured(speedup, speedup, speedup, 10.0, 10.0 * speedup, "2026-11-30")
+        shelf.remember_measured(shelf.find(main), shelf.find(f"{name}@f16"), kept)
+    names = opened(monkeypatch)
+    for tried in (["small-f16.gguf"], ["smaller-f16.gguf"], []):
+        with LLM.load(main) as llm:
+            assert names == ["big-f16.gguf", *tried]
+            assert llm.draft_info is None
+        names.clear()
+    monkeypatch.setattr("foredraft.tuning.measure", lambda *_, **__: CostModel({1: 0.01, 8: 0.03}, 0.001))
+    (cache_folder() / "tuning").rename(cache_folder() / "gone")
+    with LLM.load(main) as llm:
+        assert names == ["big-f16.gguf", "small-f16.gguf"]
+        assert llm.draft_info is not None
+        assert "cannot pay" not in llm.speculation.reason
 
 
 def test_a_draft_that_was_named_is_kept_though_it_cannot_pay(slow_draft: Pair) -> None:

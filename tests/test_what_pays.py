@@ -124,7 +124,10 @@ def test_a_file_that_was_replaced_is_not_measured(shelf: Shelf) -> None:
 
 def test_only_the_same_model_is_another_quantisation(shelf: Shelf) -> None:
     write(shelf.models / "other-f16.gguf", model(params=12800, kind="F16", extra={"general.name": "Other"}))
-    write(shelf.models / "big-chat-f16.gguf", model(params=12800, kind="F16", extra={"llama.block_count": 3}))
+    write(
+        shelf.models / "big-chat-f16.gguf",
+        model(params=12800, kind="F16", extra={"general.name": "Big", "llama.block_count": 3}),
+    )
     shelf.store.scan()
     assert [way.model for way in shelf.ways().values() if way.kind == "quantisation"] == ["big@f16"]
 

@@ -249,19 +249,12 @@ class LLM:
             raise IncompatibleDraftError("exact_single", _ONLY_SINGLE_STEPS)
 
     def _open_draft(self, draft: str | Path, force: bool, progress: Progress | None) -> ModelDrafter | None:
-        main, wish = self.engine.info, self._settings
+        main = self.engine.info
         if str(draft) == "auto":
-            chosen, why = auto_draft(Path(main.path), context=main.n_ctx, kv_type=wish.kv_type, slots=wish.slots)
-            self.notes.append(why)
+            chosen = self._choose_draft()
             if chosen is None:
                 return None
             draft = chosen
-            self._may_give_back = wish.controller != "fixed" and not _is_embedded(chosen)
-            if self._may_give_back:
-                reason = written_off(self.engine, chosen, self._tuning_folder, conditions=self._conditions)
-                if reason:
-                    self._give_back(chosen, chosen.stem, f"was not loaded: {reason}")
-                    return None
         path = locate(draft)
         advice = _check_pair(Path(main.path), path, force=force)
         if advice:
@@ -273,6 +266,27 @@ class LLM:
             # the way to attend that is the quickest for the main model is so for the draft
             options = dataclasses.replace(options, key_type=ways.key_type, value_type=ways.value_type)
         return ModelDrafter(_open(path, options, "draft", progress), main.n_vocab)
+
+    def _choose_draft(self) -> Path | None:
+        """The best draft on the shelf of those that are not known to be useless here; said in `notes`."""
+        main, wish = self.engine.info, self._settings
+        skip: list[Path] = []
+        while True:
+            chosen, why = auto_draft(
+                Path(main.path), context=main.n_ctx, kv_type=wish.kv_type, slots=wish.slots, skip=skip
+            )
+            self.notes.append(why)
+            if chosen is None:
+                return None
+            self._may_give_back = wish.controller != "fixed" and not _is_embedded(chosen)
+            reason = ""
+            if self._may_give_back:
+                reason = written_off(self.engine, chosen, self._tuning_folder, conditions=self._conditions)
+            if not reason:
+                self._given_back, self._unpaying = "", None
+                return chosen
+            self._give_back(chosen, chosen.stem, f"was not loaded: {reason}")
+            skip.append(chosen)
 
     def _tune(self, drafter: ModelDrafter | None) -> None:
         """Give the scheduler its sources of guesses and its controller."""
@@ -327,7 +341,7 @@ class LLM:
 
     def _give_back(self, path: Path, name: str, what: str) -> None:
         """Say that a draft nobody named is not kept in memory."""
-        self._unpaying = path
+        self._unpaying, self._advice = path, None
         self._given_back = f"Draft {name} {what}, so it cannot pay here even if every guess stood."
         words = f"{self._given_back} Name it (--draft) to load it all the same."
         self.notes.append(f"{words} {self._would_pay()}".strip())

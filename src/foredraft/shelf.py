@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from foredraft.folders import data_folder
@@ -29,8 +30,11 @@ def locate(name: str | Path) -> Path:
     return open_shelf().require(name).path
 
 
-def auto_draft(main: Path, *, context: int, kv_type: str = "f16", slots: int = 1) -> tuple[Path | None, str]:
-    """What `--draft auto` takes for a main model that is loaded already: the draft's file, or None, and why.
+def auto_draft(
+    main: Path, *, context: int, kv_type: str = "f16", slots: int = 1, skip: Collection[Path] = ()
+) -> tuple[Path | None, str]:
+    """What `--draft auto` takes for a main model that is loaded already, but for those of `skip`: the draft's file, or
+    None, and why.
 
     Only memory that is still free counts: the main model has its own by now.
     """
@@ -41,5 +45,7 @@ def auto_draft(main: Path, *, context: int, kv_type: str = "f16", slots: int = 1
     machine = this_machine()
     plan = LoadPlan(context=context, kv_type=kv_type, slots=slots)
     free = machine.video or machine.ram
-    choice = choose_draft(store.find(main), store, memory=lambda _, draft: (need(draft, plan, context).total, free))
+    choice = choose_draft(
+        store.find(main), store, memory=lambda _, draft: (need(draft, plan, context).total, free), skip=skip
+    )
     return (choice.draft.path if choice.draft is not None else None), choice.reasons["en"]

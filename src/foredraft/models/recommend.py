@@ -11,9 +11,10 @@ import functools
 import math
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 
 from foredraft.models.cache import Measured
 from foredraft.models.facts import ModelFacts
@@ -143,8 +144,10 @@ def choose_draft(
     *,
     memory: MemoryCheck | None = None,
     costs: Costs | None = None,
+    skip: Collection[Path] = (),
 ) -> Choice:
-    """The draft that `--draft auto` takes: of those that fit, in vocabulary and memory, the one with the most gain.
+    """The draft that `--draft auto` takes: of those that fit, in vocabulary and memory, and are not to be skipped, the
+    one with the most gain.
 
     A pair that was measured to be slower is never taken, an unmeasured one only where a gain is expected.
     """
@@ -158,6 +161,9 @@ def choose_draft(
     for draft, pairing in store.drafts(main, memory=memory):
         if not pairing.usable:
             unfit += draft.usable
+            continue
+        if draft.path in skip:
+            slower += 1
             continue
         expected = gain(main, draft, store.measured(main, draft), costs=costs)
         if expected is None or expected.speedup < WORTH_IT:
