@@ -34,12 +34,18 @@ class Machine:
 
     def __init__(self, draft_step: float = 0.1) -> None:
         self.slow = self.draft_slow = 1.0
+        self.bad_steps = 0
+        """Steps of the draft, from now on, that take ten times as long."""
         self.main = ToyEngine.random(
             seed=1, n_vocab=60, n_ctx=600, cost=lambda n: 0.01 * self.slow * (1.0 + 0.2 * (n - 1))
         )
         step = 0.01 * draft_step
-        self.draft = self.main.blurred(0.05, cost=lambda n: step * self.slow * self.draft_slow * (0.9 + 0.1 * n))
+        self.draft = self.main.blurred(0.05, cost=lambda n: step * self._draft_slow() * (0.9 + 0.1 * n))
         self.today = 1.8e9
+
+    def _draft_slow(self) -> float:
+        self.bad_steps -= 1
+        return self.slow * self.draft_slow * (10.0 if self.bad_steps >= 0 else 1.0)
 
     def tuned(self, folder: Path, **more: object) -> tuple[Tuning, int, int]:
         """A load with the draft, and how many passes of main model and draft it took."""
@@ -140,6 +146,16 @@ def test_a_draft_that_cannot_pay_is_left_out_unless_it_was_asked_for(tmp_path: P
     assert "model" in kept.drafter.sources  # type: ignore[attr-defined]
     paying, *_ = Machine().tuned(tmp_path / "other", keep_draft=False)
     assert paying.hopeless == ""
+
+
+def test_one_bad_moment_sends_no_draft_away(tmp_path: Path) -> None:
+    bad = Machine(draft_step=2.0)
+    _, _, both = bad.tuned(tmp_path / "bad", keep_draft=False)
+    machine = Machine(draft_step=0.2)
+    machine.bad_steps = both // 2  # the whole of the first measurement
+    tuning, _, steps = machine.tuned(tmp_path / "good", keep_draft=False)
+    assert steps > both // 2
+    assert tuning.hopeless == ""
 
 
 def test_a_draft_that_was_left_out_is_not_opened_again_before_something_changes(tmp_path: Path) -> None:

@@ -102,6 +102,9 @@ def adaptive(
         notes.append(f"The stored costs no longer hold and are measured anew: {stale}.")
     if costs is None or stale:
         costs = measure(target, engine, clock=clock)
+        if not keep_draft and cannot_pay(costs):  # nobody is sent away for one bad moment
+            again = measure(target, engine, clock=clock)
+            costs = costs if cannot_pay(again) else again
         costs.measured_at = now()
         costs.save(folder, key)
         notes += costs.notes
