@@ -54,6 +54,28 @@ def known_numerics(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("numerics")
 
 
+@pytest.fixture(scope="session")
+def real_model() -> Path:
+    """The smallest trained model of FOREDRAFT_REAL_MODELS, or of its usual place in the cache."""
+    named = os.environ.get("FOREDRAFT_REAL_MODELS")
+    folder = Path(named) if named else Path.home() / ".cache" / "foredraft-real-models"
+    found = sorted(folder.glob("*instruct*.gguf"), key=lambda path: path.stat().st_size)
+    if not found:
+        pytest.skip(f"no trained models at {folder} (set FOREDRAFT_REAL_MODELS)")
+    return found[0]
+
+
+@pytest.fixture(scope="session")
+def real_llama_server() -> Path:
+    """A llama-server that was really built: FOREDRAFT_LLAMA_SERVER."""
+    named = os.environ.get("FOREDRAFT_LLAMA_SERVER")
+    if not named:
+        pytest.skip("FOREDRAFT_LLAMA_SERVER names no llama-server")
+    if not Path(named).is_file():
+        pytest.skip(f"FOREDRAFT_LLAMA_SERVER: there is no {named}")
+    return Path(named)
+
+
 @pytest.fixture(autouse=True)
 def user_folders(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, known_numerics: Path

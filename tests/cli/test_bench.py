@@ -102,6 +102,18 @@ def test_interrupted_it_keeps_what_is_done(
         (["--json", "no/such/folder/out.json", "--mode", "fast"], 1, "Error: no"),
         (["round", "--json", "no/such/folder/out.json"], 1, "there is no folder"),
         (["--context", "17"], 1, "No prompt fits: the shortest has"),
+        (["--rival", "plain"], 2, "given with --against"),
+        (["--part", "plain"], 2, "given with --against"),
+        (["--against", "no-such-server"], 1, "There is no program no-such-server."),
+        (["--against", "."], 1, "is a folder"),
+        (["--against", __file__], 1, "may not be executed"),
+        (["--against", sys.executable], 1, "does not look like llama-server"),
+        (["--against", "x", "--rival", "fast"], 2, "draft:N with N from 1 to 64"),
+        (["--against", "x", "--part", "fast"], 2, "plain, speculation, first-token"),
+        (["--against", "x", "--temperature", "0.8"], 2, "left out with --against"),
+        (["--against", "x", "--sweep"], 2, "left out with --against"),
+        (["--against", "x", "--repeats", "0"], 2, "at least 1"),
+        (["stack", "--against", "x"], 2, "left out with --against"),
     ],
 )
 def test_bad_input_is_answered_with_what_is_allowed(

@@ -131,10 +131,23 @@ def bench(
     repeats: Annotated[
         int | None, Option("--repeats", help="Answers a prompt. Default: 1 to 7, by the model's speed.")
     ] = None,
-    max_tokens: Annotated[int, Option("--max-tokens", "-n", help="Most tokens of an answer.")] = 128,
+    max_tokens: Annotated[
+        int | None, Option("--max-tokens", "-n", help="Most tokens of an answer. Default: 128; 64 with --against.")
+    ] = None,
     minutes: Annotated[float, Option("--minutes", help="Stop after so long, with what there is.")] = 10.0,
     quick: Annotated[bool, Option("--quick", help="A first look: three prompts a category, at most 45 s.")] = False,
     sweep: Annotated[bool, Option("--sweep", help="Find the best fixed look-ahead of each category too.")] = False,
+    against: Annotated[
+        str | None, Option("--against", help="A llama-server: the same files and prompts on both, in turns.")
+    ] = None,
+    rival: Annotated[
+        list[str] | None,
+        Option("--rival", help="With --against: plain, draft:N, ngram-simple or ngram-mod (may be given again)."),
+    ] = None,
+    part: Annotated[
+        list[str] | None,
+        Option("--part", help="With --against: plain, speculation or first-token alone (may be given again)."),
+    ] = None,
     json_file: Annotated[Path | None, Option("--json", help="Write the figures as JSON.")] = None,
     markdown_file: Annotated[Path | None, Option("--markdown", help="Write the tables as Markdown.")] = None,
     plots: Annotated[Path | None, Option("--plots", help="Write SVG plots into this folder.")] = None,
@@ -160,6 +173,10 @@ def bench(
     terminal.use_utf8()
     if what not in WHAT:
         raise ParameterError("what", what, f"one of {', '.join(WHAT)}")
+    _check_against(
+        against, what, sweep=sweep, plots=plots, temperature=temperature, alone={"rival": rival, "part": part}
+    )
+    tokens = 128 if max_tokens is None else max_tokens
     threads, draft_threads = _threads(clock, threads, draft_threads)
     from foredraft.llm import LLM, LoadSettings
 
@@ -189,9 +206,28 @@ def bench(
         raise typer.Exit(bench_overhead.run(what, load, locate(model) if model else None, json_file, clock))
     outputs = Outputs(json_file, markdown_file, plots)
     outputs.check()
+    if against is not None:
+        from foredraft.cli import bench_against
+
+        _check_numbers((), repeats, max_tokens if max_tokens is not None else 1, minutes)
+        wish = bench_against.Wish(
+            binary=against,
+            rivals=rival,
+            parts=part,
+            modes=mode,
+            categories=category,
+            prompts=prompts,
+            repeats=repeats,
+            max_tokens=max_tokens,
+            limit_s=QUICK_S if quick else 60.0 * minutes,
+            quick=quick,
+            clock=clock,
+            force=force,
+        )
+        raise typer.Exit(bench_against.run(wish, load, settings, json_file, markdown_file))
     temperatures = tuple(dict.fromkeys(temperature or (0.0, 0.8)))
     modes = _modes(mode, quick=quick, sweep=sweep)
-    _check_numbers(temperatures, repeats, max_tokens, minutes)
+    _check_numbers(temperatures, repeats, tokens, minutes)
 
     from foredraft.bench.categories import CATEGORIES
     from foredraft.bench.categories import prompts as read_prompts
@@ -204,7 +240,7 @@ def bench(
             modes,
             temperatures,
             repeats,
-            max_tokens,
+            tokens,
             limit_s=max(1.0, QUICK_S - _QUICK_END_S - (time.perf_counter() - began)) if quick else 60.0 * minutes,
             clock=clock,
             quick=quick,
@@ -305,6 +341,31 @@ def _threads(clock: str, threads: int | None, draft_threads: int | None) -> tupl
         if value not in (None, 1):
             raise ParameterError(name, value, "1 with --clock cpu")
     return 1, 1
+
+
+def _check_against(
+    against: str | None,
+    what: str,
+    *,
+    sweep: bool,
+    plots: Path | None,
+    temperature: list[float] | None,
+    alone: dict[str, list[str] | None],
+) -> None:
+    """Refuse options that say nothing with, or without, --against. Raises `ParameterError`."""
+    if against is None:
+        for name, value in alone.items():
+            if value:
+                raise ParameterError(name, value, "left out, or given with --against")
+        return
+    for name, given, wrong in (
+        ("what", what, what != "pair"),
+        ("sweep", sweep, sweep),
+        ("plots", plots, plots is not None),
+        ("temperature", temperature, bool(temperature) and any(temperature or ())),
+    ):
+        if wrong:
+            raise ParameterError(name, given, "left out with --against")
 
 
 def _check_numbers(temperatures: tuple[float, ...], repeats: int | None, max_tokens: int, minutes: float) -> None:

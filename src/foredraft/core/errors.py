@@ -178,6 +178,12 @@ class NonFiniteLogitsError(EngineError):
         self.position = position
 
 
+class BenchServerError(ForedraftError):
+    """A server that a bench needs beside it (llama-server) is missing, is another program, would not start or ended."""
+
+    code = "bench_server"
+
+
 class TemplateError(ForedraftError):
     """The chat template failed, or tried something that templates may not do."""
 
