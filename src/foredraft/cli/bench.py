@@ -155,6 +155,9 @@ def bench(
     threads: Annotated[int | None, Option("--threads", help="Threads of the main model.")] = None,
     draft_threads: Annotated[int | None, Option("--draft-threads", help="Threads of the draft model.")] = None,
     gpu_layers: Annotated[int, Option("--gpu-layers", help="Layers on the GPU; -1 is all.")] = -1,
+    draft_device: Annotated[
+        str, Option("--draft-device", help="Where the draft runs: cpu, gpu0 … Default: as the main model.")
+    ] = "",
     kv_type: Annotated[str, Option("--kv-type", help="Number type of the KV cache.")] = "f16",
     flash_attention: Annotated[
         str, Option("--flash-attention", help="auto, on or off (attention as a matrix product).")
@@ -185,6 +188,7 @@ def bench(
         threads=threads,
         draft_threads=draft_threads,
         gpu_layers=gpu_layers,
+        draft_device=draft_device,
         kv_type=kv_type,
         flash_attention=flash_attention,
         numerics=numerics,
