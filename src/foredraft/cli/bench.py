@@ -36,6 +36,7 @@ MADE_DRAFTS = ("random", "self")
 """Drafts that can bring nothing: what they cost all the same is what `auto` is to be held to."""
 WHAT = ("pair", "overhead", "stack", "round", "memory")
 QUICK_S = 45.0
+_MINUTES = 10.0
 _QUICK_PROMPTS = 3
 _QUICK_END_S = 3.0
 """Of the quick run's time, what is left for writing the report."""
@@ -134,7 +135,10 @@ def bench(
     max_tokens: Annotated[
         int | None, Option("--max-tokens", "-n", help="Most tokens of an answer. Default: 128; 64 with --against.")
     ] = None,
-    minutes: Annotated[float, Option("--minutes", help="Stop after so long, with what there is.")] = 10.0,
+    minutes: Annotated[
+        float | None,
+        Option("--minutes", help="Stop after so long, with what there is. Default: 10; 45 s with --quick."),
+    ] = None,
     quick: Annotated[bool, Option("--quick", help="A first look: three prompts a category, at most 45 s.")] = False,
     sweep: Annotated[bool, Option("--sweep", help="Find the best fixed look-ahead of each category too.")] = False,
     against: Annotated[
@@ -213,7 +217,7 @@ def bench(
     if against is not None:
         from foredraft.cli import bench_against
 
-        _check_numbers((), repeats, max_tokens if max_tokens is not None else 1, minutes)
+        _check_numbers((), repeats, tokens, minutes)
         wish = bench_against.Wish(
             binary=against,
             rivals=rival,
@@ -223,7 +227,7 @@ def bench(
             prompts=prompts,
             repeats=repeats,
             max_tokens=max_tokens,
-            limit_s=QUICK_S if quick else 60.0 * minutes,
+            limit_s=_limit_s(minutes, quick=quick),
             quick=quick,
             clock=clock,
             force=force,
@@ -236,6 +240,7 @@ def bench(
     from foredraft.bench.categories import CATEGORIES
     from foredraft.bench.categories import prompts as read_prompts
 
+    limit_s = _limit_s(minutes, quick=quick)
     chosen = read_prompts(category or CATEGORIES, prompts or (_QUICK_PROMPTS if quick else None))
     with load() as llm:
         report, interrupted = _measure(
@@ -245,7 +250,7 @@ def bench(
             temperatures,
             repeats,
             tokens,
-            limit_s=max(1.0, QUICK_S - _QUICK_END_S - (time.perf_counter() - began)) if quick else 60.0 * minutes,
+            limit_s=max(1.0, limit_s - _QUICK_END_S - (time.perf_counter() - began)) if quick else limit_s,
             clock=clock,
             quick=quick,
         )
@@ -372,7 +377,16 @@ def _check_against(
             raise ParameterError(name, given, "left out with --against")
 
 
-def _check_numbers(temperatures: tuple[float, ...], repeats: int | None, max_tokens: int, minutes: float) -> None:
+def _limit_s(minutes: float | None, *, quick: bool) -> float:
+    """Seconds that a run may take: as asked for, else 45 s for a quick one and 10 minutes for the others."""
+    if minutes is not None:
+        return 60.0 * minutes
+    return QUICK_S if quick else 60.0 * _MINUTES
+
+
+def _check_numbers(
+    temperatures: tuple[float, ...], repeats: int | None, max_tokens: int, minutes: float | None
+) -> None:
     from foredraft.core.params import SamplingParams
 
     for value in temperatures:
@@ -381,7 +395,7 @@ def _check_numbers(temperatures: tuple[float, ...], repeats: int | None, max_tok
         raise ParameterError("repeats", repeats, "a whole number of at least 1")
     if max_tokens < 1:
         raise ParameterError("max_tokens", max_tokens, "a whole number of at least 1")
-    if not minutes > 0:
+    if minutes is not None and not minutes > 0:
         raise ParameterError("minutes", minutes, "a number above 0")
 
 
