@@ -11,18 +11,22 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx
 import psutil
 
 from foredraft.core.errors import BenchServerError
 
+T = TypeVar("T")
+
 READY_S = 900.0
 """A large model on a slow disk may take minutes to load."""
 _ANSWER_S = 3600.0
 _LOOK_S = 0.05
-_END_S, _BROKEN_S = 10.0, 2.0
+_IDLE_S = 2.0
+"""A connection that was silent for longer is not used again: servers close them (llama-server after 5 s)."""
+_END_S, _BROKEN_S = 10.0, 1.0
 _TAIL = 12
 """Last lines of a server's log that are quoted when it fails."""
 
@@ -44,8 +48,12 @@ class ServerProcess:
             self._log.close()
             raise BenchServerError(f"{command[0]} cannot be started: {error.strerror}.", hint=hint) from error
         self._cpu = cpu_clock(self._process.pid)
-        # no proxy, and one connection that is kept, as a program that talks to a server all day has it
-        self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=_ANSWER_S, trust_env=False)
+        self._http = httpx.Client(
+            base_url=f"http://127.0.0.1:{port}",
+            timeout=_ANSWER_S,
+            trust_env=False,  # no proxy on the loopback
+            limits=httpx.Limits(keepalive_expiry=_IDLE_S),
+        )
 
     def wait(self, limit_s: float = READY_S) -> Self:
         """Return when the model is loaded. Raises `BenchServerError` when the process ends or `limit_s` is over."""
@@ -68,32 +76,57 @@ class ServerProcess:
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to a request. Raises `BenchServerError`."""
-        try:
+
+        def ask() -> dict[str, Any]:
             answer = self._http.post(path, json=body)
-            found: dict[str, Any] = answer.json() if answer.status_code == httpx.codes.OK else {}
-        except (httpx.HTTPError, json.JSONDecodeError) as error:
-            raise self._broken(error) from error
-        if answer.status_code != httpx.codes.OK:
-            raise self._failure(f"refused a request with {answer.status_code}: {answer.text[:300]}")
-        return found
+            self._check(answer)
+            found: dict[str, Any] = answer.json()
+            return found
+
+        return self._patiently(ask)
 
     def first_piece(self, path: str, body: Mapping[str, Any]) -> float:
-        """Seconds from sending a request to the first piece of its streamed answer; the rest is read, too. Raises
-        `BenchServerError`."""
-        began, first = time.perf_counter(), 0.0
-        try:
+        """Seconds from sending a request on a kept connection to the first piece of its streamed answer; the rest is
+        read, too. Raises `BenchServerError`."""
+
+        def ask() -> float:
+            self._http.get("/health")  # so that there is a connection
+            began, first = time.perf_counter(), 0.0
             with self._http.stream("POST", path, json={**body, "stream": True}) as answer:
                 if answer.status_code != httpx.codes.OK:
                     answer.read()
-                    raise self._failure(f"refused a request with {answer.status_code}: {answer.text[:300]}")
+                self._check(answer)
                 for line in answer.iter_lines():
                     if not first and line.startswith("data: {"):
                         first = time.perf_counter()
-        except httpx.HTTPError as error:
-            raise self._broken(error) from error
-        if not first:
-            raise self._failure("streamed an answer without a single piece")
-        return first - began
+            if not first:
+                raise self._failure("streamed an answer without a single piece")
+            return first - began
+
+        return self._patiently(ask)
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """Ask once more where the connection was gone: servers close kept ones as they like."""
+        try:
+            try:
+                return ask()
+            except httpx.RemoteProtocolError:
+                if self._ended():
+                    raise
+                return ask()
+        except (httpx.HTTPError, json.JSONDecodeError) as error:
+            self._ended()
+            raise self._failure(f"gave no answer ({str(error).rstrip('.')})") from error
+
+    def _ended(self) -> bool:
+        """Whether the process has ended, or does so within a moment."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_BROKEN_S)
+        return self._process.poll() is not None
+
+    def _check(self, answer: httpx.Response) -> None:
+        if answer.status_code != httpx.codes.OK:
+            raise self._failure(f"refused a request with {answer.status_code}: {answer.text[:300]}")
 
     def close(self) -> None:
         """End the process, by force where it does not end when asked to."""
@@ -114,12 +147,6 @@ class ServerProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _broken(self, error: Exception) -> BenchServerError:
-        """No answer: very likely the process has just ended."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_BROKEN_S)
-        return self._failure(f"gave no answer ({str(error).rstrip('.')})")
 
     def _failure(self, what: str) -> BenchServerError:
         code = self._process.poll()

@@ -46,7 +46,8 @@ class Wish:
 def run(
     wish: Wish, load: Callable[[], LLM], settings: LoadSettings, json_file: Path | None, markdown_file: Path | None
 ) -> int:
-    """Do it, print it and write the files; the exit code: 0, or 130 after Ctrl-C. Raises `ForedraftError`."""
+    """Do it, print it and write the files; the exit code: 0, or 130 after Ctrl-C. Raises `ForedraftError`; what was
+    measured until then is printed and written all the same."""
     from foredraft.bench.against import Comparison
     from foredraft.bench.llama_server import LlamaServer
     from foredraft.bench.modes import PLAIN, parse
@@ -62,7 +63,7 @@ def run(
         modes=[parse(name) for name in names],
         force=wish.force,
     )
-    interrupted = False
+    interrupted, failure = False, None
     with progress_bar() as show, _ended_by_sigterm():
         try:
             for step in found:
@@ -70,8 +71,15 @@ def run(
         except KeyboardInterrupt:
             interrupted = True
             found.notes.append("Interrupted: these are the figures until then.")
+        except ForedraftError as error:
+            if not found.rows:
+                raise
+            failure = error
+            found.notes.append("It failed in the middle: these are the figures until then.")
     _print(found)
     _write(found, json_file, markdown_file)
+    if failure is not None:
+        raise failure
     return 130 if interrupted else 0
 
 
