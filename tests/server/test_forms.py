@@ -10,6 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from foredraft.sampling.constraints import GrammarError
+from foredraft.server.grammar import tools_grammar
+from foredraft.server.tools import BARE
+from tests.harden.chains import CHAINS
+
 ASK = [{"role": "user", "content": "Who?"}]
 PERSON = {
     "type": "object",
@@ -133,6 +138,32 @@ def test_a_bad_schema_is_refused_with_its_path(client: openai.OpenAI, schema: An
     with pytest.raises(openai.BadRequestError) as refused:
         ask(client, response_format=by_schema(schema))
     assert refused.value.param == param
+
+
+def chain(length: int) -> dict[str, Any]:
+    return CHAINS["object $ref"](length)[1]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"response_format": by_schema(chain(600))},
+        {"response_format": {"type": "grammar", "grammar": CHAINS["rules"](600)[1]}},
+        {"response_format": by_schema(CHAINS["nested items"](200)[1])},
+    ],
+    ids=["schema", "grammar", "nesting"],
+)
+def test_a_schema_beyond_the_limits_is_refused_and_the_server_goes_on(client: openai.OpenAI, body: Any) -> None:
+    """Of a length that is bearable without limits; `tests/sampling/test_grammar_limits.py` has the deadly ones."""
+    with pytest.raises(openai.BadRequestError, match=r"at most \d+"):
+        ask(client, extra_body=body)
+    assert ask(client, max_tokens=1).choices
+
+
+def test_the_limits_are_those_of_tools_too() -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": chain(600)}}
+    with pytest.raises(GrammarError, match=r"chain of 501 definitions or more, .* at most 500"):
+        tools_grammar([tool], BARE, several=False, thinking=False)
 
 
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "weather"}}])

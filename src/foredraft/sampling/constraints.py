@@ -4,35 +4,32 @@ A constraint looks ahead along a drafted prefix and moves on by emitted tokens o
 that must be JSON is drafted and verified like any other. Where the grammar leaves one way to go on, `forced` names
 those tokens: guesses that cost nothing.
 
-The grammars are llguidance's (imported when one is first needed).
+The grammars are llguidance's (imported when one is first needed). They come from strangers: `grammar_limits.py` says
+how large they may be, each is compiled in a child process first (`grammar_trial.py`), and here on a stack that suits
+its size.
 """
 
 from __future__ import annotations
 
-import json
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foredraft.core.errors import ForedraftError
+from foredraft.child import ChildError, Children
+from foredraft.core.deep_stack import on_deep_stack
+from foredraft.sampling.grammar_limits import GrammarError as GrammarError
+from foredraft.sampling.grammar_limits import check_lark, schema_text
+from foredraft.sampling.grammar_trial import STACK, STACK_A_BYTE, STACK_TRIED, first_line
 
 STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """How JSON is laid out: on one line, as `json.dumps` writes it. Fixed, so that a model cannot lose itself in white
 space, and so that whatever a schema prescribes is forced: free guesses."""
-
-
-class GrammarError(ForedraftError):
-    """A grammar or JSON schema cannot be used. `path` leads to the part at fault ("properties.age"), if it is known."""
-
-    code = "grammar"
-
-    def __init__(self, reason: str, path: str = "") -> None:
-        where = f" at {path}" if path else ""
-        super().__init__(f"The schema cannot be used{where}: {reason}")
-        self.reason = reason
-        self.path = path
+COMPILE_SECONDS = 3.0
+COMPILE_BYTES = 2**28
+"""Time and memory that compiling a grammar may take. The longest schemas known take tenths of a second."""
 
 
 class Encoder(Protocol):
@@ -80,9 +77,10 @@ class GrammarConstraint:
         from llguidance import LLMatcher
 
         self._vocabulary = vocabulary
-        self._matcher = LLMatcher(vocabulary.tokenizer, grammar, log_level=0)
+        stack = STACK + STACK_A_BYTE * len(grammar)
+        self._matcher = on_deep_stack(stack, lambda: LLMatcher(vocabulary.tokenizer, grammar, log_level=0))
         if self._matcher.is_error():
-            raise GrammarError(_first_line(self._matcher.get_error()))
+            raise GrammarError(first_line(self._matcher.get_error()))
         self._ahead: list[int] = []  # tokens the matcher has read beyond what was emitted
         self._masks: dict[tuple[int, ...], NDArray[np.bool_]] = {}
 
@@ -150,75 +148,38 @@ class GrammarConstraint:
 def json_grammar(schema: Mapping[str, Any] | bool | None = None) -> str:
     """The grammar of a JSON schema; of any object where there is none. Raises `GrammarError` with the path at fault."""
     wanted: Any = {"type": "object"} if schema is None else schema
-    reason = _fault(wanted)
-    if reason is not None:
-        path, reason = _smallest_fault(wanted, reason, wanted)
-        raise GrammarError(reason, path)
-    return _compiled(wanted)
+    if not isinstance(wanted, (Mapping, bool)):
+        raise GrammarError(f"a schema is an object, not {str(wanted)[:40]}")
+    return _tried("schema", schema_text(wanted))
 
 
 def lark_grammar(text: str) -> str:
     """A grammar in llguidance's dialect of Lark; `%json {…}` in it is a schema. Raises `GrammarError`."""
-    from llguidance import LLMatcher
-
-    grammar: str = LLMatcher.grammar_from_lark(text)
-    said = LLMatcher.validate_grammar(grammar)
-    if said and not said.startswith("WARNING"):
-        raise GrammarError(_first_line(said))
-    return grammar
+    check_lark(text)
+    return _tried("lark", text)
 
 
 def json_rule(schema: Mapping[str, Any] | bool) -> str:
-    """A schema as a rule inside a Lark grammar."""
-    if isinstance(schema, Mapping):
-        return "%json " + json.dumps({**schema, "x-guidance": STYLE})
-    return "%json " + json.dumps({"x-guidance": STYLE})
+    """A schema as a rule inside a Lark grammar. Raises `GrammarError` for one beyond the limits."""
+    return "%json " + schema_text({**(schema if isinstance(schema, Mapping) else {}), "x-guidance": STYLE})
 
 
-def _compiled(schema: Any) -> str:
-    from llguidance import LLMatcher
-
-    grammar: str = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=STYLE)
-    return grammar
-
-
-def _fault(schema: Any) -> str | None:
-    """Why a schema cannot be used, or None."""
-    from llguidance import LLMatcher
-
-    if not isinstance(schema, (Mapping, bool)):
-        return f"a schema is an object, not {json.dumps(schema)[:40]}"
+def _tried(kind: str, text: str) -> str:
+    """The grammar, after a child has compiled it within its limits and found nothing wrong."""
     try:
-        said = LLMatcher.validate_grammar(_compiled(schema))
-    except (ValueError, TypeError) as error:
-        return str(error)
-    return None if not said or said.startswith("WARNING") else _first_line(said)
+        found = _children().call(kind, text, STYLE)
+    except ChildError as error:
+        raise GrammarError(error.message) from error
+    if found["fault"]:
+        raise GrammarError(found["fault"], found["path"])
+    return str(found["grammar"])
 
 
-def _smallest_fault(schema: Any, reason: str, root: Any, path: str = "") -> tuple[str, str]:
-    """(path, reason) of the innermost part of a schema that is at fault by itself."""
-    if isinstance(schema, Mapping):
-        definitions = {key: root[key] for key in ("$defs", "definitions") if isinstance(root, Mapping) and key in root}
-        for name, part in _parts(schema):
-            shown = {**part, **definitions} if isinstance(part, Mapping) else part
-            inner = _fault(shown)
-            if inner is not None:
-                return _smallest_fault(part, inner, root, f"{path}.{name}" if path else name)
-    return path, reason
-
-
-def _parts(schema: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    parts: list[tuple[str, Any]] = []
-    for key in ("properties", "patternProperties"):
-        if isinstance(schema.get(key), Mapping):
-            parts += [(f"{key}.{name}", part) for name, part in schema[key].items()]
-    for key in ("items", "additionalProperties", "not", "if", "then", "else"):
-        if key in schema:
-            parts.append((key, schema[key]))
-    for key in ("anyOf", "oneOf", "allOf", "prefixItems"):
-        if isinstance(schema.get(key), list):
-            parts += [(f"{key}.{number}", part) for number, part in enumerate(schema[key])]
-    return parts
+@functools.cache
+def _children() -> Children:
+    return Children(
+        "foredraft.sampling.grammar_trial:compiled", seconds=COMPILE_SECONDS, n_bytes=COMPILE_BYTES + STACK_TRIED
+    )
 
 
 def _common(a: Sequence[int], b: Sequence[int]) -> int:
@@ -228,7 +189,3 @@ def _common(a: Sequence[int], b: Sequence[int]) -> int:
             break
         n += 1
     return n
-
-
-def _first_line(message: str) -> str:
-    return message.strip().splitlines()[0][:300] if message.strip() else "not a grammar"

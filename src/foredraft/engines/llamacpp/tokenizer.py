@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from foredraft.core.deep_stack import on_deep_stack
 from foredraft.core.errors import ParameterError, UnsupportedModelError
 from foredraft.engines.llamacpp.library import library
 from foredraft.engines.llamacpp.loading import open_model
@@ -21,8 +20,11 @@ MAX_TEXT = 4 * 2**20
 """Longest text that is turned into tokens at once, in bytes: more than any context holds."""
 _DEEP = 2048
 """Bytes of text that need no more than an ordinary stack, on every system."""
+_STACK = 16 * 2**20
+_STACK_A_BYTE = 2**10
+"""Some vocabularies are split by the C++ library's regular expressions, which recurse once a character: a run of 30,000
+equal characters ends the process on an ordinary stack. They were seen to take up to 340 bytes of stack a byte."""
 _KINDS = ("none", "spm", "bpe", "wpm", "ugm", "rwkv", "plamo2")
-_stack_size_lock = threading.Lock()
 
 
 class LlamaTokenizer:
@@ -75,7 +77,11 @@ class LlamaTokenizer:
             raise ParameterError("text", bad, f"Unicode text (character {error.start} is half of a pair)") from None
         if len(data) <= _DEEP:
             return self._tokenize(data, add_special, parse_special)
-        return _on_deep_stack(len(data), lambda: self._tokenize(data, add_special, parse_special))
+        if len(data) > MAX_TEXT:
+            raise ParameterError("text", f"{len(data)} bytes", f"at most {MAX_TEXT} bytes long")
+        return on_deep_stack(
+            _STACK + _STACK_A_BYTE * len(data), lambda: self._tokenize(data, add_special, parse_special)
+        )
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
         """The bytes a token adds to the text; control tokens give nothing unless `special`."""
@@ -116,31 +122,3 @@ class LlamaTokenizer:
 
     def _optional(self, token: int) -> int | None:
         return token if 0 <= token < self.n_vocab else None
-
-
-def _on_deep_stack(size: int, work: Callable[[], list[int]]) -> list[int]:
-    """Run `work` on a thread whose stack suits a text of `size` bytes.
-
-    Some vocabularies are split by the C++ library's regular expressions, which recurse once a character: a run of
-    30,000 equal characters ends the process on an ordinary stack. They were seen to take up to 340 bytes of stack a
-    byte of text; memory of a stack is only taken when it is touched.
-    """
-    if size > MAX_TEXT:
-        raise ParameterError("text", f"{size} bytes", f"at most {MAX_TEXT} bytes long")
-    result: Future[list[int]] = Future()
-
-    def run() -> None:
-        try:
-            result.set_result(work())
-        except BaseException as error:  # noqa: BLE001 (raised again in the caller's thread)
-            result.set_exception(error)
-
-    with _stack_size_lock:
-        before = threading.stack_size(2**20 * (16 + size // 2**10))
-        try:
-            thread = threading.Thread(target=run, name="foredraft-tokenize")
-            thread.start()
-        finally:
-            threading.stack_size(before)
-    thread.join()
-    return result.result()

@@ -1,0 +1,293 @@
+"""Work on what strangers wrote (grammars, chat templates), in processes of their own with limits of time and memory.
+
+Neither can be bounded from within: one call of a C function holds the interpreter for as long as it likes, and a
+library that recurses once a rule ends the process. Here that ends a child, and the caller gets a `ChildError`.
+
+A child is started at the first call (0.1 to 0.3 s), kept for the next ones (a fraction of a millisecond each), and
+replaced when it broke a limit. What is said to it and what it answers is JSON: nothing that it sends can run here.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib
+import json
+import os
+import queue
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from foredraft.core.errors import ForedraftError
+
+COUNT = 2
+"""Processes of one kind that work at once; who finds them all busy waits."""
+MAX_ANSWER = 2**27
+"""Bytes of one answer read at most."""
+STALE = 2**26
+"""A child that grew by so many bytes is replaced after its answer: memory that was used once is kept by a process."""
+_POLL = 0.02
+_SIZE = struct.Struct("<Q")
+
+
+class ChildError(ForedraftError):
+    """Work in a child came to no result. `reason`: "time", "memory", "died" (the process ended), "fault" (the work
+    raised an error), or "arguments" (they cannot be sent)."""
+
+    code = "child"
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Children:
+    """Processes that do one kind of work: `work` is a function "package.module:name" of JSON values.
+
+    `seconds` and `n_bytes` are what one call may take; memory is counted above what the child has when it is ready.
+    On Linux the system keeps the limit of memory; elsewhere (`watch`) it is looked at while the work is done.
+    """
+
+    def __init__(
+        self, work: str, *, seconds: float, n_bytes: int, count: int = COUNT, watch: bool = sys.platform != "linux"
+    ) -> None:
+        self.work, self.seconds, self.n_bytes, self.watch = work, seconds, n_bytes, watch
+        self._turns = threading.BoundedSemaphore(count)
+        self._idle: queue.SimpleQueue[_Child] = queue.SimpleQueue()
+        atexit.register(self.close)
+
+    def call(self, *arguments: Any) -> Any:
+        """The work's result. Raises `ChildError`."""
+        try:
+            message = json.dumps(arguments).encode("ascii")
+        except (TypeError, ValueError, RecursionError) as error:
+            said = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+            raise ChildError("arguments", f"what was given cannot be sent: {said}") from error
+        with self._turns:
+            child = self._take()
+            try:
+                answer = child.ask(message, self.seconds, self.n_bytes if self.watch else None)
+            except BaseException:
+                child.end(at_once=True)
+                raise
+            if answer.get("last"):
+                child.end()
+            else:
+                self._idle.put(child)
+        if "fault" in answer:
+            raise ChildError(answer.get("reason", "fault"), str(answer["fault"])[:2000])
+        return answer.get("result")
+
+    def close(self) -> None:
+        """End the idle children; the next call starts a new one."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._idle.get_nowait().end()
+
+    def _take(self) -> _Child:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                child = self._idle.get_nowait()
+                if child.process.poll() is None:
+                    return child
+                child.end(at_once=True)  # somebody ended it while it was idle
+        try:
+            return _Child(self.work, self.seconds, 0 if self.watch else self.n_bytes)
+        except OSError as error:
+            raise ChildError("died", f"no process to try it in can be started: {error.strerror or error}") from error
+
+
+class _Child:
+    """One process, and the thread that waits for what it says."""
+
+    def __init__(self, work: str, seconds: float, n_bytes: int) -> None:
+        self.process = subprocess.Popen(  # noqa: S603 (this interpreter, and a function of this package)
+            [*command("foredraft.child"), work, str(seconds), str(n_bytes)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment(),
+        )
+        self._answers: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, name="foredraft-child", daemon=True)
+        self._reader.start()
+        self._began_with = 0
+
+    def ask(self, message: bytes, seconds: float, watched: int | None) -> dict[str, Any]:
+        """Send a message and wait for the answer. `watched`: bytes it may grow by, if somebody has to look."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(_SIZE.pack(len(message)) + message)
+            self.process.stdin.flush()
+        except OSError as error:
+            raise self._died() from error
+        until = time.monotonic() + seconds + (_STARTS if not self._began_with else 0)
+        while True:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise ChildError("time", f"it takes longer than {seconds:g} seconds")
+            try:
+                raw = self._answers.get(timeout=left if watched is None else min(left, _POLL))
+            except queue.Empty:
+                if watched is not None:
+                    self._look(watched)
+                continue
+            if raw is None:
+                raise self._died()
+            if raw == _READY:
+                self._began_with = 1 if watched is None else max(_resident(self.process.pid), 1)
+                until = time.monotonic() + seconds
+                continue
+            answer = json.loads(raw)
+            return answer if isinstance(answer, dict) else {}
+
+    def end(self, *, at_once: bool = False) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        if at_once:
+            self.process.kill()
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()  # it ends by itself when nothing more can come
+        try:
+            self.process.wait(1)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._reader.join()
+        self.process.stdout.close()
+
+    def _look(self, most: int) -> None:
+        if self._began_with and _resident(self.process.pid) > self._began_with + most:
+            raise ChildError("memory", f"it takes more than {most / 2**20:,.0f} MiB of memory")
+
+    def _died(self) -> ChildError:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(1)
+        return ChildError("died", f"it ended the process it was tried in (code {self.process.returncode})")
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with contextlib.suppress(OSError, ValueError):
+            while head := self.process.stdout.read(_SIZE.size):
+                if len(head) < _SIZE.size or _SIZE.unpack(head)[0] > MAX_ANSWER:
+                    break
+                self._answers.put(self.process.stdout.read(_SIZE.unpack(head)[0]))
+        self._answers.put(None)
+
+
+_READY = b'"ready"'
+_STARTS = 30.0
+"""Seconds in which a child must be ready: long, because a busy machine is no fault of the work's."""
+
+
+def command(module: str) -> list[str]:
+    """This interpreter, running `main` of a module of ours; arguments may follow.
+
+    Not by "-m", which would let a file in the current folder stand in for any module.
+    """
+    root = str(Path(__file__).resolve().parents[1])
+    code = (
+        f"import sys; {root!r} in sys.path or sys.path.insert(0, {root!r}); "
+        f"from {module} import main; sys.exit(main(*sys.argv[1:]))"
+    )
+    return [sys.executable, "-P", "-c", code]
+
+
+def environment(further: Mapping[str, str] | None = None) -> dict[str, str]:
+    """A child's environment. llama.cpp calls a debugger when it fails, unless it is told not to."""
+    return {**os.environ, "GGML_NO_BACKTRACE": "1", "PYTHONIOENCODING": "utf-8", **(further or {})}
+
+
+def no_core_file() -> None:
+    """A child that is expected to die now and then must not leave its memory on the disk."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _resident(pid: int) -> int:
+    import psutil
+
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
+# ---- the other side ----
+
+
+def main(work: str, seconds: str, n_bytes: str) -> None:
+    """The child's life: read a message, work, answer, until nothing more can come."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program, which then ends this one
+    no_core_file()
+    incoming, outgoing = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # nothing that the work prints may stand among the answers
+    module, _, name = work.partition(":")
+    function = getattr(importlib.import_module(module), name)
+    _limit_memory(int(n_bytes))
+    began_with = _peak()
+    _say(outgoing, _READY)
+    while len(head := incoming.read(_SIZE.size)) == _SIZE.size:
+        message = incoming.read(_SIZE.unpack(head)[0])
+        _limit_time(float(seconds))
+        answer: dict[str, Any]
+        try:
+            answer = {"result": function(*json.loads(message))}
+        except MemoryError:
+            limit = int(n_bytes) / 2**20
+            answer = {"fault": f"it takes more than {limit:,.0f} MiB of memory", "reason": "memory", "last": True}
+        except Exception as error:  # whatever a stranger's work raises is an answer  # noqa: BLE001
+            answer = {"fault": f"{type(error).__name__}: {error}"[:2000]}
+        if _peak() > began_with + STALE:
+            answer["last"] = True
+        try:
+            _say(outgoing, json.dumps(answer).encode("ascii"))
+        except MemoryError:
+            _say(outgoing, b'{"fault": "its result does not fit in memory", "reason": "memory", "last": true}')
+            return
+
+
+def _say(outgoing: IO[bytes], message: bytes) -> None:
+    outgoing.write(_SIZE.pack(len(message)))
+    outgoing.write(message)
+    outgoing.flush()
+
+
+def _limit_memory(n_bytes: int) -> None:
+    """Let the process map `n_bytes` more than it has now; 0 leaves it."""
+    if n_bytes and sys.platform == "linux":
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        limit = pages * resource.getpagesize() + n_bytes
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _limit_time(seconds: float) -> None:
+    """For a child whose parent is no longer there to end it."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime + seconds) + 5, hard))
+
+
+def _peak() -> int:
+    """Most bytes of memory that the process has used so far; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
