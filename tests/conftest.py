@@ -93,6 +93,11 @@ def user_folders(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FOREDRAFT_HOME", str(home / "foredraft"))
     monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
+    if sys.platform != "win32":  # where links are free: a file that several tests load is tried once
+        trials = tmp_path_factory.getbasetemp() / "trials"
+        trials.mkdir(exist_ok=True)
+        (home / "foredraft" / "cache").mkdir(parents=True, exist_ok=True)
+        (home / "foredraft" / "cache" / "trials").symlink_to(trials)
     yield home
     if numerics.is_dir():
         shutil.copytree(numerics, known_numerics, dirs_exist_ok=True)

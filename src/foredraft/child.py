@@ -234,7 +234,7 @@ def main(work: str, seconds: str, n_bytes: str) -> None:
     os.dup2(2, 1)  # nothing that the work prints may stand among the answers
     module, _, name = work.partition(":")
     function = getattr(importlib.import_module(module), name)
-    _limit_memory(int(n_bytes))
+    limit_memory(int(n_bytes))
     began_with = _peak()
     _say(outgoing, _READY)
     while len(head := incoming.read(_SIZE.size)) == _SIZE.size:
@@ -263,7 +263,7 @@ def _say(outgoing: IO[bytes], message: bytes) -> None:
     outgoing.flush()
 
 
-def _limit_memory(n_bytes: int) -> None:
+def limit_memory(n_bytes: int) -> None:
     """Let the process map `n_bytes` more than it has now; 0 leaves it."""
     if n_bytes and sys.platform == "linux":
         import resource
@@ -285,9 +285,11 @@ def _limit_time(seconds: float) -> None:
 
 def _peak() -> int:
     """Most bytes of memory that the process has used so far; 0 where the system does not tell."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux, where `ru_maxrss` begins with what the parent had
+        return int(status.read_text(encoding="ascii", errors="replace").partition("VmHWM:")[2].split()[0]) * 1024
     try:
         import resource
     except ImportError:
         return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak if sys.platform == "darwin" else peak * 1024)
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)  # macOS, the one left here, counts bytes

@@ -576,9 +576,10 @@ def _open_main(path: Path, settings: LoadSettings, notes: list[str], progress: P
 
 def _open(path: Path, options: LoadOptions, role: str, progress: Progress | None) -> LlamaCppEngine:
     from foredraft.engines.llamacpp import LlamaCppEngine
-
+    from foredraft.engines.llamacpp.trial import require_survival
     from foredraft.models.facts import read_facts
 
+    require_survival(path)
     report = None if progress is None else (lambda share: progress(role, share))
     engine = LlamaCppEngine(path, options, progress=report)
     # the shelf's word for it: the library has another way of writing, and believes a header that is plainly wrong

@@ -265,7 +265,7 @@ def test_force_never_lets_an_id_out_of_range(facts: Any) -> None:
     wide = [*TOKENS, *(f"pad{i}" for i in range(129))]
     drafts = [
         facts(1e9, tokens=wide),
-        facts(1e9, tokens=wide, tokenizer="llama"),
+        facts(1e9, tokens=[*wide, *(f"<0x{byte:02X}>" for byte in range(256))], tokenizer="llama"),
         facts(1e9, architecture="mamba"),
         replace(facts(1e9), missing=(1, 2)),
         replace(facts(1e9), kind="embedding"),

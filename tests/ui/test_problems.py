@@ -61,3 +61,15 @@ async def test_settings_that_cannot_be_written_down_say_so(app, monkeypatch, cod
         with user:
             Page(state, Words("en")).choose(temperature=0.1)
         await sees(user, words)
+
+
+async def test_only_a_model_that_was_loaded_is_loaded_at_the_next_start(app):
+    async with app() as (_, state):
+        good, bad = state.shelf.models()[:2]
+        start_load(state, good)
+        await asyncio.gather(*state.tasks)
+        state.services.runtime.fail = ModelFormatError("damaged")
+        start_load(state, bad)
+        await asyncio.gather(*state.tasks)
+        assert state.load_error is not None
+        assert state.chats.preference("last_model", "") == good.name

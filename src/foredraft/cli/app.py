@@ -35,7 +35,8 @@ def app(
         print_first_steps()
     if browser:
         open_when_ready(address)
-    serve(host=host, port=port, model=model or _usual_model(), draft=draft, ttl=-1)
+    # The last used model may have changed since; one that was named is not replaced without asking.
+    serve(host=host, port=port, model=model or _usual_model(), draft=draft, ttl=-1, or_embedded=model is None)
 
 
 def _usual_model() -> str | None:
@@ -44,7 +45,8 @@ def _usual_model() -> str | None:
     from foredraft.folders import data_folder
     from foredraft.shelf import open_shelf
 
-    models = [model for model in open_shelf().models() if model.usable]
+    found = open_shelf().models()
+    models = [model for model in found if model.usable]
     embedded = max((m for m in models if m.source == "embedded"), key=lambda m: m.size_bytes, default=None)
     try:
         chats = open_or_set_aside(data_folder() / "chats.db")
@@ -52,5 +54,9 @@ def _usual_model() -> str | None:
         chats.close()
     except ChatStoreError:
         last = ""
-    names = [model.name for model in models]
-    return last if last in names else embedded.name if embedded is not None else None
+    instead = embedded.name if embedded is not None else None
+    if last in ("", *(model.name for model in models)):
+        return last or instead
+    why = next((model.problem for model in found if model.name == last), "") or "it is not there any more."
+    typer.echo(f"{last}, the model used last, cannot be loaded: {why} Going on with {instead or 'none'}.", err=True)
+    return instead

@@ -31,6 +31,9 @@ def serve(
     on_demand: Annotated[
         bool, typer.Option("--on-demand/--no-on-demand", help="Load models that requests name.")
     ] = True,
+    or_embedded: Annotated[
+        bool, typer.Option("--or-embedded", help="Load the embedded pair where the model cannot be loaded.")
+    ] = False,
     ui: Annotated[bool, typer.Option("--ui/--no-ui", help="Serve the chat app on the same port.")] = True,
     log_prompts: Annotated[bool, typer.Option("--log-prompts", help="Write prompts into the log.")] = False,
     remember_answers: Annotated[
@@ -86,15 +89,20 @@ def serve(
         _mount_app(app, services)
     background: set[asyncio.Task[None]] = set()
 
-    async def load_default() -> None:
+    async def load_default(wanted: str) -> None:
         try:
-            spec = await asyncio.to_thread(shelf.spec, default, draft if model else "auto")
+            spec = await asyncio.to_thread(shelf.spec, wanted, draft if model else "auto")
             await services.runtime.load(dataclasses.replace(spec, ttl_s=None if model else settings.ttl_s))
             typer.echo(f"Loaded {spec.id}.")
         except Exception as error:  # noqa: BLE001 - the server goes on: another model may be asked for
             services.load_failure = error
-            services.journal.write("model", f"{default} could not be loaded: {error}", model=default)
-            typer.echo(f"{default} could not be loaded: {error}", err=True)
+            services.journal.write("model", f"{wanted} could not be loaded: {error}", model=wanted)
+            typer.echo(f"{wanted} could not be loaded: {error}", err=True)
+            embedded = shelf.embedded()
+            if or_embedded and embedded not in ("", wanted):
+                typer.echo(f"Going on with {embedded}.", err=True)
+                services.default_model = embedded
+                await load_default(embedded)
 
     def ready() -> None:
         shown = f"http://{settings.host}:{settings.port}"
@@ -102,7 +110,7 @@ def serve(
             typer.echo("Answers are kept on this machine, to guess later ones from (--no-remember-answers).")
         typer.echo(f"Foredraft serves {shown}{'' if not ui else ' (open it in a browser)'}; API at {shown}/v1.")
         if default and (model or not on_demand):
-            task = asyncio.get_running_loop().create_task(load_default())
+            task = asyncio.get_running_loop().create_task(load_default(default))
             background.add(task)
             task.add_done_callback(background.discard)
 

@@ -27,6 +27,11 @@ def draft_path() -> Path:
     return _path("draft.gguf")
 
 
+def is_embedded(path: Path) -> bool:
+    """Whether a file is one of this package's own, which need no checking."""
+    return path.resolve() in (main_path().resolve(), draft_path().resolve())
+
+
 def card_path() -> Path:
     """The model card: recipe, data, what the pair can and cannot do, and its evaluation."""
     return _path("MODEL_CARD.md")

@@ -14,6 +14,7 @@ from typing import Any
 from foredraft.core.errors import ModelFormatError
 from foredraft.models.gguf import SCALARS, TOKENS, ArrayRef, Header, read_array, read_header
 from foredraft.models.quantisation import mix, quantisation
+from foredraft.models.soundness import check_soundness
 
 RECURRENT = frozenset({"mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"})
 HYBRID = frozenset(
@@ -207,6 +208,9 @@ def _facts(headers: Sequence[Header], missing: tuple[int, int] | None) -> ModelF
         raise ModelFormatError(f"{header.path.name} does not say its architecture.", path=str(header.path))
     tensors = [tensor for part in headers for tensor in part.tensors]
     vocabulary = _vocabulary(header)
+    kind = _kind(header, architecture, bool(tensors))
+    if kind in ("text", "embedding", "diffusion", "vocabulary"):
+        check_soundness(headers, architecture, vocabulary.kind)
     weights = _weights(headers)
     shape = _shape(header, architecture)
     n_params = sum(tensor.n_elements for tensor in tensors)
@@ -218,7 +222,7 @@ def _facts(headers: Sequence[Header], missing: tuple[int, int] | None) -> ModelF
         name=header.text("general.name"),
         size_bytes=sum(part.file_size for part in headers),
         architecture=architecture,
-        kind=_kind(header, architecture, bool(tensors)),
+        kind=kind,
         n_params=n_params,
         n_active=n_params - idle,
         quantisation=name,

@@ -185,6 +185,14 @@ def read_tokens(path: Path, array: ArrayRef, wanted: set[int]) -> dict[int, str]
         }
 
 
+def token_texts(path: Path, array: ArrayRef) -> Iterator[bytes]:
+    """All texts of an array, as their bytes."""
+    with _opened(path) as buffer:
+        if array.end > len(buffer):
+            raise ModelFormatError(f"{path.name} has become shorter since it was looked at.", path=str(path))
+        yield from _texts(buffer, array)
+
+
 def _texts(buffer: mmap.mmap, array: ArrayRef) -> Iterator[bytes]:
     length_at, position = struct.Struct("<Q").unpack_from, array.start
     for _ in repeat(None, array.count):

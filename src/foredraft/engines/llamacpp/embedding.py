@@ -20,6 +20,7 @@ from foredraft.engines.llamacpp.options import LoadOptions
 from foredraft.engines.llamacpp.tiles import NOTE as TILES_NOTE
 from foredraft.engines.llamacpp.tiles import tiles_work
 from foredraft.engines.llamacpp.tokenizer import LlamaTokenizer
+from foredraft.engines.llamacpp.trial import require_survival
 
 DEFAULT_CONTEXT = 2048
 """Longest text when nothing is asked for. A text is read in one piece, whose scratch memory grows with its length."""
@@ -50,6 +51,7 @@ class LlamaCppEmbedder:
         self._api = api = library().api
         path = Path(path)
         try:
+            require_survival(path)
             self._model = open_model(path, options, progress=progress)
             if not tiles_work():
                 self.notes.append(TILES_NOTE)

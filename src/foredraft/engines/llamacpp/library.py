@@ -15,6 +15,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 logger = logging.getLogger("foredraft.llamacpp")
@@ -85,6 +86,15 @@ def library() -> Library:
     thrown away would end the process."""
     with _starting:
         return _started()
+
+
+@functools.cache
+def build_mark(part: str) -> str:
+    """Another text for each build of llama.cpp: size and time of its library whose name has `part`."""
+    import llama_cpp
+
+    libraries = sorted((Path(llama_cpp.__file__).parent / "lib").glob(f"*{part}*"))
+    return "-".join(f"{s.st_size:x}{s.st_mtime_ns:x}" for s in (lib.stat() for lib in libraries[:1])) or "build"
 
 
 _starting = threading.Lock()

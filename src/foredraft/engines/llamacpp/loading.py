@@ -29,11 +29,13 @@ def open_model(
     options: LoadOptions | None = None,
     *,
     vocab_only: bool = False,
+    as_in_file: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> Any:
     """The library's handle of a model file; free it with `llama_model_free`.
 
-    `progress` is called with the share read so far, 0 to 1; what it raises ends the load and comes out here.
+    `as_in_file` leaves the weights laid out as they are, which loads soon and computes slowly. `progress` is called
+    with the share read so far, 0 to 1; what it raises ends the load and comes out here.
     Raises `ModelNotFoundError`, `ModelFormatError`, `UnsupportedModelError`, `MemoryLimitError` or `ModelError`.
     """
     options = options or LoadOptions()
@@ -45,9 +47,9 @@ def open_model(
     params = api.llama_model_default_params()
     params.vocab_only = vocab_only
     params.n_gpu_layers = options.gpu_layers
-    if not vocab_only:
+    if as_in_file or not vocab_only:
         # without: no layouts made for AMX tiles, and no others
-        params.use_extra_bufts = options.repack and tiles_work()
+        params.use_extra_bufts = not as_in_file and options.repack and tiles_work()
     places = handles(options.device)  # kept until the load is over
     if places is not None:
         params.devices = ctypes.cast(places, ctypes.c_void_p)

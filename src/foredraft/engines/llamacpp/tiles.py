@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 from foredraft.core.errors import ModelFormatError
-from foredraft.engines.llamacpp.library import library
+from foredraft.engines.llamacpp.library import build_mark, library
 from foredraft.folders import cache_folder
 
 NOTE = (
@@ -55,9 +55,5 @@ def _try() -> bool:
 
 
 def _place() -> Path:
-    """The file of this build's result: another build has another name, size or time."""
-    import llama_cpp
-
-    libraries = sorted((Path(llama_cpp.__file__).parent / "lib").glob("*ggml-cpu*"))
-    mark = "-".join(f"{s.st_size:x}{s.st_mtime_ns:x}" for s in (lib.stat() for lib in libraries[:1]))
-    return cache_folder() / f"tiles-{mark or 'build'}"
+    """The file of this build's result."""
+    return cache_folder() / f"tiles-{build_mark('ggml-cpu')}"

@@ -1,53 +1,203 @@
-"""Try a file of unknown origin in a process of its own.
+"""Try a file of unknown origin in a process of its own, once.
 
-A damaged header can trip an assertion inside llama.cpp, which ends the process; about one in a hundred randomly damaged
-headers does. Whoever brings a new file to the shelf can find out here first, at the price of one load.
+A damaged file can trip an assertion inside llama.cpp, which ends the process: of the damaged headers that the header
+reader lets through, about one in fifty. So a file that is opened for the first time is loaded elsewhere before it is
+loaded here: its vocabulary, a small context, a few texts to tokens and back, and a pass of two tokens. What was found
+is kept in the cache folder, by names, sizes and times of the file's parts and by the build of llama.cpp.
+
+That costs a second of one core for a file of 1 GB with 152,000 tokens, half of which is the vocabulary. Beyond
+`PASS_BYTES` the pass, which reads every weight, is left out.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import os
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from foredraft.core.errors import ForedraftError, ModelFormatError
-from foredraft.engines.base import Chunk
-from foredraft.engines.llamacpp.engine import LlamaCppEngine
-from foredraft.engines.llamacpp.options import LoadOptions
+from foredraft import child
+from foredraft.core.errors import ForedraftError, ModelError, ModelFormatError
+from foredraft.demo import is_embedded
+from foredraft.engines.llamacpp.failures import parts
+from foredraft.engines.llamacpp.library import build_mark
+from foredraft.folders import cache_folder
 
+PASS_BYTES = 4 * 2**30
+"""Files up to this size are also computed with."""
+AS_LOADED_BYTES = 2**27
+"""Files up to this size are laid out in memory as a real load does; with larger ones that takes seconds."""
+MEMORY_BYTES = 2 * 2**30
+"""Memory that a trial may take beside twice the file's size. Some damaged vocabularies ask for all there is."""
+TRIAL_SECONDS, BYTES_A_SECOND = 60.0, 20 * 2**20
+"""Time that a trial may take, and the slowest disk it has patience for."""
+KEPT = 500
+"""Results kept."""
 _REFUSED = 3
+_FROM_OUTSIDE = {getattr(signal, name, 0) for name in ("SIGTERM", "SIGKILL", "SIGINT", "SIGHUP")} - {0}
+_TEXTS = ("Hello, world!\n\n  1234 'tis <|im_end|></s>\t", "é ü 漢字 🙂 \u0378 \x01\x7f", "\ufffd\u00ad\u200b ")
 
 
-def survives(path: str | Path, *, environment: Mapping[str, str] | None = None, timeout_s: float = 300.0) -> bool:
+def require_survival(path: str | Path) -> None:
+    """Raises `ModelFormatError` with the library's own words if opening the file would end this process.
+
+    Files of this package are trusted. A file that the library refuses with an ordinary error passes: loading it here
+    gives that error.
+    """
+    path = Path(path)
+    if is_embedded(path):
+        return
+    place = _place(path)
+    known = _read(place)
+    if known is None:
+        try:
+            survives(path)
+            words = ""
+        except DeadlyFileError as error:
+            words = error.words
+        _keep(place, words)
+    else:
+        words = known
+    if words:
+        raise DeadlyFileError(path, words)
+
+
+class DeadlyFileError(ModelFormatError):
+    """A file that ends the process which opens it. `words`: what llama.cpp said last, or how it ended."""
+
+    def __init__(self, path: str | Path, words: str) -> None:
+        super().__init__(
+            f"{path} is damaged: loading it ends the program ({words}).",
+            path=str(path),
+            hint="Download the file again.",
+        )
+        self.words = words
+
+
+def survives(path: str | Path, *, environment: Mapping[str, str] | None = None, timeout_s: float | None = None) -> bool:
     """Load the file elsewhere and read two tokens in one pass.
 
-    False if it was refused with an ordinary error, which a load here will raise as well. Raises `ModelFormatError` if
-    the file ended that process, or hung it for `timeout_s` seconds. `environment` is set there beside what is set here.
+    False if it was refused with an ordinary error, which a load here will raise as well. Raises `DeadlyFileError` if
+    the file ended that process, `ModelFormatError` if it hung it for `timeout_s` seconds, and `ModelError` if somebody
+    else ended it.
     """
-    command = [sys.executable, "-m", "foredraft.engines.llamacpp.trial", os.fspath(path)]
-    # without the first, llama.cpp calls a debugger when it fails
-    environment = {**os.environ, "GGML_NO_BACKTRACE": "1", **(environment or {})}
+    if timeout_s is None:
+        timeout_s = TRIAL_SECONDS + _size(Path(path)) / BYTES_A_SECOND
+    run = [*child.command("foredraft.engines.llamacpp.trial"), os.fspath(path)]
+    # tried on the processor: a GPU that is at work elsewhere is left alone
+    further = child.environment({"CUDA_VISIBLE_DEVICES": "-1", **(environment or {})})
     try:
-        code = subprocess.run(command, env=environment, capture_output=True, timeout=timeout_s, check=False).returncode  # noqa: S603
+        done = subprocess.run(run, env=further, capture_output=True, timeout=timeout_s, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:
-        code = -1
-    if code not in (0, _REFUSED):
         raise ModelFormatError(
-            f"{path} is damaged: loading it ends the program.", path=str(path), hint="Download the file again."
-        )
-    return code == 0
+            f"{path} did not load within {timeout_s:g} seconds.", path=str(path), hint="Download the file again."
+        ) from None
+    if -done.returncode in _FROM_OUTSIDE:
+        raise ModelError(f"Loading {path} in a process of its own was ended from outside.", path=str(path))
+    if done.returncode not in (0, _REFUSED):
+        raise DeadlyFileError(path, _last_words((done.stderr or b"").decode("utf-8", "replace"), done.returncode))
+    return done.returncode == 0
 
 
-def main(path: str) -> int:
+def _last_words(said: str, code: int) -> str:
+    """What the library wrote when it ended, without the folders of the machine that it was compiled on."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    for line in reversed(lines):
+        if re.search(r"GGML_ASSERT|GGML_ABORT|what\(\):|: fatal error|unsupported|\.c(pp)?:\d+:", line):
+            return re.sub(r"\S*/(?=[^/\s]+\.(?:c|cpp|h|hpp|cu|m):\d+)", "", line)[:300]
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-code).name
+    return f"exit code {code}"
+
+
+def _place(path: Path) -> Path:
+    """Where the result for this file, as it is now, and this build of llama.cpp is kept."""
+    digest = hashlib.blake2b(build_mark("llama").encode(), digest_size=16)
+    with contextlib.suppress(ForedraftError):  # of a missing part: the load says so
+        for part in parts(path):
+            status = part.stat()
+            digest.update(os.fsencode(part.absolute()) + b"\0%d\0%d\0" % (status.st_size, status.st_mtime_ns))
+    return cache_folder() / "trials" / f"{digest.hexdigest()}.json"
+
+
+def _read(place: Path) -> str | None:
+    """The words of a death, "" for a file that survived, None where nothing is known."""
     try:
-        engine = LlamaCppEngine(path, LoadOptions(n_ctx=64, n_threads=1, probe=False))
-        engine.forward([Chunk(0, 0, [0, 0], want=2)])
-    except ForedraftError:
-        return _REFUSED
+        words = json.loads(place.read_text(encoding="utf-8"))["words"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return words if isinstance(words, str) else None
+
+
+def _keep(place: Path, words: str) -> None:
+    """Where it cannot be kept, the file is tried again at its next load."""
+    with contextlib.suppress(OSError):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        half = place.with_suffix(f".{os.getpid()}")
+        try:
+            half.write_text(json.dumps({"words": words}), encoding="utf-8")
+            half.replace(place)
+        finally:
+            half.unlink(missing_ok=True)
+        kept = sorted(place.parent.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
+        for old in kept[:-KEPT]:
+            old.unlink(missing_ok=True)
+
+
+def _size(path: Path) -> int:
+    """Bytes of all parts of a file; what is not there counts nothing, the load says so."""
+    with contextlib.suppress(ForedraftError, OSError):
+        return sum(part.stat().st_size for part in parts(path))
     return 0
 
 
+# ---- the other side ----
+
+
+def main(path: str) -> int:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program
+    child.no_core_file()
+    try:
+        _load(Path(path))
+    except ForedraftError:
+        code = _REFUSED
+    else:
+        code = 0
+    sys.stderr.flush()
+    os._exit(code)  # what was loaded need not be taken apart first
+
+
+def _load(path: Path) -> None:
+    from foredraft.engines.llamacpp.library import library
+    from foredraft.engines.llamacpp.loading import cores, open_model
+    from foredraft.engines.llamacpp.options import LoadOptions
+    from foredraft.engines.llamacpp.tokenizer import LlamaTokenizer
+
+    api = library().api
+    size = _size(path)
+    child.limit_memory(MEMORY_BYTES + 2 * size)
+    model = open_model(path, LoadOptions(gpu_layers=0), as_in_file=size > AS_LOADED_BYTES)
+    tokenizer = LlamaTokenizer(api.llama_model_get_vocab(model), path=str(path))
+    for text in _TEXTS:
+        for token in tokenizer.encode(text) + tokenizer.encode(text, parse_special=False):
+            tokenizer.piece(token)
+    params = api.llama_context_default_params()
+    params.n_ctx, params.n_batch, params.n_ubatch = 64, 8, 8
+    params.n_threads = params.n_threads_batch = 1 if size < AS_LOADED_BYTES else cores()
+    encodes = not api.llama_model_has_decoder(model)
+    params.embeddings = encodes
+    context = api.llama_init_from_model(model, params)
+    if context and size <= PASS_BYTES:
+        tokens = (api.llama_token * 2)(0, 0)
+        read = api.llama_encode if encodes else api.llama_decode
+        read(context, api.llama_batch_get_one(tokens, 2))
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    main(sys.argv[1])

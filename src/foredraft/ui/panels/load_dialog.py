@@ -89,7 +89,6 @@ def start_load(app: AppState, model: ModelFile, context: int | None = None, draf
     if app.draft_device and app.machine.gpus():
         spec = dataclasses.replace(spec, settings={**spec.settings, "draft_device": app.draft_device})
     app.services.load_failure = None
-    app.chats.set_preference("last_model", model.name)
 
     async def load() -> None:
         runtime = app.services.runtime
@@ -99,6 +98,8 @@ def start_load(app: AppState, model: ModelFile, context: int | None = None, draf
             for other in others:
                 await runtime.unload(other)
             await runtime.load(spec)
+            # what the next start loads: known to load, or nobody without a terminal could get out of it again
+            app.write(lambda: app.chats.set_preference("last_model", model.name))
         except Exception as error:  # the loader's own faults are told too  # noqa: BLE001
             app.services.load_failure = error
         app.shelf.forget()
