@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from foredraft.core.errors import ModelError
 from foredraft.folders import data_folder
 from foredraft.models.cache import ShelfCache
-from foredraft.models.places import default_places
+from foredraft.models.places import default_places, is_unicode, shown
 from foredraft.models.store import ModelStore
 from foredraft.shelf_settings import ShelfSettings, shelf_settings
 
@@ -25,6 +26,8 @@ def open_shelf(settings: ShelfSettings | None = None) -> ModelStore:
 def locate(name: str | Path) -> Path:
     """The file of a model: a path as it is, else a name on the shelf. Raises a `ModelError` as `ModelStore.require`."""
     path = Path(name).expanduser()
+    if not is_unicode(path):
+        raise ModelError(f"The name of {shown(path)} is not Unicode.", path=shown(path), hint="Rename the file.")
     if isinstance(name, Path) or path.suffix.lower() == ".gguf" or path.is_file():
         return path
     return open_shelf().require(name).path

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
+import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -310,6 +314,142 @@ def test_a_damaged_or_older_cache_is_made_anew(shelf: ModelStore, tmp_path: Path
             connection.execute("PRAGMA user_version = 0" if damage == "older" else "UPDATE facts SET facts = '{}'")
         connection.close()
     assert [found.name for found in ModelStore(shelf.places, ShelfCache(path)).scan()] == ["a@f32"]
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_a_cache_with_random_damage_is_set_aside_aloud(shelf: ModelStore, tmp_path: Path, seed: int) -> None:
+    for number in range(12):
+        write(tmp_path / "own" / f"m{number}.gguf", model(params=32 * (number + 1)))
+    shelf.scan()
+    shelf.remember_measured(*shelf.models()[:2], Measured(1.4, 1.3, 1.5, 10.0, 14.0, "2026-11-23"))
+    path = shelf.cache.path
+    assert path is not None
+    raw, dice = bytearray(path.read_bytes()), random.Random(seed)
+    for _ in range(184):
+        raw[dice.randrange(len(raw))] = dice.randrange(256)
+    path.write_bytes(raw)
+    again = ModelStore(shelf.places, ShelfCache(path))
+    assert len(again.scan()) == 12
+    again.measured(*again.models()[:2])
+    again.remember_measured(*again.models()[:2], Measured(1.4, 1.3, 1.5, 10.0, 14.0, "2026-11-23"))
+    again.cache.imports()
+    again.pair(*again.models()[:2])
+    assert len(again.scan()) == 12
+    if (path.parent / "shelf-damaged.sqlite").exists():
+        assert any("was damaged and has been made anew" in problem for problem in again.problems)
+
+
+def test_a_set_aside_cache_keeps_what_it_held(shelf: ModelStore, tmp_path: Path) -> None:
+    write(tmp_path / "own" / "a.gguf", model())
+    shelf.scan()
+    path = shelf.cache.path
+    assert path is not None
+    path.write_bytes(b"SQLite format 3\0" + b"x" * 5000)
+    again = ModelStore(shelf.places, ShelfCache(path))
+    assert [found.name for found in again.scan()] == ["a@f32"]
+    assert "shelf-damaged.sqlite" in again.problems[0]
+    assert (path.parent / "shelf-damaged.sqlite").read_bytes().endswith(b"x" * 5000)
+    assert ModelStore(shelf.places, ShelfCache(path)).problems == []
+
+
+def test_a_full_disk_leaves_the_shelf_usable_and_is_said(shelf: ModelStore, tmp_path: Path) -> None:
+    """In a process of its own: the limit on the size of files stands for the disk."""
+    pytest.importorskip("resource")
+    write(tmp_path / "own" / "a.gguf", model())
+    code = f"""
+import resource, signal
+from pathlib import Path
+from foredraft.models.cache import ShelfCache
+from foredraft.models.places import Place
+from foredraft.models.store import ModelStore
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+store = ModelStore([Place(Path({str(tmp_path / "own")!r}), "own")], ShelfCache(Path({str(tmp_path / "s.sqlite")!r})))
+print([model.name for model in store.scan()], [model.name for model in store.scan()], store.problems)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False, timeout=60)
+    assert ran.stdout.startswith("['a@f32'] ['a@f32']"), ran.stderr
+    assert "nothing can be kept in it" in ran.stdout
+
+
+needs_unix = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="names and pipes of Unix")
+
+
+@pytest.fixture
+def odd_folder(tmp_path: Path) -> Path:
+    """One model among things that are none."""
+    folder = tmp_path / "own"
+    write(folder / "good.gguf", model())
+    (folder / os.fsdecode(b"bad\xff\xfename.gguf")).write_bytes(model(params=64))
+    write(folder / os.fsdecode(b"f\x81older") / "inner.gguf", model(params=96))
+    os.mkfifo(folder / "pipe.gguf")
+    (folder / "zero.gguf").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as made:
+        here = Path.cwd()
+        os.chdir(folder)  # a socket's path may have some hundred letters only
+        made.bind("socket.gguf")
+        os.chdir(here)
+    return folder
+
+
+@needs_unix
+def test_odd_names_and_things_are_left_out_aloud(shelf: ModelStore, odd_folder: Path) -> None:
+    assert names(shelf) == ["good@f32"]
+    said = "\n".join(sorted(shelf.problems))
+    assert "bad��name.gguf: its name is not Unicode; rename it" in said
+    assert "f�older: its name is not Unicode; rename it" in said
+    assert "pipe.gguf: not a file, but a pipe" in said
+    assert "socket.gguf: not a file, but a socket" in said
+    assert "zero.gguf: not a file, but a device" in said
+    assert said.isprintable() or "\n" in said
+
+
+@needs_unix
+@pytest.mark.parametrize("command", [["ls"], ["ls", "--json"], ["pair", "good"], ["show", "good"]])
+def test_commands_go_on_beside_odd_things(odd_folder: Path, command: list[str]) -> None:
+    """In a process of its own, which could hang."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "foredraft", *command],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=100,
+        check=False,
+        env={**os.environ, "FOREDRAFT_MODELS__DIRECTORY": str(odd_folder)},
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "good@f32" in ran.stdout or command[0] == "pair"
+    if command == ["ls"]:
+        assert "Not looked at:" in ran.stderr
+        assert "pipe.gguf" in ran.stderr
+
+
+@needs_unix
+@pytest.mark.parametrize("name", [b"pipe.gguf", b"zero.gguf", b"socket.gguf", b"bad\xff\xfename.gguf"])
+def test_odd_things_that_are_named_are_refused_at_once(odd_folder: Path, name: bytes) -> None:
+    """In a process of its own, which could hang."""
+    code = """
+import sys
+from pathlib import Path
+from foredraft import LLM
+from foredraft.core.errors import ModelError
+from foredraft.engines.llamacpp.failures import check_file
+from foredraft.models.facts import read_facts
+from foredraft.shelf import open_shelf
+path = Path(sys.argv[1])
+doors = [open_shelf().find, open_shelf().add, LLM.load]
+if "name" not in path.name:
+    doors += [read_facts, check_file]
+for door in doors:
+    try:
+        door(path)
+    except ModelError as error:
+        assert str(error).encode()
+    else:
+        sys.exit(f"{door} took it")
+"""
+    command = [sys.executable, "-c", code, os.fsencode(odd_folder) + b"/" + name]
+    ran = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=100, check=False)
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_without_a_place_for_the_cache_the_shelf_still_works(tmp_path: Path) -> None:

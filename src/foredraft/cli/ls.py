@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from foredraft.cli.models import Json, as_json, language, shelf
-from foredraft.cli.tables import count_words, print_table, size_words
+from foredraft.cli.tables import count_words, print_table, printable, size_words
 
 if TYPE_CHECKING:
     from foredraft.models.recommend import Choice
@@ -28,7 +28,7 @@ def ls(json_output: Json = False) -> None:
     rows = [_row(model, choices.get(model.name)) for model in models]
     print_table(columns, rows, right=frozenset({1, 2, 3}))
     for problem in store.problems:
-        print(f"Not looked at: {problem}", file=sys.stderr)
+        print(f"Not looked at: {printable(problem)}", file=sys.stderr)
     if not any(model.usable and model.source != "embedded" for model in models):
         print_first_steps()
 

@@ -46,6 +46,7 @@ def serve(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print the log.")] = False,
 ) -> None:
     """Serve the API of OpenAI and LM Studio, with the draft's statistics in every answer."""
+    from foredraft.cli.tables import printable
     from foredraft.scheduling.runtime import Runtime
     from foredraft.server.app import create_app
     from foredraft.server.downloads import Downloads, from_hub
@@ -105,6 +106,8 @@ def serve(
                 await load_default(embedded)
 
     def ready() -> None:
+        for problem in store.problems:
+            typer.echo(f"Not looked at: {printable(problem)}", err=True)
         shown = f"http://{settings.host}:{settings.port}"
         if settings.remember_answers:
             typer.echo("Answers are kept on this machine, to guess later ones from (--no-remember-answers).")

@@ -1,7 +1,8 @@
 """What the shelf remembers between runs, in one SQLite file: facts of files, compared vocabularies, measured pairs.
 
 Facts are kept by path, size and time: a file that changed is read again. Everything but the imports and the measured
-pairs can be made anew, so a damaged cache is thrown away, and where none can be written the shelf works without.
+pairs can be made anew, so a damaged cache is set aside and begun anew, and where none can be written the shelf works
+without; both are said (`ShelfCache.notes`).
 """
 
 from __future__ import annotations
@@ -9,13 +10,27 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 VERSION = 2
 """Of the facts and how they are made. Another number reads every file anew; imports and measurements stay."""
+
+T = TypeVar("T")
+
+_NOT_DAMAGED = {
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+}
+"""Faults of the disk or of others at work, after which the file is as good as before."""
 
 _TABLES = """
 CREATE TABLE facts (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, facts TEXT, error TEXT);
@@ -45,51 +60,67 @@ class ShelfCache:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
+        self.notes: list[str] = []
+        """What happened to the file, in words: that it was damaged and set aside, or cannot be written."""
         self._memory: sqlite3.Connection | None = None
 
-    @contextlib.contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        if self._memory is not None:
-            yield self._memory
-            return
-        connection = self._connect()
-        if connection is None:
-            self._memory = connection = _prepared(sqlite3.connect(":memory:", check_same_thread=False))
-            yield connection
-            return
-        try:
-            with connection:
-                yield connection
-        finally:
-            connection.close()
+    def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Work with the database: a damaged one is set aside and made anew, one that cannot be used is left."""
+        if self.path is not None and self._memory is None:
+            for _ in range(2):
+                try:
+                    return self._with_file(self.path, work)
+                except (sqlite3.DatabaseError, OSError) as error:
+                    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+                    if isinstance(error, OSError) or code in _NOT_DAMAGED:
+                        self._leave(str(error))
+                        break
+                    if not self._set_aside(self.path):
+                        break
+                except (ValueError, LookupError, TypeError):  # what stands in its rows was not written so
+                    if not self._set_aside(self.path):
+                        break
+        if self._memory is None:
+            self._memory = _prepared(sqlite3.connect(":memory:", check_same_thread=False))
+        with self._memory as memory:
+            return work(memory)
 
-    def _connect(self) -> sqlite3.Connection | None:
-        if self.path is None:
-            return None
-        for attempt in range(2):
-            connection = None
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                connection = sqlite3.connect(self.path, timeout=10)
-                return _prepared(connection)
-            except sqlite3.OperationalError:  # a folder that cannot be written, a lock that does not end
-                if connection is not None:
-                    connection.close()
-                return None
-            except (sqlite3.DatabaseError, OSError):
-                if connection is not None:
-                    connection.close()
-                if attempt:
-                    return None
-                with contextlib.suppress(OSError):
-                    self.path.unlink()
-        return None
+    def _with_file(self, path: Path, work: Callable[[sqlite3.Connection], T]) -> T:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.closing(sqlite3.connect(path, timeout=10)) as connection, connection:
+            return work(_prepared(connection))
+
+    def _set_aside(self, path: Path) -> bool:
+        """Give the damaged file another name, so that a new one can be made."""
+        aside = path.with_name(f"{path.stem}-damaged{path.suffix}")
+        try:
+            path.replace(aside)
+            for tail in ("-journal", "-wal", "-shm"):
+                path.with_name(path.name + tail).unlink(missing_ok=True)
+        except FileNotFoundError:  # another process was faster
+            return True
+        except OSError as error:
+            self._leave(error.strerror or str(error))
+            return False
+        self.notes.append(
+            f"{path}: it was damaged and has been made anew; what it held (imported files, measured pairs) lies in "
+            f"{aside.name}"
+        )
+        return True
+
+    def _leave(self, why: str) -> None:
+        self.notes.append(f"{self.path}: nothing can be kept in it ({why})")
 
     def facts(self) -> dict[str, tuple[str, dict[str, Any] | None, str]]:
         """Path to (stamp, facts as plain values or None, error)."""
-        with self._open() as connection:
+
+        def read(connection: sqlite3.Connection) -> dict[str, tuple[str, dict[str, Any] | None, str]]:
             rows = connection.execute("SELECT path, stamp, facts, error FROM facts").fetchall()
-        return {path: (stamp, json.loads(facts) if facts else None, error or "") for path, stamp, facts, error in rows}
+            return {
+                path: (stamp, json.loads(facts) if facts else None, error or "") for path, stamp, facts, error in rows
+            }
+
+        return self._do(read)
 
     def remember(self, rows: Iterable[tuple[str, str, Mapping[str, Any] | None, str]]) -> None:
         """Keep (path, stamp, facts, error) of some files."""
@@ -98,56 +129,51 @@ class ShelfCache:
             for path, stamp, facts, error in rows
         ]
         if values:
-            with self._open() as connection:
-                connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?)", values)
+            self._do(lambda file: file.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?)", values))
 
     def forget(self, paths: Iterable[str]) -> None:
         values = [(path,) for path in paths]
         if values:
-            with self._open() as connection:
-                connection.executemany("DELETE FROM facts WHERE path = ?", values)
+            self._do(lambda file: file.executemany("DELETE FROM facts WHERE path = ?", values))
 
     def difference(self, main: str, draft: str) -> tuple[bool, tuple[int, str, str] | None]:
         """(known, first differing token) of two vocabularies, by the hashes of their texts."""
-        with self._open() as connection:
+
+        def read(connection: sqlite3.Connection) -> tuple[bool, tuple[int, str, str] | None]:
             row = connection.execute(
                 "SELECT difference FROM differences WHERE main = ? AND draft = ?", (main, draft)
             ).fetchone()
-        if row is None:
-            return False, None
-        found = json.loads(row[0])
-        return True, tuple(found) if found else None
+            found = json.loads(row[0]) if row is not None else None
+            return row is not None, (int(found[0]), str(found[1]), str(found[2])) if found else None
+
+        return self._do(read)
 
     def remember_difference(self, main: str, draft: str, difference: tuple[int, str, str] | None) -> None:
-        with self._open() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO differences VALUES (?, ?, ?)", (main, draft, json.dumps(difference))
-            )
+        values = (main, draft, json.dumps(difference))
+        self._do(lambda file: file.execute("INSERT OR REPLACE INTO differences VALUES (?, ?, ?)", values))
 
     def measured(self) -> dict[tuple[str, str], Measured]:
         """All measured pairs, by the identities of main and draft."""
-        with self._open() as connection:
+
+        def read(connection: sqlite3.Connection) -> dict[tuple[str, str], Measured]:
             rows = connection.execute("SELECT main, draft, measured FROM measured").fetchall()
-        return {(main, draft): Measured(**json.loads(text)) for main, draft, text in rows}
+            return {(main, draft): Measured(**json.loads(text)) for main, draft, text in rows}
+
+        return self._do(read)
 
     def remember_measured(self, main: str, draft: str, measured: Measured) -> None:
-        with self._open() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO measured VALUES (?, ?, ?)", (main, draft, json.dumps(asdict(measured)))
-            )
+        values = (main, draft, json.dumps(asdict(measured)))
+        self._do(lambda file: file.execute("INSERT OR REPLACE INTO measured VALUES (?, ?, ?)", values))
 
     def imports(self) -> list[str]:
         """Paths of files that were registered where they lie."""
-        with self._open() as connection:
-            return [path for (path,) in connection.execute("SELECT path FROM imports ORDER BY path")]
+        return self._do(lambda file: [str(path) for (path,) in file.execute("SELECT path FROM imports ORDER BY path")])
 
     def remember_import(self, path: str) -> None:
-        with self._open() as connection:
-            connection.execute("INSERT OR IGNORE INTO imports VALUES (?)", (path,))
+        self._do(lambda file: file.execute("INSERT OR IGNORE INTO imports VALUES (?)", (path,)))
 
     def forget_import(self, path: str) -> None:
-        with self._open() as connection:
-            connection.execute("DELETE FROM imports WHERE path = ?", (path,))
+        self._do(lambda file: file.execute("DELETE FROM imports WHERE path = ?", (path,)))
 
 
 def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import stat
 import struct
 import sys
 from collections.abc import Iterator, Mapping
@@ -209,6 +210,8 @@ class _opened:  # noqa: N801 - reads as a phrase after `with`
 
     def __enter__(self) -> mmap.mmap:
         try:
+            if not stat.S_ISREG(self.path.stat().st_mode):  # opening a pipe would wait for somebody to write
+                raise ModelFormatError(f"{self.path.name} is not a file.", path=str(self.path))
             with self.path.open("rb") as file:
                 self.buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError as error:

@@ -6,6 +6,7 @@ Every place is read in place and never changed, except the program's own folder.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,8 +75,25 @@ def huggingface_cache(environment: Mapping[str, str] | None = None) -> Path:
     return Path.home() / ".cache" / "huggingface" / "hub"
 
 
+def is_unicode(path: str | Path) -> bool:
+    """Whether a name can be written down: Unix allows any bytes, which Python keeps as surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in str(path))
+
+
+def shown(path: str | Path) -> str:
+    """A name as it can be printed, whatever its bytes are."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def kind_of(mode: int) -> str:
+    """What something is that is not a file, in a word."""
+    kinds = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
+    return kinds.get(stat.S_IFMT(mode), "folder" if stat.S_ISDIR(mode) else "thing of another kind")
+
+
 def walk(place: Place, problems: list[str]) -> Iterator[Found]:
-    """Every GGUF file below a place. A folder that cannot be read is named in `problems` and passed over.
+    """Every GGUF file below a place. What cannot be read is named in `problems` and passed over: a folder that may not
+    be opened, a name that is not Unicode, a pipe, socket or device.
 
     Links are followed, each folder is entered once: links in circles end. A place that does not exist is empty.
     """
@@ -96,12 +114,18 @@ def walk(place: Place, problems: list[str]) -> Iterator[Found]:
             problems.append(f"{folder}: {error.strerror or error}")
             continue
         for entry in listed:
+            if not is_unicode(entry.name):
+                problems.append(f"{shown(folder / entry.name)}: its name is not Unicode; rename it")
+                continue
             try:
                 if entry.is_dir():
                     if depth < MAX_DEPTH and _enters(place.source, entry.name, depth):
                         waiting.append((folder / entry.name, depth + 1))
                 elif entry.name.lower().endswith(".gguf"):
                     status = entry.stat()
+                    if not stat.S_ISREG(status.st_mode):  # a pipe would wait for ever to be written to
+                        problems.append(f"{folder / entry.name}: not a file, but a {kind_of(status.st_mode)}")
+                        continue
                     publisher, repository = _owner(place, folder)
                     yield Found(
                         folder / entry.name,

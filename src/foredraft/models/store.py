@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import shutil
+import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -116,6 +117,7 @@ class ModelStore:
             models.append(_named(group, facts, problem))
         self.cache.remember(fresh)
         self.cache.forget(known.keys() - seen)
+        self.problems[:0] = self.cache.notes
         full = unique_names([(name, model.publisher) for name, model in models])
         self._models = sorted(
             (_renamed(model, name) for name, (_, model) in zip(full, models, strict=True)),
@@ -155,6 +157,7 @@ class ModelStore:
             raise
 
     def _file(self, path: Path) -> ModelFile:
+        _require_unicode(path)
         if not path.is_file():
             raise ModelNotFoundError(str(path), nearest=nearest(path.stem, [model.name for model in self.models()]))
         for model in self.models():
@@ -269,6 +272,7 @@ class ModelStore:
     def add(self, path: Path, how: str = "in place") -> ModelFile:
         """Put a file on the shelf: registered "in place", or by "copy" or "move" into the own folder."""
         path = path.expanduser().absolute()
+        _require_unicode(path)
         facts = read_facts(path)  # refuses what is no model before anything is written
         if facts.missing is not None:
             raise ModelError(
@@ -328,6 +332,12 @@ class Watch:
         )
 
 
+def _require_unicode(path: Path) -> None:
+    if not places.is_unicode(path):
+        name = places.shown(path)
+        raise ModelError(f"The name of {name} is not Unicode.", path=name, hint="Rename the file or its folder.")
+
+
 def _look(path: Path) -> tuple[ModelFacts | None, str]:
     try:
         return read_facts(path), ""
@@ -382,6 +392,9 @@ def _found_import(path: str, problems: list[str]) -> Found | None:
         status = file.stat()
     except OSError as error:
         problems.append(f"{file}: {error.strerror or error}")
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        problems.append(f"{file}: not a file, but a {places.kind_of(status.st_mode)}")
         return None
     return Found(file, places.IMPORTED, "", file.parent.name, status.st_size, status.st_mtime_ns)
 

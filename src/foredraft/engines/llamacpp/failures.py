@@ -29,6 +29,8 @@ def check_file(path: Path) -> None:
         raise ModelFormatError(f"{path} is a folder.", path=str(path), hint="Name a GGUF file inside it.")
     if not path.exists():
         raise ModelNotFoundError(str(path), hint="Check the path, or list the models with `foredraft ls`.")
+    if not path.is_file():  # opening a pipe would wait for somebody to write
+        raise ModelFormatError(f"{path} is not a file.", path=str(path), hint="Name a GGUF file.")
     try:
         with path.open("rb") as file:
             magic = file.read(4)
