@@ -54,7 +54,8 @@ def test_every_row_of_a_pair() -> None:
 
 def test_over_http(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(over_http, "PASS_S", 0.001)
-    rate, first, after = over_http.measure(1)
+    monkeypatch.setattr(over_http, "FIRSTS", 2)
+    rate, kept, new, after = over_http.measure(1)
     assert rate[0][0] > 0
-    assert len(first[0]) == 1
+    assert len(kept[0]) == len(new[0]) == 2
     assert after[0][0] >= 0

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import socket
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import uvicorn
 
 from foredraft.core.errors import EngineError, IncompatibleDraftError, ModelFormatError, ModelNotFoundError
 from foredraft.engines.embedding import Vectors
@@ -19,6 +16,7 @@ from foredraft.llm import LLM
 from foredraft.scheduling.embedder import Embedder
 from foredraft.scheduling.hosted import LoadSpec, Progress
 from foredraft.scheduling.runtime import Runtime
+from foredraft.server import serving as real
 from foredraft.server.app import create_app
 from foredraft.server.services import ServerSettings, Services
 from foredraft.speculative.drafters import Arbiter, GrammarDrafter, ModelDrafter, NoDrafter, PredictionDrafter
@@ -154,26 +152,6 @@ def services(settings: ServerSettings | None = None, **runtime: Any) -> Services
 @contextlib.contextmanager
 def serving(of: Services) -> Iterator[str]:
     """The address of a real server on the loopback."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    port = listener.getsockname()[1]
-    of.settings = replace(of.settings, port=port)
-    server = uvicorn.Server(uvicorn.Config(create_app(of), log_level="warning", lifespan="on", timeout_keep_alive=60))
-    started = threading.Event()
-    startup = server.startup
-
-    async def announce(*args: Any, **more: Any) -> None:
-        await startup(*args, **more)
-        started.set()
-
-    server.startup = announce  # type: ignore[method-assign]
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    assert started.wait(20)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        of.runtime.close_now()
-        listener.close()
+    of.settings = replace(of.settings, port=0)
+    with real.serving(create_app(of), of) as address:
+        yield address
