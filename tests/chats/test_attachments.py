@@ -99,7 +99,7 @@ def test_files_stay_with_the_chat_through_export_and_import(store):
     assert '## User\n\nFile: data.json\n```\n{"a": 1}\n```\n\nRead it' in to_markdown(store, chat)
     exported = to_json(store, chat)
     assert json.loads(exported)["messages"][0]["meta"][KEY][0]["name"] == "data.json"
-    again = from_json(store, exported)
+    again = from_json(store, json.loads(exported))
     assert attachments_of(store.messages(again.id)[0].meta) == [one]
     copy = store.branch_off(store.messages(again.id)[0].id, "Branch")
     assert attachments_of(store.messages(copy.id)[0].meta) == [one]

@@ -1,5 +1,6 @@
 """The chat history: branches, versions, search, and what happens to files that cannot be used."""
 
+import json
 import os
 import signal
 import sqlite3
@@ -254,7 +255,7 @@ def test_export_and_import_give_the_same_chat(store):
     store.save_answer(ids[1], "A **bold**", [["A", "a", 1]], status="done", meta={"tokens": 1})
     store.change(chat.id, system_prompt="Be brief.")
     chat = store.get(chat.id)
-    copy = from_json(store, to_json(store, chat))
+    copy = from_json(store, json.loads(to_json(store, chat)))
     assert texts(store, copy) == ["Q", "A **bold**"]
     assert copy.system_prompt == "Be brief."
     assert store.messages(copy.id)[1].tokens == [["A", "a", 1]]
@@ -273,7 +274,7 @@ def test_a_chat_of_lm_studio_is_read(store):
           {"type": "debugInfoBlock"},
           {"type": "contentBlock", "content": [{"type": "text", "text": "there"}]}]}],
        "currentlySelected": 1}]}"""
-    chat = from_json(store, text)
+    chat = from_json(store, json.loads(text))
     assert (chat.title, chat.system_prompt) == ("From LM Studio", "Sys")
     assert texts(store, chat) == ["Hello", "Hi there"]
     assert store.messages(chat.id)[1].model == "qwen"
@@ -283,6 +284,6 @@ def test_a_chat_of_lm_studio_is_read(store):
     "text", ["", "[]", "{}", '{"messages": 3}', '{"format":"foredraft-chat-1","messages":[{"role":"root"}]}']
 )
 def test_what_is_not_a_chat_is_refused(store, text):
-    with pytest.raises(ChatStoreError):
-        from_json(store, text)
+    with pytest.raises((ChatStoreError, ValueError)):
+        from_json(store, json.loads(text))
     assert store.count() == 0

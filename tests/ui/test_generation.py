@@ -12,6 +12,7 @@ from foredraft.engines.toy import ToyEngine
 from foredraft.llm import LLM
 from foredraft.scheduling.hosted import LoadSpec
 from foredraft.scheduling.runtime import Runtime
+from foredraft.server.services import Services
 from foredraft.speculative.drafters import ModelDrafter
 from foredraft.ui import generation
 from foredraft.ui.generation import Generations, Writing, title_of
@@ -32,7 +33,7 @@ async def made():
     runtime = Runtime(load)
     chats = ChatStore(None)
     hub = Hub()
-    generations = Generations(runtime, chats, hub)
+    generations = Generations(Services(runtime), chats, hub)
     await runtime.load(LoadSpec("toy", id="toy"))
     yield generations, chats, hub
     await generations.close()

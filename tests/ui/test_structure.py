@@ -8,6 +8,7 @@ from foredraft.chats import ChatStore
 from foredraft.sampling.constraints import GrammarError
 from foredraft.scheduling.hosted import LoadSpec
 from foredraft.scheduling.runtime import Runtime
+from foredraft.server.services import Services
 from foredraft.ui.choices import Choices
 from foredraft.ui.generation import Generations
 from foredraft.ui.hub import Hub
@@ -55,7 +56,7 @@ def test_what_is_pasted_from_an_api_call_means_its_schema():
 async def made():
     runtime = Runtime(toy.load)
     chats = ChatStore(None)
-    generations = Generations(runtime, chats, Hub())
+    generations = Generations(Services(runtime), chats, Hub())
     await runtime.load(LoadSpec("toy", id="toy"))
     yield generations, chats
     await generations.close()

@@ -49,12 +49,8 @@ def to_json(store: ChatStore, chat: Chat) -> str:
     return json.dumps(whole, ensure_ascii=False, indent=1) + "\n"
 
 
-def from_json(store: ChatStore, text: str) -> Chat:
-    """A new chat from a file of ours or of LM Studio's. Raises `ChatStoreError` with what was wrong."""
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise ChatStoreError("unusable", f"Not JSON: {error}") from error
+def from_json(store: ChatStore, data: Any) -> Chat:
+    """A new chat from the JSON of a file of ours or of LM Studio's. Raises `ChatStoreError` with what was wrong."""
     if not isinstance(data, dict) or not isinstance(data.get("messages"), list):
         raise ChatStoreError("unusable", "Not a chat: there is no list of messages.")
     ours = data.get("format") == FORMAT

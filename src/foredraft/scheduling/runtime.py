@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import itertools
 import threading
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -85,6 +85,15 @@ class Runtime:
         thread: reading its facts, rendering its chat template, encoding text. Raises `ModelUnloadedError`, or
         `WrongKindError` for one that writes no text."""
         return self._hosting.use_text(model_id)
+
+    @contextlib.contextmanager
+    def use_embedder(self, model_id: str) -> Iterator[Embedder]:
+        """The same for an embedding model: reading its facts, turning texts into tokens. Raises `ModelUnloadedError`,
+        or `WrongKindError` for one that writes text."""
+        with self._hosting.use(model_id) as model:
+            if not isinstance(model, Embedder):
+                raise WrongKindError(model_id, "text")
+            yield model
 
     # ---- loading and unloading ----
 
@@ -161,10 +170,8 @@ class Runtime:
     async def embed(self, model_id: str, texts: Sequence[str | Sequence[int]]) -> Embeddings:
         """The vectors of some texts (or token ids), in their order. Whoever stops waiting gives them up. Raises what is
         wrong with a text, `ModelUnloadedError`, `WrongKindError`, `QueueFullError` or `EngineError`."""
-        with self._hosting.use(model_id) as model:
+        with self.use_embedder(model_id) as model:
             hosted = self._hosting.loaded(model_id)
-            if not isinstance(model, Embedder):
-                raise WrongKindError(model_id, "text")
             tokens = await asyncio.to_thread(model.read, texts)
             future: Future[Embeddings] = Future()
             self._thread.do(lambda: self._answering.queue_texts(hosted, tokens, future))

@@ -43,6 +43,7 @@ def create_app(services: Services) -> FastAPI:
         yield
         services.stopping()
         await services.runtime.close(services.settings.grace_s)
+        services.pools.close()
 
     app = FastAPI(title="Foredraft", description=DESCRIPTION, docs_url="/docs", redoc_url=None, lifespan=living)
     app.state.services = services

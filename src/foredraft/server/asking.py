@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from foredraft.core.errors import ContextOverflowError, EmptyPromptError, ModelError, ModelNotFoundError, ParameterError
+from foredraft.core.errors import ModelError, ModelNotFoundError, ParameterError
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
 from foredraft.llm import LLM
 from foredraft.sampling.constraints import GrammarConstraint, GrammarError, lark_grammar
@@ -23,9 +23,10 @@ from foredraft.scheduling.hosted import LoadSpec
 from foredraft.scheduling.running import RunningAnswer
 from foredraft.server.errors import RequestError
 from foredraft.server.grammar import schema_grammar, tools_grammar
-from foredraft.server.reading import THINK, AnswerReader
+from foredraft.server.prompting import Prepared
+from foredraft.server.reading import AnswerReader
 from foredraft.server.services import Services
-from foredraft.server.tools import BARE, ToolFormat, format_of, knows_tools, told_of_tools
+from foredraft.server.tools import BARE
 
 ANY_JSON: Mapping[str, Any] = {"type": "object"}
 NO_EMBEDDER = "There is none on this machine; get one: foredraft get nomic-ai/nomic-embed-text-v1.5-GGUF"
@@ -120,16 +121,6 @@ class Asked:
             choice.running.cancel()
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A question as tokens."""
-
-    request: Request
-    thinking: bool
-    """The prompt ends inside the model's thinking."""
-    tool_format: ToolFormat | None
-
-
 async def ask(services: Services, question: Question) -> Asked:
     """Submit a question; returns when every answer has been accepted. Raises what is wrong with it."""
     if question.n < 1 or question.n > services.settings.max_answers:
@@ -154,7 +145,7 @@ async def _submit(services: Services, question: Question, model_id: str, load_s:
         draft, problem = await asyncio.to_thread(_draft_name, services, question)
         if problem:
             question = dataclasses.replace(question, draft="off")
-        prepared = await asyncio.to_thread(prepare, model, question)
+        prepared = await services.pools.prompts.run(services.prompts.prepare, model, question)
         constraints = await _constraints(services, question, model_id, model, prepared)
         choices = []
         for i in range(question.n):
@@ -307,6 +298,7 @@ async def _constraints(
 ) -> list[GrammarConstraint | None]:
     """A constraint for each answer, or None for free text."""
     param = "response_format.json_schema.schema"
+    compiled = services.pools.grammars.run
     try:
         if question.tools and question.tool_choice not in ("auto", "none"):
             param = "tools"
@@ -315,82 +307,19 @@ async def _constraints(
                 raise RequestError(f"There is no tool {question.tool_choice!r}.", param="tool_choice")
             form = prepared.tool_format or BARE
             several = question.several_calls and question.tool_choice == "required"
-            grammar = await asyncio.to_thread(tools_grammar, named, form, several=several, thinking=prepared.thinking)
+            grammar = await compiled(tools_grammar, named, form, several=several, thinking=prepared.thinking)
         elif question.schema is not None:
-            grammar = await asyncio.to_thread(schema_grammar, question.schema, thinking=prepared.thinking)
+            grammar = await compiled(schema_grammar, question.schema, thinking=prepared.thinking)
         elif question.grammar:
             param = "grammar"
-            grammar = await asyncio.to_thread(lark_grammar, question.grammar)
+            grammar = await compiled(lark_grammar, question.grammar)
         else:
             return [None] * question.n
         vocabulary = await services.vocabularies.of(model_id, model)
-        return [await asyncio.to_thread(GrammarConstraint, vocabulary, grammar) for _ in range(question.n)]
+        return [await compiled(GrammarConstraint, vocabulary, grammar) for _ in range(question.n)]
     except GrammarError as error:
         where = f"{param}.{error.path}" if error.path else param
         raise RequestError(error.message, param=where) from None
-
-
-def prepare(model: LLM, question: Question) -> Prepared:
-    """Write the prompt: the chat template, then tokens. Takes milliseconds; not for the event loop."""
-    tool_format: ToolFormat | None = None
-    encode = model.engine.tokenizer.encode
-    thinking = False
-    if question.messages is not None:
-        template = model.template.source
-        if question.tools and question.tool_choice != "none":
-            tool_format = format_of(template)
-        text = _render(model, question, question.messages)
-        prompt = encode(text)
-        n_ctx = model.info.n_ctx
-        if len(prompt) >= n_ctx and question.truncate:
-            text, prompt = _shortened(model, question)
-        thinking = text.rstrip().endswith(THINK)
-    elif isinstance(question.prompt, str):
-        prompt = encode(question.prompt, parse_special=False)
-    else:
-        prompt = list(question.prompt or ())
-    if not prompt:
-        raise EmptyPromptError
-    if len(prompt) >= model.info.n_ctx:
-        raise ContextOverflowError(len(prompt), model.info.n_ctx)
-    prediction = encode(question.prediction, add_special=False, parse_special=False) if question.prediction else []
-    request = Request(
-        prompt=tuple(prompt),
-        sampling=question.sampling,
-        speculation=dataclasses.replace(question.speculation, enabled=False)
-        if question.draft == "off"
-        else question.speculation,
-        stop=question.stop,
-        max_tokens=question.max_tokens,
-        prediction=tuple(prediction),
-        ignore_eos=question.ignore_eos,
-    )
-    return Prepared(request, thinking, tool_format)
-
-
-def _render(model: LLM, question: Question, messages: Sequence[Mapping[str, Any]]) -> str:
-    tools = question.tools if question.tool_choice != "none" else ()
-    if tools and not knows_tools(model.template.source):
-        messages, tools = told_of_tools(messages, tools), ()
-    return model.render(messages, tools=tools or None, template_variables=question.template_variables)
-
-
-def _shortened(model: LLM, question: Question) -> tuple[str, list[int]]:
-    """The conversation without its oldest messages (a system message stays), as far as that makes it fit."""
-    assert question.messages is not None
-    first = 1 if question.messages[0].get("role") == "system" else 0
-    head, rest = list(question.messages[:first]), list(question.messages[first:])
-    room = model.info.n_ctx - min(question.max_tokens or 1, model.info.n_ctx // 4)
-    while True:
-        text = _render(model, question, [*head, *rest])
-        prompt = model.engine.tokenizer.encode(text)
-        if len(prompt) < room or len(rest) <= 1:
-            return text, prompt
-        excess = 1 - room / len(prompt)
-        drop = max(1, int(len(rest) * excess * 0.5))
-        rest = rest[drop:]
-        while len(rest) > 1 and rest[0].get("role") != "user":  # a conversation begins with a question
-            rest = rest[1:]
 
 
 def _with_seed(request: Request, i: int) -> Request:

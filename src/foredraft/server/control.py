@@ -15,6 +15,7 @@ from pydantic import Field
 from foredraft.core.errors import ModelNotFoundError
 from foredraft.scheduling.errors import ModelUnloadedError
 from foredraft.scheduling.hosted import LoadSpec, ModelState
+from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError
 from foredraft.server.loading import load_settings
@@ -23,7 +24,7 @@ from foredraft.server.services import Services
 from foredraft.server.sse import EventStream, event
 from foredraft.server.states import state_object
 
-router = APIRouter(tags=["Foredraft"])
+router = APIRouter(tags=["Foredraft"], route_class=LimitedRoute)
 
 
 class LoadRequest(Schema):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from foredraft.core.errors import DownloadError, ForedraftError
 from foredraft.server.errors import RequestError
+from foredraft.server.pools import Pool, still_wanted
 
 Report = Callable[[int, int], None]
 """Called with bytes that are there and bytes in all."""
@@ -65,17 +66,24 @@ class Downloads:
         self._jobs: dict[str, Job] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def begin(self, model: str, quantisation: str) -> dict[str, Any]:
-        """Start a download; the job as it is after what can be known at once."""
+    async def begin(self, model: str, quantisation: str, pool: Pool) -> dict[str, Any]:
+        """Start a download, or let it wait for its turn in the pool; the job as it is after what can be known at once.
+        Raises `BusyError` where too many wait."""
         if self._fetch is None:
             raise RequestError("This server has no shelf to download to.", param="model")
         if not model.strip():
             raise RequestError("The model is missing.", param="model")
         job = Job(f"job_{secrets.token_hex(8)}", model)
+
+        def report(arrived: int, total: int) -> None:
+            still_wanted()
+            job.arrived, job.total = arrived, total
+
+        fetching = pool.begin(self._fetch, model, quantisation, report)
         while len(self._jobs) >= KEPT:
             del self._jobs[next(iter(self._jobs))]
         self._jobs[job.id] = job
-        task = asyncio.create_task(self._run(job, quantisation))
+        task = asyncio.create_task(self._run(job, fetching))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return job.as_dict()
@@ -87,14 +95,9 @@ class Downloads:
             raise RequestError(f"There is no download {job_id!r}.", param="job_id", status=404)
         return job.as_dict()
 
-    async def _run(self, job: Job, quantisation: str) -> None:
-        def report(arrived: int, total: int) -> None:
-            job.arrived, job.total = arrived, total
-
-        assert self._fetch is not None
+    async def _run(self, job: Job, fetching: Awaitable[bool]) -> None:
         try:
-            fetched = await asyncio.to_thread(self._fetch, job.model, quantisation, report)
-            job.status = "completed" if fetched else "already_downloaded"
+            job.status = "completed" if await fetching else "already_downloaded"
         except ForedraftError as error:
             job.status, job.error = "failed", str(error)
         except Exception as error:  # noqa: BLE001 - said in the job

@@ -32,6 +32,8 @@ from foredraft.scheduling.errors import (
     TextTooLongError,
     WrongKindError,
 )
+from foredraft.server.limits import LimitError
+from foredraft.server.pools import BusyError
 
 
 class RequestError(ForedraftError):
@@ -63,6 +65,9 @@ def word(error: ForedraftError) -> Wording:
     headers: dict[str, str] = {}
     if isinstance(error, RequestError):
         status, param = error.status, error.param
+    elif isinstance(error, LimitError):
+        status, param = error.status, error.param or None
+        code = "context_length_exceeded" if error.code == ContextOverflowError.code else error.code
     elif isinstance(error, ParameterError):
         param = error.name
     elif isinstance(error, ContextOverflowError):
@@ -77,9 +82,12 @@ def word(error: ForedraftError) -> Wording:
         status, param = 404, "model"
     elif isinstance(error, IncompatibleDraftError):
         param, code = "draft_model", error.reason_code
-    elif isinstance(error, (QueueFullError, RuntimeClosedError, ModelUnloadedError)):
-        status, kind = 503, "overloaded_error" if isinstance(error, QueueFullError) else "unavailable_error"
-        headers["Retry-After"] = str(error.retry_after if isinstance(error, QueueFullError) else 1)
+    elif isinstance(error, (QueueFullError, BusyError)):
+        status, kind = 503, "overloaded_error"
+        headers["Retry-After"] = str(error.retry_after)
+    elif isinstance(error, (RuntimeClosedError, ModelUnloadedError)):
+        status, kind = 503, "unavailable_error"
+        headers["Retry-After"] = "1"
     elif isinstance(error, MemoryLimitError):
         status, kind, param = 503, "unavailable_error", "model"
     elif isinstance(error, ModelError):

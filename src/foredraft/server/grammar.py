@@ -13,6 +13,7 @@ from foredraft.engines.base import Tokenizer
 from foredraft.llm import LLM
 from foredraft.sampling.constraints import GrammarVocabulary, json_grammar, json_rule, lark_grammar
 from foredraft.scheduling.runtime import Runtime
+from foredraft.server.pools import Pool
 from foredraft.server.tools import ToolFormat, tool_schema
 
 _SLICE = 4096
@@ -22,8 +23,9 @@ _SLICE = 4096
 class Vocabularies:
     """Made when a model is first asked for a grammar, kept while it is loaded."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, pool: Pool) -> None:
         self._runtime = runtime
+        self._pool = pool
         self._made: WeakKeyDictionary[LLM, GrammarVocabulary] = WeakKeyDictionary()
         self._lock = asyncio.Lock()
 
@@ -37,7 +39,7 @@ class Vocabularies:
                     last = min(len(pieces) + _SLICE, tokenizer.n_vocab)
                     wanted = range(len(pieces), last)
                     pieces += await self._runtime.call(model_id, partial(_pieces, tokenizer, wanted))
-                made = await asyncio.to_thread(GrammarVocabulary, pieces, tokenizer.eog, tokenizer)
+                made = await self._pool.run(GrammarVocabulary, pieces, tokenizer.eog, tokenizer)
                 self._made[model] = made
             return made
 

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from foredraft.core.errors import ForedraftError
 from foredraft.server.errors import RequestError, error_body, word
+from foredraft.server.limits import LimitError
 from foredraft.server.services import ServerSettings
 
 OPEN_PATHS = frozenset({"/health"})
@@ -57,7 +58,7 @@ class Guard:
         if refusal is not None:
             await _refuse(scope, send, refusal)
             return
-        seen, refused = 0, False
+        seen, begun, refused = 0, False, False
 
         async def counted() -> Message:
             nonlocal seen
@@ -70,18 +71,26 @@ class Guard:
 
         async def watched(message: Message) -> None:
             nonlocal refused
+            nonlocal begun
             if seen <= self._settings.max_body:
+                begun = True
                 await send(message)
-            elif not refused:  # whatever the route made of the broken body
+            elif not (begun or refused):  # whatever the route made of the broken body
                 refused = True
-                await _refuse(scope, send, self._too_large())
+                await _refuse(scope, send, self._too_large(seen))
 
-        await self._app(scope, counted, watched)
+        try:
+            await self._app(scope, counted, watched)
+        except BodyTooLargeError:
+            if not (begun or refused):
+                await _refuse(scope, send, self._too_large(seen))
 
-    def _refusal(self, scope: Scope, headers: Headers) -> RequestError | None:
+    def _refusal(self, scope: Scope, headers: Headers) -> ForedraftError | None:
         size = headers.get("content-length", "0")
-        if not size.isdecimal() or int(size) > self._settings.max_body:
-            return self._too_large()
+        if not size.isdecimal() or len(size) > 18:
+            return RequestError(f"Content-Length is {size[:40]!r}, not a number of bytes.")
+        if int(size) > self._settings.max_body:
+            return self._too_large(int(size))
         host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
         if self._local and host and not is_loopback(host) and host != "testserver":
             return RequestError(f"This server is not called {host}.", status=403, hint="It serves the loopback only.")
@@ -115,8 +124,11 @@ class Guard:
         given = hashlib.sha256(value.strip().encode("utf-8", "surrogateescape")).digest()
         return hmac.compare_digest(given, self._key)
 
-    def _too_large(self) -> RequestError:
-        return RequestError(f"The body is larger than {self._settings.max_body} bytes.", status=413)
+    def _too_large(self, seen: int) -> LimitError:
+        most = self._settings.max_body
+        return LimitError(
+            f"The body has {seen:,} bytes or more, but at most {most:,} are allowed.", seen, most, status=413
+        )
 
 
 async def _refuse(scope: Scope, send: Send, error: ForedraftError) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from foredraft.core.params import ACCEPTANCE, MAX_DRAFT, METHODS, SamplingParams, SpeculationParams
+from foredraft.server import limits
 from foredraft.server.errors import RequestError
 
 MAX_TOP_LOGPROBS = 20
@@ -73,7 +74,9 @@ class Sampling(Schema):
     seed: int | None = Field(
         default=None, description="The same seed gives the same text. Left out: a fresh one, reported."
     )
-    logit_bias: dict[str, float] | None = Field(default=None, description="Token id to a number added to its logit.")
+    logit_bias: Annotated[dict[str, float] | None, limits.at_most(limits.BIAS, "logit_bias")] = Field(
+        default=None, description="Token id to a number added to its logit."
+    )
 
     def sampling(self) -> SamplingParams:
         given: dict[str, Any] = {

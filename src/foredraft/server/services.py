@@ -9,9 +9,12 @@ from typing import Any, Protocol
 from foredraft.engines.base import ModelInfo
 from foredraft.scheduling.hosted import LoadSpec
 from foredraft.scheduling.runtime import Runtime
+from foredraft.server import limits
 from foredraft.server.downloads import Downloads
 from foredraft.server.grammar import Vocabularies
 from foredraft.server.journal import Journal
+from foredraft.server.pools import Pools
+from foredraft.server.prompting import Prompts
 
 
 class Shelf(Protocol):
@@ -43,7 +46,7 @@ class ServerSettings:
     """Empty: no key is asked for (allowed on the loopback only)."""
     cors_origins: tuple[str, ...] = ()
     """Web pages of these origins may call the API from a browser; none by default."""
-    max_body: int = 16 << 20
+    max_body: int = limits.BODY.most
     max_answers: int = 8
     """Most choices (`n`) of one request."""
     default_max_tokens: int | None = None
@@ -82,11 +85,15 @@ class Services:
     """Downloads that were asked for through the API."""
     journal: Journal = field(default_factory=Journal)
     """What happened: the server's log, for `foredraft log` and the app."""
+    pools: Pools = field(default_factory=Pools)
+    """Threads for what would hold up the event loop."""
+    prompts: Prompts = field(default_factory=Prompts)
+    """Writes prompts for the loaded models."""
     vocabularies: Vocabularies = field(init=False)
     """Each loaded model's vocabulary, for grammars."""
 
     def __post_init__(self) -> None:
-        self.vocabularies = Vocabularies(self.runtime)
+        self.vocabularies = Vocabularies(self.runtime, self.pools.grammars)
 
     def name_of(self, info: ModelInfo | None) -> str | None:
         """A loaded model's name as it is asked for; files often call themselves something else."""

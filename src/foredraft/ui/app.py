@@ -42,11 +42,11 @@ def app_state(services: Services) -> AppState:
         services=services,
         chats=chats,
         hub=hub,
-        generations=Generations(services.runtime, chats, hub, services.vocabularies),
+        generations=Generations(services, chats, hub),
         shelf=shelf,
         measuring=measuring,
         laboratory=Laboratory(measuring, chats, hub),
-        downloads=Downloads(shelf, hub),
+        downloads=Downloads(shelf, hub, services.pools.downloads),
     )
 
 

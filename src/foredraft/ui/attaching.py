@@ -6,10 +6,11 @@ Until the message is sent they live in the browser, as its text does.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 from foredraft.chats.attachments import LARGEST, Attachment, AttachmentError, attachments_of, read
 from foredraft.core.errors import ForedraftError
+from foredraft.llm import LLM
 from foredraft.ui.i18n import Words
 from foredraft.ui.names import file_size
 from foredraft.ui.state import AppState
@@ -78,7 +79,7 @@ def _count(state: AppState, words: Words, text: str) -> int:
         raise Refused(words("errors.no_model"), 409)
     try:
         with state.services.runtime.use(model_id) as model:
-            encode = model.scheduler.engine.tokenizer.encode
-            return len(encode(text, add_special=False, parse_special=False))
+            encode = state.services.prompts.encode
+            return len(encode(cast(LLM, model), text, add_special=False, parse_special=False))
     except ForedraftError as error:
         raise Refused(str(error), 409) from None

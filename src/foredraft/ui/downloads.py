@@ -10,6 +10,7 @@ from typing import Any
 from foredraft.core.errors import ForedraftError
 from foredraft.models import hub as models_hub
 from foredraft.models.store import ModelStore
+from foredraft.server.pools import Pool, still_wanted
 from foredraft.ui.hub import Hub
 from foredraft.ui.shelf import ShelfView
 
@@ -54,6 +55,8 @@ class Downloads:
 
     shelf: ShelfView
     hub: Hub
+    pool: Pool
+    """Where they run, two at a time; the API's are among them."""
     all: list[Download] = field(default_factory=list)
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
@@ -90,6 +93,7 @@ class Downloads:
             return
 
         def progress(file: str, arrived: int, total: int) -> None:
+            still_wanted()
             if download.state == PAUSED:
                 raise _Paused
             if file != download.file:
@@ -103,7 +107,7 @@ class Downloads:
 
         self.hub.publish("downloads")
         try:
-            download.path = await asyncio.to_thread(_fetch, store, download, progress)
+            download.path = await self.pool.run(_fetch, store, download, progress)
             download.state, download.arrived = DONE, download.choice.size
         except _Paused:
             download.state = PAUSED

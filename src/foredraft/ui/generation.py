@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -24,10 +24,9 @@ from foredraft.sampling.constraints import GrammarConstraint
 from foredraft.scheduling.answer import Generation
 from foredraft.scheduling.events import Failed, Finished, NewPieces, PromptProgress
 from foredraft.scheduling.running import Bell, RunningAnswer
-from foredraft.scheduling.runtime import Runtime
 from foredraft.scheduling.stream import Piece
-from foredraft.server.grammar import Vocabularies
 from foredraft.server.reading import THINK
+from foredraft.server.services import Services
 from foredraft.ui.choices import Choices
 from foredraft.ui.hub import Hub
 from foredraft.ui.names import draft_name
@@ -70,9 +69,10 @@ class Writing:
 class Generations:
     """All answers that are being written for the app."""
 
-    def __init__(self, runtime: Runtime, chats: ChatStore, hub: Hub, vocabularies: Vocabularies | None = None) -> None:
-        self._runtime = runtime
-        self._vocabularies = vocabularies or Vocabularies(runtime)
+    def __init__(self, services: Services, chats: ChatStore, hub: Hub) -> None:
+        self._services = services
+        self._runtime = services.runtime
+        self._pools = services.pools
         self._chats = chats
         self._hub = hub
         self._writing: dict[int, Writing] = {}
@@ -137,7 +137,7 @@ class Generations:
         status = FAILED
         meta: dict[str, Any] = {}
         try:
-            request, thinking = await asyncio.to_thread(self._request, writing, model_id)
+            request, thinking = await self._pools.prompts.run(self._request, writing, model_id)
             constraint = await self._constraint(writing, model_id, thinking)
             writing.running = self._runtime.submit(
                 model_id, request, constraint=constraint, top_logprobs=0 if inspect else None
@@ -179,21 +179,24 @@ class Generations:
             )
         beginning = "".join(token[0] for token in writing.tokens)
         with self._runtime.use(model_id) as model:
+            self._services.prompts.check(cast(LLM, model), sum(len(message["content"]) for message in messages))
             text = rendered(model, messages) + beginning
-            return text_request(model, text, choices), text.rstrip().endswith(THINK)
+            prompt = self._services.prompts.encode(cast(LLM, model), text)
+            return text_request(model, prompt, choices), text.rstrip().endswith(THINK)
 
     async def _constraint(self, writing: Writing, model_id: str, thinking: bool) -> GrammarConstraint | None:
         """The grammar of the answer, behind what there is of it already. Raises `GrammarError`."""
         if writing.schema is None:
             return None
-        grammar = await asyncio.to_thread(grammar_of, writing.schema, thinking=thinking)
+        grammar = await self._pools.grammars.run(grammar_of, writing.schema, thinking=thinking)
         with self._runtime.use(model_id) as model:
-            vocabulary = await self._vocabularies.of(model_id, cast(LLM, model))
-            constraint = await asyncio.to_thread(GrammarConstraint, vocabulary, grammar)
+            vocabulary = await self._services.vocabularies.of(model_id, cast(LLM, model))
+            constraint = await self._pools.grammars.run(GrammarConstraint, vocabulary, grammar)
             beginning = "".join(token[0] for token in writing.tokens)
             if beginning:
                 encode = model.scheduler.engine.tokenizer.encode
-                constraint.commit(await asyncio.to_thread(encode, beginning, add_special=False, parse_special=False))
+                read = self._pools.prompts.run(encode, beginning, add_special=False, parse_special=False)
+                constraint.commit(await read)
             return constraint
 
     async def _follow(self, writing: Writing, running: RunningAnswer, model_id: str) -> tuple[str, dict[str, Any]]:
@@ -320,8 +323,8 @@ def rendered(model: Any, messages: list[dict[str, str]]) -> str:
     return text
 
 
-def text_request(model: Any, text: str, choices: Choices) -> Request:
-    """The request of a rendered conversation, made by a loaded model (`foredraft.LLM`, or a test's)."""
+def text_request(model: Any, text: str | Sequence[int], choices: Choices) -> Request:
+    """The request of a rendered conversation (or its tokens), made by a loaded model (`foredraft.LLM`, or a test's)."""
     request: Request = model.request(
         text, max_tokens=choices.max_tokens, speculation=choices.speculation(), sampling=choices.sampling()
     )

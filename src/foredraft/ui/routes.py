@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +14,9 @@ from fastapi.staticfiles import StaticFiles
 
 from foredraft.chats import ChatStoreError
 from foredraft.chats.transfer import from_json, to_json, to_markdown
+from foredraft.core.errors import ForedraftError
+from foredraft.server.bodies import read_json
+from foredraft.server.errors import word
 from foredraft.ui.attaching import Refused, accept, admit
 from foredraft.ui.choices import Choices
 from foredraft.ui.i18n import Words
@@ -39,7 +41,7 @@ def add_routes(app: FastAPI, state: AppState) -> None:
     @app.post("/_foredraft/send", include_in_schema=False)
     async def send_message(request: Request) -> JSONResponse:
         words = _words(state, request)
-        body = await _body(request)
+        body = await _body(request, state)
         text = str(body.get("text", "")).strip()
         loaded = state.loaded()
         if not text and not body.get("attachments"):
@@ -48,14 +50,16 @@ def add_routes(app: FastAPI, state: AppState) -> None:
             return JSONResponse({"error": words("errors.no_model")}, 409)
         chat_id = str(body.get("chat") or "")
         try:
-            files = await asyncio.to_thread(accept, state, words, chat_id, text, body.get("attachments"))
-            await asyncio.to_thread(_check_schema, state, words, chat_id)
+            files = await state.services.pools.prompts.run(accept, state, words, chat_id, text, body.get("attachments"))
+            await state.services.pools.grammars.run(_check_schema, state, words, chat_id)
             inspect = state.chats.preference("mode") == DEVELOPER
             chat = send(state, chat_id or None, text, files, inspect=inspect)
         except Refused as refused:
             return JSONResponse({"error": str(refused)}, refused.status)
         except ChatStoreError as error:
             return JSONResponse({"error": _not_kept(words, error)}, 507)
+        except ForedraftError as error:
+            return _too_much(words, error)
         return JSONResponse({"chat": chat})
 
     @app.post("/_foredraft/attach", include_in_schema=False)
@@ -64,7 +68,7 @@ def add_routes(app: FastAPI, state: AppState) -> None:
         pending = asked.get("pending", "0")
         content = await request.body()
         try:
-            one = await asyncio.to_thread(
+            one = await state.services.pools.prompts.run(
                 admit,
                 state,
                 words,
@@ -77,11 +81,13 @@ def add_routes(app: FastAPI, state: AppState) -> None:
             return JSONResponse({"error": str(refused)}, refused.status)
         except ChatStoreError as error:
             return JSONResponse({"error": _not_kept(words, error)}, 507)
+        except ForedraftError as error:
+            return _too_much(words, error)
         return JSONResponse(one.stored())
 
     @app.post("/_foredraft/unsent", include_in_schema=False)
     async def unsent(request: Request) -> Response:
-        body = await _body(request)
+        body = await _body(request, state)
         text, chat = str(body.get("text", ""))[:LONGEST_UNSENT], str(body.get("chat") or "")
         try:
             if chat:
@@ -96,9 +102,11 @@ def add_routes(app: FastAPI, state: AppState) -> None:
     async def import_chat(request: Request) -> JSONResponse:
         words = _words(state, request)
         try:
-            text = (await request.body()).decode()
-            chat = await asyncio.to_thread(from_json, state.chats, text)
-        except (ChatStoreError, UnicodeDecodeError):
+            data = await read_json(await request.body(), state.services.pools.bodies)
+            chat = await asyncio.to_thread(from_json, state.chats, data)
+        except ForedraftError as error:
+            return _too_much(words, error)
+        except (ChatStoreError, ValueError):
             return JSONResponse({"error": words("errors.not_a_chat")}, 400)
         state.hub.publish("chats")
         return JSONResponse({"chat": chat.id})
@@ -122,12 +130,20 @@ async def _events(state: AppState, message_id: int, start: int) -> AsyncIterator
         yield f"event: {event}\nid: {at}\ndata: {data}\n\n"
 
 
-async def _body(request: Request) -> dict[str, Any]:
+async def _body(request: Request, state: AppState) -> dict[str, Any]:
     try:
-        body = json.loads(await request.body())
+        body = await read_json(await request.body(), state.services.pools.bodies)
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}
+
+
+def _too_much(words: Words, error: ForedraftError) -> JSONResponse:
+    """More than a request may ask for, or more than can wait: in the page's language, with the numbers."""
+    said = word(error)
+    key = f"errors.{error.code}"
+    text = f"{words(key)} ({error.message})" if key in words else str(error)
+    return JSONResponse({"error": text}, said.status, dict(said.headers))
 
 
 def _not_kept(words: Words, error: ChatStoreError) -> str:

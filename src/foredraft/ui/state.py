@@ -31,7 +31,7 @@ PRESET_SPECULATION = "preset_speculation"
 THEMES = ("auto", "light", "dark")
 
 
-DETAILED = frozenset({"model", "model_format", "model_not_found", "model_unsupported", "grammar"})
+DETAILED = frozenset({"model", "model_format", "model_not_found", "model_unsupported", "grammar", "limit", "busy"})
 """Errors whose own words name the file or the part at fault: they are shown too."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from foredraft.sampling.constraints import GrammarError, json_grammar
 from foredraft.server.grammar import schema_grammar
+from foredraft.server.limits import LimitError, check_json, check_schema
 
 EXAMPLE = {
     "type": "object",
@@ -40,6 +41,8 @@ def fault_of(text: str) -> Fault | None:
         return Fault(error.msg, line=error.lineno, column=error.colno)
     except GrammarError as error:
         return Fault(error.reason, error.path)
+    except LimitError as error:
+        return Fault(error.message)
     return None
 
 
@@ -55,7 +58,9 @@ def grammar_of(text: str, *, thinking: bool = False) -> str:
 def _read(text: str) -> Any:
     if not text.strip():
         return None
+    check_json(text.encode("utf-8", "surrogatepass"))
     schema = json.loads(text)
+    check_schema(schema)
     # As it is sent to OpenAI's API: {"name": …, "schema": {…}}. What is pasted from there means the inner one.
     inner = schema.get("json_schema", schema) if isinstance(schema, dict) else schema
     if isinstance(inner, dict) and isinstance(inner.get("schema"), dict) and "type" not in inner:

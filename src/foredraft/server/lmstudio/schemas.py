@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from foredraft.server import limits
 from foredraft.server.schemas import DraftControl, Sampling, Schema
 
 
@@ -18,7 +19,7 @@ class InputItem(Schema):
 
 class ChatRequest(Sampling, DraftControl):
     model: str = ""
-    input: str | Annotated[list[InputItem], Field(min_length=1)]
+    input: Annotated[str | Annotated[list[InputItem], Field(min_length=1)], limits.at_most(limits.MESSAGES, "input")]
     system_prompt: str | None = None
     stream: bool = False
     max_output_tokens: Annotated[int, Field(ge=0)] | None = None

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from foredraft.server.bodies import LimitedRoute
 from foredraft.server.control import foredraft_version
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError
@@ -18,7 +19,7 @@ from foredraft.server.openai.schemas import ChatRequest, CompletionRequest, Embe
 from foredraft.server.services import Services
 from foredraft.server.sse import EventStream
 
-router = APIRouter(prefix="/api/v0", tags=["LM Studio v0"])
+router = APIRouter(prefix="/api/v0", tags=["LM Studio v0"], route_class=LimitedRoute)
 
 
 @router.get("/models")

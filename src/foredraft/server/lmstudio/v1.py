@@ -18,6 +18,7 @@ from foredraft.scheduling.events import Finished, NewPieces, PromptProgress
 from foredraft.scheduling.hosted import ModelState
 from foredraft.server import control, statistics
 from foredraft.server.asking import Asked, Question, ask, named_model
+from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError, lmstudio_body
 from foredraft.server.lmstudio.catalogue import described, load_config, v1_object
@@ -28,7 +29,7 @@ from foredraft.server.schemas import idle_seconds
 from foredraft.server.services import Services
 from foredraft.server.sse import EventStream, event, while_connected
 
-router = APIRouter(prefix="/api/v1", tags=["LM Studio v1"])
+router = APIRouter(prefix="/api/v1", tags=["LM Studio v1"], route_class=LimitedRoute)
 
 
 @router.get("/models")
@@ -285,7 +286,7 @@ async def unload(body: UnloadRequest, services: ServicesOf) -> dict[str, Any]:
 @router.post("/models/download")
 async def download(body: DownloadRequest, services: ServicesOf) -> dict[str, Any]:
     """Begin a download from Hugging Face; ask for its status by the job's id."""
-    return await services.downloads.begin(body.model, body.quantization or "")
+    return await services.downloads.begin(body.model, body.quantization or "", services.pools.downloads)
 
 
 @router.get("/models/download/status/{job_id}")

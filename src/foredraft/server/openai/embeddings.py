@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import re
@@ -18,6 +17,7 @@ from foredraft.engines.embedding import Vectors
 from foredraft.scheduling.embedder import Embeddings
 from foredraft.scheduling.errors import ModelUnloadedError
 from foredraft.server.asking import find_model
+from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError
 from foredraft.server.openai.schemas import EmbeddingRequest
@@ -25,7 +25,7 @@ from foredraft.server.schemas import idle_seconds
 from foredraft.server.services import Services
 from foredraft.server.sse import while_connected
 
-router = APIRouter(prefix="/v1", tags=["OpenAI"])
+router = APIRouter(prefix="/v1", tags=["OpenAI"], route_class=LimitedRoute)
 
 CAN_BE_CUT = ("gemma-embedding", "embeddinggemma", "qwen3-embedding")
 """Architectures and names of models whose first numbers are a vector of their own (Matryoshka representation learning,
@@ -43,7 +43,7 @@ async def embeddings(body: EmbeddingRequest, request: Request, services: Service
             raise ModelUnloadedError(model_id)
         vectors = shortened(vectors, body.dimensions, model_id, state.info)
     written = _as_text if body.encoding_format == "base64" else _as_numbers
-    page = await asyncio.to_thread(_page, vectors, written, model_id, made.tokens)
+    page = await services.pools.prompts.run(_page, vectors, written, model_id, made.tokens)
     return Response(page, media_type="application/json")
 
 
@@ -60,7 +60,9 @@ async def _embed(services: Services, body: EmbeddingRequest) -> tuple[str, Embed
     for _ in range(3):
         model_id, _seconds = await find_model(services, body.model, ttl_s=ttl, kind="embedding")
         try:
-            return model_id, await services.runtime.embed(model_id, texts)
+            with services.runtime.use_embedder(model_id) as model:
+                tokens = await services.pools.prompts.run(services.prompts.of_texts, model, texts)
+                return model_id, await services.runtime.embed(model_id, tokens)
         except ModelUnloadedError:  # it left between the two steps; asked for again
             continue
     raise ModelUnloadedError(body.model)

@@ -14,8 +14,9 @@ from pydantic import Field
 from foredraft.core.errors import ForedraftError
 from foredraft.scheduling.answer import Generation
 from foredraft.scheduling.events import Finished, NewPieces
-from foredraft.server import statistics
+from foredraft.server import limits, statistics
 from foredraft.server.asking import ANY_JSON, Asked, Question, ask
+from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError, error_body
 from foredraft.server.openai.routes import read_whole, results
@@ -24,7 +25,7 @@ from foredraft.server.reading import AnswerReader, CallArguments, CallStarted, C
 from foredraft.server.schemas import DraftControl, Sampling, Schema, idle_seconds
 from foredraft.server.sse import EventStream, event, while_connected
 
-router = APIRouter(prefix="/v1", tags=["OpenAI"])
+router = APIRouter(prefix="/v1", tags=["OpenAI"], route_class=LimitedRoute)
 
 
 class Part(Schema):
@@ -37,11 +38,11 @@ class Item(Schema):
 
     type: str = "message"
     role: Literal["system", "developer", "user", "assistant"] | None = None
-    content: str | list[Part] | None = None
+    content: Annotated[str | list[Part] | None, limits.at_most(limits.PARTS, "input.content")] = None
     call_id: str | None = None
     name: str | None = None
-    arguments: str | None = None
-    output: str | list[Part] | None = None
+    arguments: Annotated[str | None, limits.arguments("input.arguments")] = None
+    output: Annotated[str | list[Part] | None, limits.at_most(limits.PARTS, "input.output")] = None
 
 
 class FunctionTool(Schema):
@@ -55,7 +56,9 @@ class FunctionTool(Schema):
 class TextFormat(Schema):
     type: Literal["text", "json_object", "json_schema"] = "text"
     name: str | None = None
-    schema_: dict[str, Any] | bool | None = Field(default=None, alias="schema")
+    schema_: Annotated[dict[str, Any] | bool | None, limits.schema("text.format.schema")] = Field(
+        default=None, alias="schema"
+    )
     strict: bool | None = None
 
 
@@ -73,11 +76,11 @@ class NamedChoice(NamedFunction):
 
 class ResponsesRequest(Sampling, DraftControl):
     model: str = ""
-    input: str | Annotated[list[Item], Field(min_length=1)]
+    input: Annotated[str | Annotated[list[Item], Field(min_length=1)], limits.at_most(limits.MESSAGES, "input")]
     instructions: str | None = None
     stream: bool | None = False
     max_output_tokens: Annotated[int, Field(ge=0)] | None = None
-    tools: list[FunctionTool] | None = None
+    tools: Annotated[list[FunctionTool] | None, limits.tools()] = None
     tool_choice: Literal["none", "auto", "required"] | NamedChoice | None = None
     parallel_tool_calls: bool | None = True
     text: TextSettings | None = None

@@ -6,17 +6,19 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from foredraft.core.errors import ForedraftError
+from foredraft.llm import LLM
 from foredraft.scheduling.answer import Generation
 from foredraft.scheduling.events import Finished, NewPieces
 from foredraft.scheduling.stream import Piece
 from foredraft.server import statistics
-from foredraft.server.asking import Asked, Choice, ask, find_model, prepare
+from foredraft.server.asking import Asked, Choice, ask, find_model
+from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError, error_body
 from foredraft.server.merging import merged
@@ -34,7 +36,7 @@ from foredraft.server.openai.schemas import ChatRequest, CompletionRequest, Toke
 from foredraft.server.services import Services
 from foredraft.server.sse import DONE, EventStream, event, while_connected
 
-router = APIRouter(prefix="/v1", tags=["OpenAI"])
+router = APIRouter(prefix="/v1", tags=["OpenAI"], route_class=LimitedRoute)
 FINGERPRINT = "foredraft"
 
 
@@ -281,7 +283,7 @@ async def input_tokens(body: ChatRequest, services: ServicesOf) -> dict[str, Any
     question = chat_question(body)
     model_id, _ = await find_model(services, body.model)
     with services.runtime.use(model_id) as model:
-        prepared = await asyncio.to_thread(prepare, model, question)  # type: ignore[arg-type]
+        prepared = await services.pools.prompts.run(services.prompts.prepare, cast(LLM, model), question)
     return {"object": "response.input_tokens", "input_tokens": len(prepared.request.prompt)}
 
 
@@ -290,8 +292,8 @@ async def tokenize(body: TokenizeRequest, services: ServicesOf) -> dict[str, Any
     """The tokens of a text."""
     model_id, _ = await find_model(services, body.model)
     with services.runtime.use(model_id) as model:
-        encode = model.scheduler.engine.tokenizer.encode
-        tokens = await asyncio.to_thread(encode, body.content, add_special=body.add_special)
+        encode = services.prompts.encode
+        tokens = await services.pools.prompts.run(encode, cast(LLM, model), body.content, add_special=body.add_special)
     return {"tokens": tokens}
 
 

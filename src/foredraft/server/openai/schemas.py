@@ -6,15 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from foredraft.server import limits
 from foredraft.server.schemas import MAX_TOP_LOGPROBS, DraftControl, Sampling, Schema
-
-MAX_TEXTS = 2048
-"""Most texts of one request for embeddings, as OpenAI has it."""
 
 
 class FunctionCall(Schema):
     name: str
-    arguments: str | dict[str, Any] = "{}"
+    arguments: Annotated[str | dict[str, Any], limits.arguments("messages.tool_calls.function.arguments")] = "{}"
 
 
 class ToolCall(Schema):
@@ -31,7 +29,7 @@ class ContentPart(Schema):
 
 class ChatMessage(Schema):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[ContentPart] | None = None
+    content: Annotated[str | list[ContentPart] | None, limits.at_most(limits.PARTS, "messages.content")] = None
     name: str | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
@@ -61,14 +59,18 @@ class NamedTool(Schema):
 
 class JsonSchema(Schema):
     name: str = "answer"
-    schema_: dict[str, Any] | bool | None = Field(default=None, alias="schema")
+    schema_: Annotated[dict[str, Any] | bool | None, limits.schema("response_format.json_schema.schema")] = Field(
+        default=None, alias="schema"
+    )
     strict: bool | None = None
 
 
 class ResponseFormat(Schema):
     type: Literal["text", "json_object", "json_schema", "grammar"] = "text"
     json_schema: JsonSchema | None = None
-    grammar: str | None = Field(default=None, description="llguidance's dialect of Lark, with type grammar.")
+    grammar: Annotated[str | None, limits.grammar("response_format.grammar")] = Field(
+        default=None, description="llguidance's dialect of Lark, with type grammar."
+    )
 
 
 class StreamOptions(Schema):
@@ -77,7 +79,7 @@ class StreamOptions(Schema):
 
 class Prediction(Schema):
     type: Literal["content"] = "content"
-    content: str | list[ContentPart] = ""
+    content: Annotated[str | list[ContentPart], limits.at_most(limits.PARTS, "prediction.content")] = ""
 
 
 class Answering(Sampling, DraftControl):
@@ -86,7 +88,7 @@ class Answering(Sampling, DraftControl):
     model: str = Field(default="", description="Empty: the default model.")
     stream: bool | None = False
     stream_options: StreamOptions | None = None
-    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    stop: Annotated[str | list[str] | None, limits.stops()] = None
     n: Annotated[int, Field(ge=1)] | None = 1
     max_tokens: Annotated[int, Field(ge=0)] | None = None
     prediction: Prediction | None = Field(default=None, description="The answer as expected: a free source of guesses.")
@@ -96,16 +98,18 @@ class Answering(Sampling, DraftControl):
 
 
 class ChatRequest(Answering):
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1), limits.at_most(limits.MESSAGES, "messages")]
     max_completion_tokens: Annotated[int, Field(ge=0)] | None = None
     logprobs: bool | None = False
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     response_format: ResponseFormat | None = None
-    tools: list[Tool] | None = None
+    tools: Annotated[list[Tool] | None, limits.tools()] = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = True
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
-    chat_template_kwargs: dict[str, Any] | None = Field(default=None, description="Variables of the chat template.")
+    chat_template_kwargs: Annotated[dict[str, Any] | None, limits.variables("chat_template_kwargs")] = Field(
+        default=None, description="Variables of the chat template."
+    )
     truncation: Literal["auto", "disabled"] = Field(
         default="disabled", description="auto leaves the oldest messages out when the conversation does not fit."
     )
@@ -119,12 +123,13 @@ class CompletionRequest(Answering):
 
 
 class EmbeddingRequest(Schema):
-    input: (
+    input: Annotated[
         str
-        | Annotated[list[str], Field(min_length=1, max_length=MAX_TEXTS)]
+        | Annotated[list[str], Field(min_length=1)]
         | Annotated[list[int], Field(min_length=1)]
-        | Annotated[list[list[int]], Field(min_length=1, max_length=MAX_TEXTS)]
-    ) = Field(description="A text, several texts, or their token ids.")
+        | Annotated[list[list[int]], Field(min_length=1)],
+        limits.texts("input"),
+    ] = Field(description="A text, several texts, or their token ids.")
     model: str = Field(default="", description="Empty: the embedding model that is loaded, or the only one there is.")
     encoding_format: Literal["float", "base64"] | None = "float"
     dimensions: Annotated[int, Field(ge=1)] | None = Field(
