@@ -11,6 +11,7 @@ file on a machine. It is kept in the user's cache folder under everything it dep
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from foredraft.engines.base import Chunk, Numerics, OtherMode
 from foredraft.engines.llamacpp import exactness
 from foredraft.engines.llamacpp.exactness import Costs
 from foredraft.speculative.controllers import disk
-from foredraft.tuning import identity, library_version, machine
+from foredraft.tuning import file_identity, identity, library_version, machine
 
 if TYPE_CHECKING:
     from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions
@@ -69,9 +70,12 @@ def load(open_engine: Open, options: LoadOptions, asked: str, folder: Path | Non
             choice.remember(stored, notes)
         before = choice.as_dict()
         mode = choice.mode(asked, notes)
+        engine = choice.settle(mode)
         if choice.as_dict() != before:
             disk.write(folder, _KIND, key, choice.as_dict(), notes)
-        return choice.settle(mode)
+            if engine.numerics is not None:
+                notes.append(f"Numerics, measured once for this file: {engine.numerics.describe()}.")
+        return engine
     except BaseException:
         choice.engine.close()
         raise
@@ -136,8 +140,7 @@ class _Choice:
         return "exact" if asked == "exact" or not self._dear() else "fast"
 
     def _dear(self) -> bool:
-        pairs = zip(*(dataclasses.astuple(self._costs[mode]) for mode in ("exact", "fast")), strict=True)
-        return any(exact > DEAR * fast for exact, fast in pairs)
+        return _dearer(self._costs["exact"], self._costs["fast"])
 
     def _time(self) -> None:
         """Time the fast way and all exact ways to attend, for the same weights."""
@@ -230,6 +233,34 @@ class _Choice:
             notes.append("The stored numerics are damaged and are measured anew.")
             return
         self._ways, self._costs, self._found = ways, costs, found
+
+
+def known(path: Path, folder: Path) -> dict[str, Any] | None:
+    """What earlier loads of a file have measured here, the newest first: {"mode": what auto takes, "writing" and
+    "reading": the speed of exact numerics as a multiple of fast ones}. None where nothing is stored."""
+    name = file_identity(path)
+    found = []
+    for file in folder.glob(f"{_KIND}-*.json"):
+        try:
+            stored = json.loads(file.read_bytes())
+            if stored["key"]["main"] == name and stored["key"]["probe"] == FORMAT and stored["content"]["costs"]:
+                costs = {mode: exactness.Costs(**stored["content"]["costs"][mode]) for mode in ("fast", "exact")}
+                found.append((file.stat().st_mtime, costs["fast"], costs["exact"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # said where it is used
+    if not found:
+        return None
+    _, fast, exact = max(found, key=lambda entry: entry[0])
+    return {
+        "mode": "fast" if _dearer(exact, fast) else "exact",
+        "writing": round(fast.step_s / exact.step_s, 3),
+        "reading": round(fast.read_s / exact.read_s, 3),
+    }
+
+
+def _dearer(exact: Costs, fast: Costs) -> bool:
+    pairs = zip(dataclasses.astuple(exact), dataclasses.astuple(fast), strict=True)
+    return any(a > DEAR * b for a, b in pairs)
 
 
 def _close(costs: Costs, others: Costs) -> bool:

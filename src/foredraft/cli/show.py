@@ -30,7 +30,11 @@ def _details(model: ModelFile) -> dict[str, object]:
     if model.facts is None:
         return {}
     facts, vocabulary, shape = model.facts, model.facts.vocabulary, model.facts.shape
+    from foredraft.folders import cache_folder
+    from foredraft.numerics import known
+
     return {
+        "numerics": known(model.path, cache_folder() / "numerics"),
         "paths": [str(path) for path in facts.paths],
         "missing_part": list(facts.missing) if facts.missing else None,
         "params_active": facts.n_active,
@@ -64,6 +68,17 @@ def _quantisation(facts: ModelFacts) -> str:
     return f"{facts.quantisation}{said}: {', '.join(parts)} of the weights"
 
 
+def _numerics(model: ModelFile) -> str:
+    from foredraft.folders import cache_folder
+    from foredraft.numerics import known
+
+    found = known(model.path, cache_folder() / "numerics")
+    if found is None:
+        return "not measured yet: the first load does it"
+    speeds = f"write {found['writing']:.2f} and read prompts {found['reading']:.2f} times as fast as fast ones"
+    return f"auto takes {found['mode']}; exact numerics {speeds} here"
+
+
 def _rows(model: ModelFile, store: ModelStore) -> list[tuple[str, str]]:
     rows = [("name", model.name), ("file", str(model.path)), ("where", model.source)]
     rows.append(("size", size_words(model.size_bytes)))
@@ -94,5 +109,6 @@ def _rows(model: ModelFile, store: ModelStore) -> list[tuple[str, str]]:
         choice = choose_draft(model, store)
         made = estimate(facts, choice.draft.facts if choice.draft is not None else None)
         rows.append(("draft", choice.reasons[language()]))
+        rows.append(("numerics", _numerics(model)))
         rows.append(("memory", f"{size_words(made.total)} with {made.context:,} tokens of context"))
     return rows

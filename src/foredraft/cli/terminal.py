@@ -20,7 +20,6 @@ from foredraft.core.params import MAX_DRAFT
 
 if TYPE_CHECKING:
     from foredraft.core.stats import GenerationStats
-    from foredraft.engines.base import Numerics
     from foredraft.llm import LLM
     from foredraft.scheduling.answer import Generation
     from foredraft.scheduling.stream import Piece
@@ -156,6 +155,8 @@ def one_line(generation: Generation) -> str:
     if stats.saved_s is not None and stats.saved_error_s is not None:
         word = "saved" if stats.saved_s >= 0 else "lost"
         parts.append(f"{word} {abs(stats.saved_s):.2f} ± {stats.saved_error_s:.2f} s against plain decoding")
+    if generation.numerics is not None:
+        parts.append(f"{generation.numerics.mode} numerics")
     return " · ".join(parts)
 
 
@@ -199,39 +200,7 @@ def _rows(generation: Generation, stats: GenerationStats) -> Iterator[tuple[str,
     if stats.saved_s is not None and stats.saved_error_s is not None:
         yield "against plain", f"{stats.saved_s:+.3f} ± {stats.saved_error_s:.3f} s saved"
     if generation.numerics is not None:
-        yield "numerics", in_words(generation.numerics)
-
-
-def in_words(numerics: Numerics) -> str:
-    """Which numerics are on, what the probe found, and what the other mode would bring: one line for a person."""
-    return f"{numerics.mode}: {_found(numerics)}{_other(numerics)}"
-
-
-def _found(numerics: Numerics) -> str:
-    how = f"in passes of up to {numerics.batch} tokens, behind texts of up to {numerics.context}"
-    if numerics.mode == "exact" and numerics.beside_exact:
-        words = "the same text to the last bit with any draft, any cached prefix and whatever else runs"
-        rows = numerics.exact_rows
-        return f"{words} (passes of a round are kept to {rows} tokens)" if rows is not None else words
-    if not numerics.batches_exact:
-        return f"logits differ by up to {numerics.rounding:.2g} here {how}: texts may part at near-ties"
-    words = f"bit-identical here {how}: the text is the same with and without a draft"
-    if numerics.beside is None:
-        return f"{words} (beside other answers: not measured)"
-    if numerics.beside == 0.0:
-        return f"{words}; so it was beside other answers, but nothing ensures it: there, texts may part at near-ties"
-    return f"{words}; beside other answers logits differ by up to {numerics.beside:.2g}: texts may part at near-ties"
-
-
-def _other(numerics: Numerics) -> str:
-    other = numerics.other
-    if other is None:
-        return ""
-    speeds = f"would write {other.writing:.2f} and read prompts {other.reading:.2f} times as fast"
-    words = f". {other.mode.capitalize()} {speeds}"
-    if other.rows is not None:
-        words += f", and guess at most {other.rows - 1}" if other.rows > 1 else ", and guess nothing"
-    return words
+        yield "numerics", generation.numerics.describe()
 
 
 @contextlib.contextmanager

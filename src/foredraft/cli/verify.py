@@ -64,7 +64,7 @@ def _say(comparison: Comparison) -> None:
         console.print(f"  drafted: {difference.draft_token} {difference.draft_text!r}", markup=False, soft_wrap=True)
         console.print(f"  The two lie {margin} apart; rounding here explains up to {bound}.", soft_wrap=True)
     if drafted.numerics is not None:
-        console.print(terminal.in_words(drafted.numerics), style="dim", soft_wrap=True)
+        console.print(drafted.numerics.describe(), style="dim", soft_wrap=True)
     status = drafted.speculation
     if status.status != "active":
         console.print(f"speculation {status.status}: {status.reason}", style="yellow", markup=False, soft_wrap=True)

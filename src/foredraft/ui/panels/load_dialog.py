@@ -13,6 +13,7 @@ from foredraft.engines.llamacpp.options import CPU
 from foredraft.models.memory import LoadPlan, estimate
 from foredraft.models.recommend import choose_draft
 from foredraft.models.store import ModelFile
+from foredraft.numerics import MODES
 from foredraft.scheduling.hosted import LoadSpec
 from foredraft.ui.components.dialog import dialog
 from foredraft.ui.components.elements import Tag, button, select
@@ -46,12 +47,26 @@ async def open_load(page: Page, chosen: str = "") -> None:
         select(t("load.model"), names, wish["model"], lambda name: choose(model=name))
         contexts = {"0": t("load.context_auto"), **{str(n): f"{n:,}" for n in CONTEXTS}}
         select(t("load.context"), contexts, "0", lambda n: choose(context=int(n)))
+        wish["numerics"] = "auto"
+
+        @ui.refreshable
+        def numerics_help() -> None:
+            Tag("p", t(f"load.numerics_{wish['numerics']}_help")).classes("fd-help")
+
+        def choose_numerics(mode: str) -> None:
+            wish["numerics"] = mode
+            numerics_help.refresh()
+
+        modes = {mode: t(f"load.numerics_{mode}") for mode in MODES}
+        select(t("load.numerics"), modes, "auto", choose_numerics)
+        numerics_help()
         needs()
         ui.timer(0.01, choose, once=True)
 
         def load() -> None:
             made.close()
-            start_load(page.app, by_name[wish["model"]], wish["context"] or None)
+            numerics = wish["numerics"] if wish["numerics"] != "auto" else None
+            start_load(page.app, by_name[wish["model"]], wish["context"] or None, numerics=numerics)
 
         button(t("load.load"), load, kind="primary wide")
 
@@ -81,9 +96,17 @@ def _needs(page: Page, model: ModelFile, draft: ModelFile | None, context: int) 
             Tag("p", t("load.too_large"))
 
 
-def start_load(app: AppState, model: ModelFile, context: int | None = None, draft: str | None = "auto") -> None:
-    """Load in the background; every page sees how far it is, and why it failed."""
+def start_load(
+    app: AppState,
+    model: ModelFile,
+    context: int | None = None,
+    draft: str | None = "auto",
+    numerics: str | None = None,
+) -> None:
+    """Load in the background; every page sees how far it is, and why it failed. `numerics` None is as configured."""
     spec = _spec(app, model, draft)
+    if numerics:
+        spec = dataclasses.replace(spec, settings={**spec.settings, "numerics": numerics})
     if context:
         spec = dataclasses.replace(spec, settings={**spec.settings, "context": context})
     if app.draft_device and app.machine.gpus():

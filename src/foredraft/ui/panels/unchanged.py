@@ -50,15 +50,27 @@ async def open_check(page: Page) -> None:
 
 
 def _measured(t: Words, numerics: Numerics) -> str:
-    """What the probe found, for a person."""
+    """Which numerics are on, what the probe found, and what the other mode would bring."""
     facts = numerics.as_dict()
-    if not numerics.batches_exact:
-        return t("check.rounds", d=f"{numerics.max_abs_diff:.2g}", batch=facts["batch"], context=numerics.context)
-    words = t("check.exact", batch=facts["batch"], context=numerics.context)
-    if numerics.beside is None:
-        return f"{words} {t('check.beside_unknown')}"
-    if numerics.beside_exact:
-        return f"{words} {t('check.beside_exact')}"
-    if numerics.beside == 0.0:
-        return f"{words} {t('check.beside_luck')}"
-    return f"{words} {t('check.beside_rounds', d=f'{numerics.beside:.2g}')}"
+    parts = []
+    if numerics.mode == "exact" and numerics.beside_exact:
+        parts.append(t("numerics.exact"))
+        if numerics.exact_rows is not None:
+            parts.append(t("numerics.rows", rows=numerics.exact_rows))
+    elif not numerics.batches_exact:
+        parts.append(t("numerics.fast", d=f"{numerics.rounding:.2g}"))
+        parts.append(
+            t("check.rounds", d=f"{numerics.max_abs_diff:.2g}", batch=facts["batch"], context=numerics.context)
+        )
+    else:
+        parts.append(t("check.exact", batch=facts["batch"], context=numerics.context))
+        if numerics.beside is None:
+            parts.append(t("check.beside_unknown"))
+        elif numerics.beside == 0.0:
+            parts.append(t("check.beside_luck"))
+        else:
+            parts.append(t("check.beside_rounds", d=f"{numerics.beside:.2g}"))
+    if numerics.other is not None:
+        other = numerics.other
+        parts.append(t(f"numerics.other_{other.mode}", w=f"{other.writing:.2g}", r=f"{other.reading:.2g}"))
+    return " ".join(parts)
