@@ -252,7 +252,8 @@ class Comparison:
     def _answers(self, of: Stage, files: Files, settings: Sequence[str], began: float) -> Iterator[str]:
         """The prompts of every category, by all of our modes and these settings of theirs. Repeats go round the
         categories, so that an early end leaves all of them measured."""
-        ours = [Ours(of, mode) for mode in self._modes]
+        # ours without guesses is compared with theirs without, and is not measured beside the others alone
+        ours = [Ours(of, mode) for mode in self._modes if mode.name != PLAIN or PLAIN in settings]
         requests = _rendered(of.llm, self.plan.prompts, files.context - self.plan.max_tokens)
         share = _ANSWERS_SHARE if "first-token" in self.plan.parts else 1.0
         with ExitStack() as running:
