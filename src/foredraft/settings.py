@@ -97,6 +97,16 @@ class ServerSection(_Section):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=3673, ge=1, le=65535, description="Port of interface and API.")
     api_key: SecretStr | None = Field(default=None, description="Key that clients must send.")
+    token: bool = Field(default=True, description="Open the app with an address that only you get (without a key).")
+    allowed_hosts: Annotated[list[str], NoDecode] = Field(
+        default=[], description="Names that the server may be called by, beside this machine's own."
+    )
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """In the environment: one text, names between commas."""
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
 
 class InterfaceSection(_Section):

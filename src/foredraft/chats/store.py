@@ -7,6 +7,7 @@ A running answer is written down every second or so by whoever runs it (`save_an
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import sqlite3
 import threading
@@ -19,6 +20,7 @@ from typing import Any
 from foredraft.chats.migrations import NewerDatabaseError, migrate
 from foredraft.chats.records import DONE, INTERRUPTED, RUNNING, Chat, Found, Message, Preset, Token
 from foredraft.chats.search import excerpt, matching_messages
+from foredraft.folders import close_off, make_private
 
 BUSY_S = 5.0
 """How long to wait for another process that writes."""
@@ -43,9 +45,10 @@ class ChatStore:
         self.notice: str = ""
         """Why this is not the usual file (a code of `ChatStoreError`); empty if it is."""
         self._lock = threading.RLock()
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        db = sqlite3.connect(path or ":memory:", timeout=BUSY_S, check_same_thread=False, isolation_level=None)
+        with _worded():
+            if path is not None:
+                _make_file(path)
+            db = sqlite3.connect(path or ":memory:", timeout=BUSY_S, check_same_thread=False, isolation_level=None)
         try:
             with _worded():
                 db.execute("PRAGMA journal_mode = WAL")
@@ -345,6 +348,17 @@ def open_or_set_aside(path: Path) -> ChatStore:
         store = ChatStore(None)
     store.notice = code
     return store
+
+
+def _make_file(path: Path) -> None:
+    """The file, if there is none yet, so that its owner alone can read it: SQLite's further files get its modes."""
+    try:
+        make_private(path.parent)
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise ChatStoreError("full" if error.errno == errno.ENOSPC else "unusable", str(error)) from error
+    for part in ("", "-wal", "-shm"):
+        close_off(path.with_name(path.name + part))
 
 
 @contextlib.contextmanager

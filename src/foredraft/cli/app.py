@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from foredraft.settings import ServerSection
 
 
 def app(
@@ -26,17 +29,42 @@ def app(
 
     server = load_settings({"server.host": host, "server.port": port}).server
     address = f"http://{'localhost' if server.host in ('127.0.0.1', '::1') else server.host}:{server.port}"
+    opened = address + _entrance(server)
     if already_running(address):
-        typer.echo(f"Foredraft is running already: {address}")
+        _check_own(server)
+        typer.echo(f"Foredraft is running already: {opened}")
         if browser:
-            open_when_ready(address)
+            open_when_ready(address, opened)
         return
     if not any(found.usable and found.source != "embedded" for found in shelf().models()):
         print_first_steps()
     if browser:
-        open_when_ready(address)
+        open_when_ready(address, opened)
     # The last used model may have changed since; one that was named is not replaced without asking.
     serve(host=host, port=port, model=model or _usual_model(), draft=draft, ttl=-1, or_embedded=model is None)
+
+
+def _entrance(server: ServerSection) -> str:
+    """What the app's address ends in to be let in, once."""
+    from foredraft.server.proof import home_secret, ticket
+
+    secret = home_secret()
+    return f"/?token={ticket(secret, server.port)}" if server.token and server.api_key is None and secret else ""
+
+
+def _check_own(server: ServerSection) -> None:
+    """Raises where another user's program listens on our port."""
+    from foredraft.core.errors import ForedraftError
+    from foredraft.server.client import Client
+
+    key = server.api_key.get_secret_value() if server.api_key is not None else ""
+    client = Client.find(server.host, server.port, key)
+    if client is None:
+        raise ForedraftError(
+            f"Whoever listens on port {server.port} calls itself Foredraft, but is not yours.",
+            hint="Choose another port with --port. (An older version cannot show that it is yours: end it.)",
+        )
+    client.close()
 
 
 def _usual_model() -> str | None:

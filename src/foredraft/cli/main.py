@@ -145,6 +145,10 @@ def foredraft(
 ) -> None:
     """Options of the program itself; without a command it shows the first steps."""
     del version, debug
+    from foredraft.folders import mend
+
+    for problem in mend():
+        print(f"Warning: {problem}", file=sys.stderr)
     if ctx.invoked_subcommand is None:
         print(ctx.get_help())
         from foredraft.cli.ls import print_first_steps

@@ -27,6 +27,13 @@ def serve(
     context: Annotated[int | None, typer.Option("--context", "-c", min=0, help="Context in tokens.")] = None,
     queue: Annotated[int, typer.Option("--queue", min=0, help="Requests that may wait for a model.")] = 64,
     ttl: Annotated[int, typer.Option("--ttl", help="Idle seconds until a model leaves memory; -1 is never.")] = 3600,
+    allowed_host: Annotated[
+        list[str] | None, typer.Option("--allowed-host", help="Name that the server may be called by.")
+    ] = None,
+    token: Annotated[
+        bool | None,
+        typer.Option("--token/--no-token", help="Open the app with an address that only you get. Default: yes."),
+    ] = None,
     cors: Annotated[list[str] | None, typer.Option("--cors", help="Origin of web pages that may call it.")] = None,
     on_demand: Annotated[
         bool, typer.Option("--on-demand/--no-on-demand", help="Load models that requests name.")
@@ -51,6 +58,7 @@ def serve(
     from foredraft.server.app import create_app
     from foredraft.server.downloads import Downloads, from_hub
     from foredraft.server.loading import load_pair
+    from foredraft.server.proof import home_secret, ticket
     from foredraft.server.services import ServerSettings, Services
     from foredraft.server.serving import check_address
     from foredraft.server.serving import serve as run
@@ -59,12 +67,15 @@ def serve(
     from foredraft.shelf import open_shelf
 
     flags = {"server.host": host, "server.port": port or None, "load.context": context}
-    user = load_settings({**flags, "draft.remember_answers": remember_answers})
+    doors = {"server.token": token, "server.allowed_hosts": allowed_host or None}
+    user = load_settings({**flags, **doors, "draft.remember_answers": remember_answers})
     secret = api_key or (user.server.api_key.get_secret_value() if user.server.api_key is not None else "")
     settings = ServerSettings(
         host=user.server.host,
         port=port if port is not None else user.server.port,
         api_key=secret,
+        allowed_hosts=tuple(name.lower() for name in user.server.allowed_hosts),
+        app_secret=home_secret() if ui and user.server.token and not secret else b"",
         cors_origins=tuple(cors or ()),
         load_on_demand=on_demand,
         ttl_s=None if ttl < 0 else float(ttl),
@@ -108,10 +119,16 @@ def serve(
     def ready() -> None:
         for problem in store.problems:
             typer.echo(f"Not looked at: {printable(problem)}", err=True)
-        shown = f"http://{settings.host}:{settings.port}"
+        opened = services.settings
+        shown = f"http://{opened.host}:{opened.port}"
         if settings.remember_answers:
             typer.echo("Answers are kept on this machine, to guess later ones from (--no-remember-answers).")
-        typer.echo(f"Foredraft serves {shown}{'' if not ui else ' (open it in a browser)'}; API at {shown}/v1.")
+        typer.echo(f"Foredraft serves {shown}; API at {shown}/v1.")
+        if ui:
+            once = f"/?token={ticket(opened.app_secret, opened.port)}" if opened.app_secret else ""
+            typer.echo(f"Open it in a browser{', once' if once else ''}: {shown}{once}")
+            if user.server.token and not secret and not once:
+                typer.echo("Every user of this machine can open the app: no secret can be kept here.", err=True)
         if default and (model or not on_demand):
             task = asyncio.get_running_loop().create_task(load_default(default))
             background.add(task)

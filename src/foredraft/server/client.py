@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -20,11 +21,14 @@ from foredraft.core.stats import GenerationStats, SourceStats
 from foredraft.engines.base import Numerics
 from foredraft.scheduling.answer import Generation, SpeculationStatus
 from foredraft.scheduling.stream import Piece
+from foredraft.server.proof import proven
 from foredraft.server.statistics import STOP_REASONS
 
 PORT = 3673
 _LOOK_S = 0.3
 """How long a command looks for a server before it goes on without one."""
+_WAIT_S = 5.0
+"""How long one waits for it that cannot go on without."""
 
 
 class ServerError(ForedraftError):
@@ -44,12 +48,26 @@ class NoServerError(ServerError):
         super().__init__(message, code="no_server", hint="Start one: foredraft serve")
 
 
+class UnprovenServerError(ServerError):
+    """Somebody listens there, who calls himself Foredraft and cannot prove it."""
+
+    def __init__(self, address: str) -> None:
+        message = f"Whoever listens at {address} has not shown that it is your Foredraft: the key was not sent."
+        hint = (
+            "Is the key the server's? Is it an older version, or behind another port? It may be another user's program."
+        )
+        super().__init__(message, code="unproven", hint=hint)
+
+
 class Client:
-    """One server. Use as a context manager."""
+    """One server. Use as a context manager. Nothing secret is sent before the server has proven what it is."""
 
     def __init__(self, address: str, api_key: str = "") -> None:
         self.address = address.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self.proven = False
+        """It knows the key, or the secret of this user's data folder."""
+        self._api_key = api_key
+        self._headers: dict[str, str] = {}
         self._http = self._connections()
 
     def _connections(self) -> httpx.Client:
@@ -58,24 +76,45 @@ class Client:
 
     @classmethod
     def find(cls, host: str = "127.0.0.1", port: int = PORT, api_key: str = "") -> Client | None:
-        """The server that runs on this machine, or None."""
+        """The server that runs on this machine and has proven to be this user's, or None."""
+        client = cls._look(host, port, api_key, _LOOK_S)
+        if client is not None and not client.proven:
+            client.close()
+            return None
+        return client
+
+    @classmethod
+    def connect(cls, host: str = "127.0.0.1", port: int = PORT, api_key: str = "") -> Client:
+        """The server that runs on this machine. Without a key, also one that has proven nothing. Raises `NoServerError`
+        or `UnprovenServerError`."""
+        client = cls._look(host, port, api_key, _WAIT_S)
+        if client is None:
+            raise NoServerError(f"http://{host}:{port}")
+        if api_key and not client.proven:
+            client.close()
+            raise UnprovenServerError(client.address)
+        return client
+
+    @classmethod
+    def _look(cls, host: str, port: int, api_key: str, timeout_s: float) -> Client | None:
         client = cls(f"http://{host}:{port}", api_key)
         try:
-            answer = client._http.get("/health", timeout=_LOOK_S)
-            if answer.json().get("name") == "foredraft":
+            if client._ask_who(port, timeout_s):
                 return client
         except (httpx.HTTPError, ValueError, AttributeError):
             pass
         client.close()
         return None
 
-    @classmethod
-    def connect(cls, host: str = "127.0.0.1", port: int = PORT, api_key: str = "") -> Client:
-        """The server that runs on this machine. Raises `NoServerError`."""
-        client = cls.find(host, port, api_key)
-        if client is None:
-            raise NoServerError(f"http://{host}:{port}")
-        return client
+    def _ask_who(self, port: int, timeout_s: float) -> bool:
+        """Whether it calls itself Foredraft. Once it has proven itself, it gets the key."""
+        challenge = secrets.token_hex(16)
+        said = self._http.get("/health", params={"challenge": challenge}, timeout=timeout_s).json()
+        self.proven = proven(said.get("proofs") or {}, challenge, port, self._api_key)
+        if self.proven and self._api_key:
+            self._headers = {"Authorization": f"Bearer {self._api_key}"}
+            self._http.headers.update(self._headers)
+        return bool(said.get("name") == "foredraft")
 
     def models(self) -> list[dict[str, Any]]:
         """What is loaded (`server/states.py`)."""

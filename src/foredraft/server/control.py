@@ -19,6 +19,7 @@ from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError
 from foredraft.server.loading import load_settings
+from foredraft.server.proof import LONGEST_CHALLENGE, proofs
 from foredraft.server.schemas import Schema, idle_seconds
 from foredraft.server.services import Services
 from foredraft.server.sse import EventStream, event
@@ -48,13 +49,20 @@ class DraftRequest(Schema):
 
 
 @router.get("/health")
-async def health(services: ServicesOf) -> Response:
+async def health(
+    request: Request,
+    services: ServicesOf,
+    challenge: Annotated[str, Query(max_length=LONGEST_CHALLENGE, description="Asks for proofs (`proof.py`).")] = "",
+) -> Response:
     """200 when requests can be answered; 503 with progress while the first model is loading, or at the end."""
     states = services.runtime.models()
     loading = [state for state in states if state.status == "loading"]
     ready = [state for state in states if state.status in ("ready", "changing")]
     body: dict[str, Any] = {"status": "ok", "name": "foredraft", "version": foredraft_version()}
     body["remembers_answers"] = services.settings.remember_answers
+    if challenge:
+        _, port = request.scope.get("server") or ("", services.settings.port)
+        body["proofs"] = proofs(challenge, port, services.settings.api_key)
     if services.runtime.closing:
         return JSONResponse({**body, "status": "shutting down"}, 503, {"Retry-After": "10"})
     if loading and not ready:

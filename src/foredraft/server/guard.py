@@ -16,11 +16,14 @@ import json
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from foredraft.core.errors import ForedraftError
 from foredraft.server.errors import RequestError, error_body, word
 from foredraft.server.limits import LimitError
+from foredraft.server.proof import Door
 from foredraft.server.services import ServerSettings
 
 OPEN_PATHS = frozenset({"/health"})
@@ -36,6 +39,35 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _hostname(host: str) -> str | None:
+    """The name in a Host header, in small letters; None where there is none."""
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:  # such as "["
+        return None
+
+
+API = ("/v1", "/api", "/health", "/metrics", "/docs", "/openapi.json")
+"""What programs call. Everything else is the app's."""
+COOKIE_S = 365 * 24 * 3600
+CLOSED = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Foredraft</title>
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; color-scheme: light dark; margin: 15vh auto; max-width: 34em }
+</style>
+<h1>Foredraft</h1>
+<p>Open the app with the address that <code>foredraft</code> prints when it starts, or run <code>foredraft</code> once
+more: it opens the browser with a fresh one. Each works once; this browser is known from then on.</p>
+<p lang="ja">起動時に <code>foredraft</code> が表示するアドレスから開くか、<code>foredraft</code> をもう一度
+実行してください。アドレスは 1 回だけ使えます。以後、このブラウザーはそのまま使えます。</p>
+</html>
+"""
+
+
+def _is_of_the_app(path: str) -> bool:
+    return not any(path == known or path.startswith(known + "/") for known in API)
+
+
 class BodyTooLargeError(Exception):
     """More bytes came than a request may have."""
 
@@ -48,6 +80,7 @@ class Guard:
         self._settings = settings
         self._key = hashlib.sha256(settings.api_key.encode()).digest() if settings.api_key else b""
         self._local = is_loopback(settings.host)
+        self._door = Door(settings.app_secret) if settings.app_secret and not settings.api_key else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -57,6 +90,8 @@ class Guard:
         refusal = self._refusal(scope, headers)
         if refusal is not None:
             await _refuse(scope, send, refusal)
+            return
+        if self._door is not None and _is_of_the_app(scope["path"]) and not await self._opened(self._door, scope, send):
             return
         seen, begun, refused = 0, False, False
 
@@ -85,19 +120,47 @@ class Guard:
             if not (begun or refused):
                 await _refuse(scope, send, self._too_large(seen))
 
+    async def _opened(self, door: Door, scope: Scope, send: Send) -> bool:
+        """Whether the app may be seen. A ticket in the address becomes a cookie, and the address is asked for without
+        it; who has neither is told where to get one."""
+        request = HTTPConnection(scope)
+        _, port = scope.get("server") or ("", self._settings.port)
+        given = request.query_params.get("token", "")
+        known = door.knows(request.cookies, port)
+        if given and scope["type"] == "http" and (door.admits(given, port) or known):
+            name, value = door.cookie(port)
+            answer: Response = RedirectResponse(str(request.url.remove_query_params("token")), 303)
+            answer.set_cookie(name, value, max_age=COOKIE_S, httponly=True, samesite="lax")
+        elif known:
+            return True
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return False
+        else:
+            answer = HTMLResponse(CLOSED, 403)
+        await answer(scope, _nothing, send)
+        return False
+
     def _refusal(self, scope: Scope, headers: Headers) -> ForedraftError | None:
         size = headers.get("content-length", "0")
         if not size.isdecimal() or len(size) > 18:
             return RequestError(f"Content-Length is {size[:40]!r}, not a number of bytes.")
         if int(size) > self._settings.max_body:
             return self._too_large(int(size))
-        host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
-        if self._local and host and not is_loopback(host) and host != "testserver":
-            return RequestError(f"This server is not called {host}.", status=403, hint="It serves the loopback only.")
+        hosts = headers.getlist("host")
+        host = _hostname(hosts[0]) if len(hosts) == 1 else None
+        if not hosts and scope.get("http_version") == "1.0":
+            host = "localhost"  # it needs none
+        if host is None:
+            return RequestError("The Host header is missing, is there twice, or names no host.")
+        allowed = self._settings.allowed_hosts
+        if (self._local or allowed) and not is_loopback(host) and host not in allowed:
+            hint = "Allow the name with --allowed-host."
+            return RequestError(f"This server is not called {host[:100]}.", status=403, hint=hint)
         origin = headers.get("origin")
         if origin and not self._may_call(origin, headers.get("host", "")):
             return RequestError(
-                f"Web pages of {origin} may not call this server.", status=403, hint="Allow them with --cors."
+                f"Web pages of {origin[:100]} may not call this server.", status=403, hint="Allow them with --cors."
             )
         if self._key and scope["path"] not in OPEN_PATHS and not self._has_key(headers):
             return RequestError(
@@ -110,7 +173,11 @@ class Guard:
     def _may_call(self, origin: str, host: str) -> bool:
         """The app's own pages may, and those of the origins that CORS allows."""
         allowed = self._settings.cors_origins
-        return origin in allowed or "*" in allowed or urlsplit(origin).netloc == host
+        try:
+            own = urlsplit(origin).netloc == host
+        except ValueError:  # "http://["
+            own = False
+        return origin in allowed or "*" in allowed or own
 
     def _has_key(self, headers: Headers) -> bool:
         kind, _, value = headers.get("authorization", "").partition(" ")
@@ -143,3 +210,7 @@ async def _refuse(scope: Scope, send: Send, error: ForedraftError) -> None:
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(error_body(error)).encode()})
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}

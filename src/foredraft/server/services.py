@@ -44,6 +44,10 @@ class ServerSettings:
     port: int = 3673
     api_key: str = ""
     """Empty: no key is asked for (allowed on the loopback only)."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names that clients may call the server by, beside the loopback's. Empty: any, where other machines may call."""
+    app_secret: bytes = b""
+    """The app opens for those alone who got its address from a program that knows this (`proof.py`). Empty: for all."""
     cors_origins: tuple[str, ...] = ()
     """Web pages of these origins may call the API from a browser; none by default."""
     max_body: int = limits.BODY.most

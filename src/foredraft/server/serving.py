@@ -14,9 +14,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from foredraft.core.errors import ForedraftError, ParameterError
+from foredraft.server.connections import AT_ONCE, protocol
 from foredraft.server.guard import is_loopback
 from foredraft.server.services import ServerSettings, Services
 
+BACKLOG = 1024
+"""Connections that wait to be accepted."""
 logger = logging.getLogger(__name__)
 
 
@@ -38,6 +41,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(BACKLOG)  # asyncio has made it as short as its batches
         if not self.should_exit:
             self._ready()
 
@@ -57,6 +62,7 @@ def serve(app: FastAPI, services: Services, ready: Callable[[], None] = lambda: 
     settings = services.settings
     check_address(settings)
     listener = _listen(settings.host, settings.port)
+    services.settings = dataclasses.replace(settings, port=listener.getsockname()[1])
     _Server(_config(app, settings), services, ready).run_on(listener)
 
 
@@ -66,8 +72,7 @@ def serving(app: FastAPI, services: Services) -> Iterator[str]:
     settings = services.settings
     check_address(settings)
     listener = _listen(settings.host, settings.port)
-    port = listener.getsockname()[1]
-    services.settings = dataclasses.replace(settings, port=port)
+    services.settings = dataclasses.replace(settings, port=listener.getsockname()[1])
     started = threading.Event()
     server = _Server(_config(app, settings), services, started.set)
 
@@ -81,7 +86,7 @@ def serving(app: FastAPI, services: Services) -> Iterator[str]:
     thread.start()
     started.wait()
     try:
-        yield f"http://{settings.host}:{port}"
+        yield f"http://{settings.host}:{services.settings.port}"
     finally:
         server.should_exit = True
         thread.join()
@@ -95,7 +100,9 @@ def _config(app: FastAPI, settings: ServerSettings) -> uvicorn.Config:
         server_header=False,
         timeout_graceful_shutdown=max(1, round(settings.grace_s)),
         timeout_keep_alive=30,
+        http=protocol(),
         ws="auto",
+        backlog=AT_ONCE,
     )
 
 
@@ -119,7 +126,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host.strip("[]"), port))
-        listener.listen(2048)
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise ForedraftError(

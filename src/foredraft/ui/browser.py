@@ -29,8 +29,9 @@ def already_running(address: str) -> bool:
         return False
 
 
-def open_when_ready(address: str) -> None:
-    """In the background; nothing happens without a screen, or if the server does not come."""
+def open_when_ready(address: str, page: str) -> None:
+    """Open `page` of the server at `address`, in the background; nothing happens without a screen, or if the server
+    does not come."""
     if not has_screen():
         return
 
@@ -44,7 +45,7 @@ def open_when_ready(address: str) -> None:
             except OSError:
                 time.sleep(0.2)
                 continue
-            webbrowser.open(address)
+            webbrowser.open(page)
             return
 
     threading.Thread(target=wait, daemon=True).start()
