@@ -137,9 +137,7 @@ class Numerics:
         if self.beside is None:
             return f"{words} (beside other answers: not measured)"
         if self.beside == 0.0:
-            return (
-                f"{words}; so it was beside other answers, but nothing ensures that: there, texts may part"
-            )
+            return f"{words}; so it was beside other answers, but nothing ensures that: there, texts may part"
         return f"{words}; beside other answers logits differ by up to {self.beside:.2g}: texts may part at near-ties"
 
     def as_dict(self) -> dict[str, Any]:
