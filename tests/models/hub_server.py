@@ -24,6 +24,13 @@ class Hub:
     cut_after: list[int] = field(default_factory=list)
     """The connection of each download breaks after this many bytes; one number a download, then none."""
     ignore_ranges: bool = False
+    instead: bytes | None = None
+    """What every download is answered with, as a login page of a network is: status 200, whatever was asked for."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Further headers of every download."""
+    more: bytes = b""
+    """What follows behind the end of every file."""
+    without_length: bool = False
     redirect_to: str = ""
     """Address of another host that sends the files, as the real hub has one."""
     fail_with: int = 0
@@ -127,10 +134,13 @@ def serve(hub: Hub) -> ThreadingHTTPServer:
             if not body:
                 return self._send(status, content[start:], headers, only_head=True)
             hub.sending.set()
+            headers |= hub.headers
+            if hub.instead is not None:
+                return self._send(200, hub.instead, headers)
             if hub.hold is not None:
                 hub.hold.wait(20)
             cut = hub.cut_after.pop(0) if hub.cut_after else None
-            return self._send(status, content[start:], headers, cut=cut)
+            return self._send(status, content[start:] + hub.more, headers, cut=cut)
 
         def _send(
             self,
@@ -144,7 +154,10 @@ def serve(hub: Hub) -> ThreadingHTTPServer:
             self.send_response(status)
             for name, value in (headers or {}).items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content)))
+            if hub.without_length and self.command == "GET" and "/resolve/" in self.path:
+                self.close_connection = True
+            else:
+                self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             if only_head or self.command == "HEAD":
                 return

@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -193,6 +195,115 @@ def test_a_connection_that_brings_nothing_is_given_up_and_what_came_is_kept(hub:
     assert get(tmp_path).read_bytes() == CONTENT
 
 
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long the client pauses between tries, without pausing."""
+    made: list[float] = []
+    monkeypatch.setattr(hub_module, "RETRY_SECONDS", 1.0)
+    monkeypatch.setattr(hub_module.time, "sleep", made.append)
+    return made
+
+
+@pytest.mark.parametrize("there", [0, 600_000])
+@pytest.mark.parametrize("without_length", [False, True])
+def test_a_page_instead_of_the_file_is_given_up_after_some_tries(
+    hub: Hub, tmp_path: Path, pauses: list[float], there: int, without_length: bool
+) -> None:
+    if there:
+        hub.cut_after = [there] + [0] * 20
+        refused("no_network", tmp_path)
+        pauses.clear()
+        hub.cut_after = []
+    hub.requests.clear()
+    hub.instead, hub.headers = b"<html>", {"Content-Type": "text/html"}
+    hub.without_length = without_length
+    error = refused("incomplete", tmp_path)
+    assert "did not answer with the file" in error.message
+    assert "login" in error.hint
+    assert pauses == [1, 2, 4, 8, 16]
+    assert len(hub.downloads()) == hub_module.RETRIES + 1
+    if there:
+        assert partial(tmp_path).stat().st_size == there, "what had arrived is not thrown away for a page"
+    hub.instead, hub.headers, hub.without_length = None, {}, False
+    assert get(tmp_path).read_bytes() == CONTENT
+
+
+def test_a_host_that_calls_less_than_the_file_all_is_given_up(hub: Hub, tmp_path: Path, pauses: list[float]) -> None:
+    hub.without_length = True
+    hub.cut_after = [600_000] + [0] * 20
+    error = refused("incomplete", tmp_path)
+    assert "600,000 of the 2,097,152 bytes" in error.message
+    assert len(hub.downloads()) == hub_module.RETRIES + 2
+    assert partial(tmp_path).stat().st_size == 600_000
+
+
+def test_a_host_that_starts_over_each_time_is_given_up(hub: Hub, tmp_path: Path) -> None:
+    """It answers with the whole file, and never gets far."""
+    hub.ignore_ranges = True
+    hub.cut_after = [600_000] * 50
+    refused("no_network", tmp_path)
+    assert len(hub.downloads()) == hub_module.RETRIES + 2
+
+
+def test_crumbs_do_not_count_as_progress(hub: Hub, tmp_path: Path) -> None:
+    hub.cut_after = [10] * 500
+    refused("no_network", tmp_path)
+    assert len(hub.downloads()) == hub_module.RETRIES + 1
+
+
+@pytest.mark.parametrize("without_length", [False, True])
+def test_no_byte_more_than_promised_is_written(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_length: bool
+) -> None:
+    hub.more, hub.without_length = b"x" * 4_000_000, without_length
+    largest = 0
+
+    def told(name: str, there: int, size: int) -> None:
+        nonlocal largest
+        largest = max(largest, there, *(file.stat().st_size for file in tmp_path.rglob("*.partial")))
+
+    refused("incomplete", tmp_path, progress=told)
+    assert largest <= len(CONTENT)
+    assert not [file for file in tmp_path.rglob("*.gguf") if file.read_bytes() != CONTENT]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Encoding": "gzip"},
+        {"Content-Range": "bytes 5-2097151/2097152"},
+        {"Content-Range": "bytes 0-2097151/9999999"},
+        {"Content-Range": "nonsense"},
+    ],
+)
+def test_what_was_not_asked_for_is_not_taken(hub: Hub, tmp_path: Path, headers: dict[str, str]) -> None:
+    hub.headers = headers
+    refused("incomplete", tmp_path)
+    assert not any(file.stat().st_size for file in tmp_path.rglob("*.partial"))
+
+
+def test_a_full_disk_is_told_and_what_arrived_is_kept(hub: Hub, tmp_path: Path) -> None:
+    """In a process of its own: the limit on the size of files stands for the disk."""
+    pytest.importorskip("resource")
+    code = f"""
+import resource, signal
+from pathlib import Path
+from foredraft.core.errors import ForedraftError
+from foredraft.models.hub import choose, download, look
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+repository = look({REPOSITORY!r})
+try:
+    download(repository, choose(repository, "q4_k_m"), Path({str(tmp_path)!r}))
+except (ForedraftError, OSError) as error:
+    print(type(error).__name__, error)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False, timeout=60)
+    assert ran.stdout.startswith(("DownloadError", "OSError")), ran.stderr
+    assert partial(tmp_path).stat().st_size == 1 << 20
+    assert get(tmp_path).read_bytes() == CONTENT
+
+
 def test_a_wrong_checksum_is_refused_and_deleted(hub: Hub, tmp_path: Path) -> None:
     hub.damaged = {"Test-Q4_K_M.gguf"}
     refused("checksum", tmp_path)
@@ -265,7 +376,7 @@ def test_too_little_room_is_said_before_anything_is_sent(
 def test_a_disk_that_fills_up_keeps_what_arrived(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real, written = hub_module._stream, []
 
-    def full(location: str, headers: dict[str, str], target: Path, arrived: object) -> None:
+    def full(location: str, headers: dict[str, str], target: Path, size: int, arrived: object) -> None:
         target.write_bytes(CONTENT[:5000])
         written.append(target)
         raise OSError(28, "No space left on device")

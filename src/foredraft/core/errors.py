@@ -116,7 +116,7 @@ class MemoryLimitError(ModelError):
 
 class DownloadError(ForedraftError):
     """A download could not be done. `reason` is a stable word: no_network, not_found, gated, no_gguf, choice, checksum,
-    disk_full, interrupted, busy."""
+    incomplete, disk_full, interrupted, busy."""
 
     code = "download"
 

@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -35,9 +35,12 @@ SPARE_BYTES = 256 << 20
 RETRIES = 5
 """Connections in a row that may bring nothing."""
 RETRY_SECONDS = 1.0
+"""The pause after a connection that brought nothing; it doubles with each further one."""
+LONGEST_PAUSE = 30.0
+LEAST_GAIN = 1 << 16
+"""Bytes that a connection must bring to count as one that brought something."""
 SEARCH_SECONDS = 20.0
 """How long a search may take."""
-_BLOCK = 1 << 18
 _CHUNK = 1 << 20
 _NOT_A_MODEL = re.compile(r"mmproj|imatrix|\.lora|-lora\b", re.IGNORECASE)
 
@@ -135,7 +138,8 @@ def search(words: str, *, limit: int = 30) -> list[HubFound]:
         )
         hf_raise_for_status(answer)
         found = answer.json()
-    return [_found(one) for one in found if isinstance(one, dict) and isinstance(one.get("id"), str)]
+    named = (one for one in found if isinstance(one, dict) and isinstance(one.get("id"), str))
+    return [_found(one) for one in named if one["id"].isprintable()]
 
 
 def _found(one: dict[str, Any]) -> HubFound:
@@ -165,7 +169,7 @@ def look(repository: str) -> HubRepository:
     groups: dict[tuple[str, str], list[HubFile]] = {}
     for sibling in info.siblings or ():
         path = PurePosixPath(sibling.rfilename)
-        if path.suffix.lower() != ".gguf" or _NOT_A_MODEL.search(path.name) or ".." in path.parts or path.is_absolute():
+        if path.suffix.lower() != ".gguf" or _NOT_A_MODEL.search(path.name) or not _harmless(path):
             continue
         match = PART_NAME.match(path.name)
         stem = match["stem"] if match is not None else path.stem
@@ -183,6 +187,11 @@ def look(repository: str) -> HubRepository:
             hint="Look for a repository of the same model whose name ends in -GGUF.",
         )
     return HubRepository(repository, info.sha or "main", tuple(sorted(choices, key=lambda choice: choice.size)))
+
+
+def _harmless(path: PurePosixPath) -> bool:
+    """Whether a name that a hub tells stays in its folder, and moves no terminal's cursor when it is printed."""
+    return ".." not in path.parts and not path.is_absolute() and str(path).isprintable()
 
 
 def choose(repository: HubRepository, quantisation: str = "", *, room: int | None = None) -> HubChoice:
@@ -246,45 +255,93 @@ def _fetch(repository: HubRepository, file: HubFile, target: Path, progress: Pro
 
 
 def _transfer(repository: HubRepository, file: HubFile, partial: Path, name: str, progress: Progress | None) -> None:
-    """Append what is missing to the partial file, over as many connections as it takes while each brings something."""
+    """Append what is missing to the partial file, over as many connections as it takes while each brings something.
+
+    `RETRIES` connections in a row that bring next to nothing, whatever they answer, are the end.
+    """
     from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_url
 
-    if _arrived(partial) > file.size:
-        partial.unlink()
     url = hf_hub_url(repository.name, file.path, revision=repository.revision, endpoint=endpoint())
-    location = get_hf_file_metadata(url, endpoint=endpoint()).location
+    metadata = get_hf_file_metadata(url, endpoint=endpoint())
+    size = file.size or metadata.size or 0
+    if not size:
+        raise DownloadError("incomplete", f"The hub does not say how large {name} is, so it cannot be checked.")
+    if _arrived(partial) > size:
+        partial.unlink()
     # The hub sends large files from another host, which must not get the user's token.
-    token = get_token() if location.split("/")[:3] == url.split("/")[:3] else None
+    token = get_token() if metadata.location.split("/")[:3] == url.split("/")[:3] else None
     headers = {"authorization": f"Bearer {token}"} if token else {}
-    failures = 0
-    while (there := _arrived(partial)) < file.size or not partial.exists():
+    failures, most = 0, _arrived(partial)
+    while _arrived(partial) < size:
+        problem: Exception
         try:
-            _stream(location, headers, partial, lambda arrived: progress and progress(name, arrived, file.size))
+            _stream(metadata.location, headers, partial, size, lambda there: progress and progress(name, there, size))
+            problem = DownloadError(
+                "incomplete",
+                f"The host sent {_arrived(partial):,} of the {size:,} bytes of {name} and called that all.",
+                hint="Run the same command again later, or from another network: what has arrived is kept.",
+            )
         except Exception as error:
-            failures = failures + 1 if _arrived(partial) == there else 1
-            if failures > RETRIES or not _of_the_network(error):
+            if not isinstance(error, DownloadError) and not _of_the_network(error):
                 raise
-            time.sleep(RETRY_SECONDS * failures)
+            problem = error
+        there = _arrived(partial)
+        failures = 0 if there >= min(most + LEAST_GAIN, size) else failures + 1
+        most = max(most, there)
+        if failures > RETRIES:
+            raise problem
+        if failures:
+            time.sleep(min(RETRY_SECONDS * 2 ** (failures - 1), LONGEST_PAUSE))
 
 
-def _stream(location: str, headers: dict[str, str], partial: Path, arrived: Callable[[int], object]) -> None:
-    """One connection: ask for the rest of the file and append it as it comes."""
+def _stream(location: str, headers: dict[str, str], partial: Path, size: int, arrived: Callable[[int], object]) -> None:
+    """One connection: ask for the rest of the file and append it as it comes, and no byte more than `size` in all.
+
+    Raises `DownloadError` for an answer that is another file than what was asked for; what is there is then kept.
+    """
     from huggingface_hub import get_session
     from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
 
     there = _arrived(partial)
     headers = {**headers, "accept-encoding": "identity", "range": f"bytes={there}-"}
-    with (
-        get_session().stream("GET", location, headers=headers, follow_redirects=True, timeout=30) as response,
-        partial.open("ab") as out,
-    ):
+    with get_session().stream("GET", location, headers=headers, follow_redirects=True, timeout=30) as response:
         hf_raise_for_status(response)
-        if response.status_code != 206:  # the whole file after all
-            out.truncate(0)
-        arrived(out.tell())
-        for block in response.iter_bytes(_BLOCK):
-            out.write(block)
+        _check_answer(response.status_code, response.headers, there, size)
+        with partial.open("ab") as out:
+            if response.status_code != 206:  # the whole file after all
+                out.truncate(0)
             arrived(out.tell())
+            for block in response.iter_raw():
+                if out.tell() + len(block) > size:
+                    raise _another_file(f"more than the {size:,} bytes that the hub promised")
+                out.write(block)
+                arrived(out.tell())
+
+
+def _check_answer(status: int, headers: Mapping[str, str], there: int, size: int) -> None:
+    """Is this the file, or the rest of it? Pages of proxies and hotel networks answer 200 to everything."""
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise _another_file(f"it compressed ({headers['content-encoding'][:40]!r}), which was not asked for")
+    length = headers.get("content-length", "")
+    if status == 206:
+        span = headers.get("content-range", "").lower().replace(" ", "")
+        wanted = f"bytes{there}-{size - 1}/"
+        if not span.startswith(wanted) or span.removeprefix(wanted) not in (str(size), "*"):
+            raise _another_file(f"another part of it ({span[:60]!r} instead of bytes {there} to {size - 1} of {size})")
+    elif status != 200:
+        raise _another_file(f"it with status {status}")
+    elif length.isdigit() and int(length) != size:
+        raise _another_file(f"{int(length):,} bytes instead of {size:,}")
+    elif not length and (there or "html" in headers.get("content-type", "")):
+        raise _another_file("something of unknown length instead of the rest")
+
+
+def _another_file(what: str) -> DownloadError:
+    return DownloadError(
+        "incomplete",
+        f"The host did not answer with the file: it sent {what}.",
+        hint="A network that wants a login, or a proxy, may stand between; what has arrived is kept.",
+    )
 
 
 def _partial(target: Path, file: HubFile) -> Path:
