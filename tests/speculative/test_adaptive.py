@@ -18,6 +18,7 @@ Mutants that were made by hand and the test that kills each:
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -424,16 +425,27 @@ def test_without_a_draft_only_found_guesses_are_planned() -> None:
 # ---- models so fast that deciding is dear ----
 
 
-def credit_at_first(plain_s: float) -> float:
+def credit_at_first(plain_s: float, answers: Iterable[int] = ()) -> float:
+    """What may be risked in an answer behind others of so many tokens, in which nothing was earned or lost."""
     controller = Adaptive(CostModel({1: plain_s, 8: 2.5 * plain_s}, 0.15 * plain_s))
+    for length in answers:
+        sequence = new_sequence()
+        answer = controller._answer(sequence)
+        answer.bucket.credit = 0.0
+        sequence.tokens += [0] * length
+        sequence.stop_reason = "length"
+        controller._carry(answer)
+    controller._credit = controller._start
     return controller.credit(new_sequence())
 
 
 def test_what_nobody_notices_may_be_risked() -> None:
-    """10 ms in any answer, within the promise's bound; with 20 ms a token that is less than the start."""
+    """10 ms, but no more than a small share of answers like the last ones; with 20 ms a token the promise's start."""
     assert credit_at_first(0.02) == PRESETS["standard"].start
-    assert credit_at_first(0.001) == pytest.approx(10.0)
-    assert credit_at_first(0.0001) == PRESETS["standard"].size
+    assert credit_at_first(0.0001) == PRESETS["standard"].start
+    assert credit_at_first(0.0001, answers=[1000] * 30) == pytest.approx(PRESETS["standard"].size, abs=0.1)
+    assert credit_at_first(0.001, answers=[1000] * 30) == pytest.approx(10.0)
+    assert credit_at_first(0.0001, answers=[10] * 30) < 2.5
 
 
 def test_credit_is_not_spent_on_guesses_too_short_to_bring_anything() -> None:

@@ -34,7 +34,12 @@ _WORTH = 0.3
 """What a guess must be able to bring, in plain steps, if little may be risked."""
 _PROBE_DEPTH = 2
 UNNOTICED_S = 0.01
-"""Seconds that may be risked in any answer: where a plain step takes half a millisecond, two steps are nothing."""
+"""Seconds that nobody notices: where a plain step takes half a millisecond, more than the promise's two steps."""
+SHARE = 0.03
+"""But no more than this share of an answer, if it is as long as those before it: ten milliseconds are half of a short
+answer of a tiny model."""
+_LENGTH, _LENGTH_MEMORY = 64.0, 0.8
+"""Tokens that an answer is taken to have before there were any, and how slowly that follows those that end."""
 _FLOOR = 0.5
 """Share of the credit of a first answer that every later one has at least."""
 _POLICY_S = 0.7e-3
@@ -72,6 +77,7 @@ class Adaptive:
         """Sources that have stopped for good, and why."""
         self._answers: dict[int, Answer] = {}
         self._reading: dict[int, tuple[RunningSequence, bool]] = {}  # by slot: does the draft read this prompt along?
+        self._length = _LENGTH  # of an answer, in tokens
         self._running = 1  # answers in the pass
         kept = self.calibration.credit
         self._credit = max(self._start, -math.inf if kept is None else min(kept, self.promise.size))
@@ -184,13 +190,16 @@ class Adaptive:
 
     def _carry(self, answer: Answer) -> None:
         """What the next answer may risk after this one: what was earned stays, what was lost is soon forgiven."""
-        self._credit = self.calibration.credit = max(answer.bucket.credit, _FLOOR * self._start)
+        self._length = _LENGTH_MEMORY * self._length + (1.0 - _LENGTH_MEMORY) * answer.sequence.n_emitted
+        forgiven = min(_FLOOR * self._start, SHARE * self._length)
+        self._credit = self.calibration.credit = max(answer.bucket.credit, forgiven)
 
     @property
     def _start(self) -> float:
-        """The credit a first answer starts with: the promise's, or what nobody notices, if that is more."""
-        plain_s = self.costs.pass_s(self._running)
-        return min(max(self.promise.start, UNNOTICED_S / plain_s), self.promise.size)
+        """The credit a first answer starts with: the promise's, or what nobody notices, if that is more and no more
+        than a small share of the answer."""
+        unnoticed = min(UNNOTICED_S / self.costs.pass_s(self._running), SHARE * self._length)
+        return min(max(self.promise.start, unnoticed), self.promise.size)
 
     def _price(self, context: int, running: int, guessing: int) -> Prices:
         key = bin_of(context), running, guessing
