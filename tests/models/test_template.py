@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import time
+import contextlib
+import threading
 import tracemalloc
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from foredraft.child import Children
 from foredraft.core.errors import TemplateError
+from foredraft.demo import draft_path, main_path
 from foredraft.models import template as template_module
+from foredraft.models.gguf import read_header
 from foredraft.models.template import CHATML, PLAIN, ChatTemplate, fallback_template, render
 
 Messages = list[dict[str, Any]]
@@ -153,7 +158,6 @@ ESCAPES = [
     "{{ messages[0].__setitem__('role', 'x') }}",
     "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
     "{{ joiner.__init__ }}{{ lipsum.__globals__ }}",
-    "{{ ''.translate({}) }}",
 ]
 
 
@@ -175,6 +179,18 @@ BOMBS = [
     "{{ range(99999) | map('string') | list | length }}" * 9,
     "{% macro f(n) %}{{ f(n) }}{% endmacro %}{{ f(1) }}",
     "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
+    "{{ ([[1]] * 100000) | sum(start=[]) }}",
+    "{{ '%(a)9999d' * 160000 % {'a': 1} }}",
+    "{{ {'a': [1] * 1000} | tojson(indent='x' * 190000) }}",
+    "{% macro a() %}{% endmacro %}" * 4000,
+    "{{ a }}" * 18000,
+    "{{ (range(9999) | list) | pprint }}" * 40,
+    "{{ range(99999) | map('string') | sort | join }}" * 9,
+    "{{ (range(99999) | map('string')) | join('x' * 9999) }}",
+    "{{ range(99999) | reject('in', range(99999) | list) | list }}",
+    "{% for i in range(90000) %}" + "static text " * 800 + "{% endfor %}",
+    "{{ 'x' | indent('y' * 99999999) }}",
+    "{{ ('word ' * 99999) | wordwrap(3, wrapstring='z' * 9999) }}",
     "{% for a in [1] recursive %}{{ loop([a, a]) }}{{ loop([a, a]) }}{% endfor %}",
     NAMESPACE + "{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
     NAMESPACE + "{% set ns.x = ns.x + ns.x %}{% endfor %}",
@@ -222,25 +238,97 @@ BOMBS = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def small_limits() -> Iterator[None]:
+    """The same limits, smaller, so that each bomb ends sooner."""
+    patch = pytest.MonkeyPatch()
+    children = Children("foredraft.models.template_sandbox:work", seconds=1.5, n_bytes=96 << 20)
+    patch.setattr(template_module, "_children", lambda: children)
+    yield
+    patch.undo()
+    children.close()
+
+
 @pytest.mark.parametrize("source", BOMBS, ids=lambda source: source[-60:].strip("{}% "))
-def test_bombs_end_soon_and_small(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(template_module, "MAX_STEPS", 20_000)  # tracing memory makes each step slow
-    began = time.process_time()
+@pytest.mark.usefixtures("small_limits")
+def test_bombs_end_typed_and_cost_this_process_nothing(source: str) -> None:
     tracemalloc.start()
     try:
-        with pytest.raises(TemplateError):
-            render(source, USER)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert time.process_time() - began < 15  # tracing makes it some times slower than it is
-    assert peak < 200e6
+        said = render(source, USER)
+    except TemplateError as error:
+        said = str(error)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(said) < 10e6, "what is bearable may be written"
+    assert peak < 60e6
 
 
-def test_a_slow_template_is_stopped_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(template_module, "MAX_SECONDS", -1.0)
-    with pytest.raises(TemplateError, match="longer than"):
-        render("{% for i in range(9999) %}{% endfor %}", USER)
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("{% for i in range(90000) %}{% for j in range(90000) %}{% endfor %}{% endfor %}", "longer than 1.5 seconds"),
+        ("{{ ([[1]] * 100000) | sum(start=[]) | length }}" * 9, "longer than 1.5 seconds"),
+        ("{{ 'a' * 10 ** 10 }}", "more than 96 MiB of memory"),
+        ("{% macro f(n) %}{{ f(n) }}{% endmacro %}{{ f(1) }}", "calls itself too deeply"),
+    ],
+)
+@pytest.mark.usefixtures("small_limits")
+def test_a_limit_is_named(source: str, words: str) -> None:
+    with pytest.raises(TemplateError, match=words):
+        render(source, USER)
+    assert render("{{ messages[0].role }}", USER) == "user", "the next one is served"
+
+
+@pytest.mark.usefixtures("small_limits")
+def test_others_go_on_while_a_template_is_stuck() -> None:
+    """One call of a C function, which would hold the interpreter in this process."""
+    stuck = threading.Thread(target=lambda: suppressed("{{ ([[1]] * 100000) | sum(start=[]) | length }}" * 9))
+    stuck.start()
+    rendered = 0
+    while stuck.is_alive():
+        rendered += render("{{ messages[0].role }}", USER) == "user"
+    stuck.join()
+    assert rendered > 20
+
+
+def suppressed(source: str) -> None:
+    with contextlib.suppress(TemplateError):
+        render(source, USER)
+
+
+def test_what_the_program_ships_runs_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process is started for the embedded pair's first answer."""
+
+    def never() -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(template_module, "_children", never)
+    embedded = [read_header(path).text("tokenizer.chat_template") for path in (main_path(), draft_path())]
+    for source in (CHATML, PLAIN, *embedded):
+        assert USER[0]["content"] in render(source, USER)
+    with pytest.raises(AssertionError):
+        render(CHATML + " ", USER)
+
+
+def test_both_ways_render_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    more: dict[str, Any] = {"bos": "<s>", "adds_bos": True, "tools": TOOLS, "extra": {"now": None, "n": 1.5}}
+    source = "{{ bos_token }}{{ messages | tojson }}{{ tools | tojson }}{{ n }}{{ now }}{{ add_generation_prompt }}"
+    there = render(source, CONVERSATIONS["tool call"], **more)
+    monkeypatch.setattr(template_module, "is_trusted", lambda source: True)
+    assert there == render(source, CONVERSATIONS["tool call"], **more)
+
+
+@pytest.mark.parametrize("content", [{1, 2}, object(), b"bytes"])
+def test_messages_that_are_no_json_are_refused(content: object) -> None:
+    with pytest.raises(TemplateError, match="cannot be sent"):
+        render("{{ messages }}", [{"role": "user", "content": content}])
+
+
+def test_arguments_nested_deeply_stay_the_text_they_are() -> None:
+    deep = "[" * 50_000
+    call = {"type": "function", "function": {"name": "f", "arguments": deep}}
+    source = "{{ messages[0].tool_calls[0].function.arguments }}"
+    assert render(source, [{"role": "assistant", "content": "", "tool_calls": [call]}]) == deep
 
 
 def test_long_conversations_are_not_bombs(shared_data: Path) -> None:
