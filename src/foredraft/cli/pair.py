@@ -74,13 +74,14 @@ def _would_pay(
     store: ModelStore, main: ModelFile, rows: list[tuple[ModelFile, Pairing, float | None, Measured | None]]
 ) -> list[Way]:
     """What would pay, where drafts were measured and none of them does."""
-    from foredraft.folders import cache_folder
     from foredraft.models.recommend import WORTH_IT
-    from foredraft.what_pays import ways
 
     measured = [(known.speedup, draft.name, draft) for draft, _, _, known in rows if known is not None]
     if not measured or max(measured)[0] >= WORTH_IT:
         return []
+    from foredraft.folders import cache_folder
+    from foredraft.what_pays import ways
+
     return ways(main, max(measured)[2], store, cache_folder() / "tuning")
 
 
