@@ -15,7 +15,7 @@ from tests.real import same_text
 from tests.real.conftest import RealFile
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
-PROMPTS, TOKENS = 4, 12
+PROMPTS, TOKENS = 4, 8
 
 
 def tally(llm: LLM) -> same_text.Tally:
