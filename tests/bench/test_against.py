@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from foredraft.bench import against
 from foredraft.bench.against import Comparison, Plan
 from foredraft.bench.llama_server import DEFAULT_SETTINGS, Files, LlamaServer, check_setting
 from foredraft.bench.rivalry import FIRST, Pair, Taken, rows, table
@@ -57,13 +58,26 @@ def test_reading_and_writing_in_turns(tmp_path: Path) -> None:
     requests = [line for line in asked(log) if line["who"] == "ours" or line["path"] == "/completion"]
     turns = [len(line["prompt"]) if "prompt" in line else "ours" for line in requests]
     turns = [turn for i, turn in enumerate(turns) if i == 0 or turn != turns[i - 1]]
-    # both warm up; then ours first in the first repeat, and theirs first in the second
-    assert turns == ["ours", 16, "ours", 8, "ours", 16, 8, "ours", 16, "ours"]
-    measured = [line for line in requests if line["who"] == "theirs"][1:]
+    # both warm up; then ours first in the first repeat, and theirs first in the second: reading, writing, reading
+    assert turns == ["ours", 16, "ours", 8, "ours", 8, "ours", 16, 8, "ours", 8, "ours", 16, "ours"]
+    measured = [line for line in requests if line["who"] == "theirs"][2:]
     assert all(line["temperature"] == 0 and line["return_tokens"] for line in measured)
     assert [line.get("cache_prompt", True) for line in measured[:2]] == [False, True]
     assert [line["n_predict"] for line in measured[:2]] == [1, 5]
     assert measured[1]["ignore_eos"]
+
+
+def test_a_slow_model_writes_in_many_short_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(against, "_TURN_S", 0.0)
+    binary, log = program(tmp_path)
+    wanted = Plan({}, ("plain",), writing=(8,), reading=(), max_tokens=10, repeats=1, parts=("plain",))
+    found = Comparison(lambda: noted(log), LlamaServer(binary), wanted, ONE_THREAD)
+    list(found)
+    asked_for = [(len(line["prompt"]), line["n_predict"]) for line in asked(log) if line["path"] == "/completion"]
+    # each turn goes on behind what was written before
+    assert asked_for[-3:] == [(8, 4), (12, 4), (16, 2)]
+    (row,) = found.rows
+    assert row.compared == 1
 
 
 def test_answers_by_category(tmp_path: Path) -> None:

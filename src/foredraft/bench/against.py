@@ -45,6 +45,8 @@ _OVERHEAD = 1.25
 _FIRST = 64
 """Tokens of the prompts whose first token is waited for."""
 _FIRST_TRIES = 5
+_TURN_S, _WARM_UP = 1.0, 4
+"""Seconds that one side writes before it is the other's turn, about; and tokens to find out how many that are."""
 _ANSWERS_SHARE = 0.85
 """Of the time limit: when answers end, so that the first token is measured, too."""
 
@@ -223,31 +225,35 @@ class Comparison:
         text = _text(of.llm, max(fitting))
         with self.server.start(PLAIN, files) as process:
             process.wait()
-            sides = (Ours(of, parse(PLAIN)), Theirs(PLAIN, process))
-            for side in sides:
-                side.write(text[:_FIRST], 4)  # nobody's first request counts
+            sides: dict[str, Side] = {"ours": Ours(of, parse(PLAIN)), "theirs": Theirs(PLAIN, process)}
+            for side in sides.values():
+                side.write(text[:_FIRST], 1)  # nobody's first request counts
+            piece = max(round(_WARM_UP * _TURN_S / side.write(text[:_FIRST], _WARM_UP).wall_s), _WARM_UP)
             for repeat in range(self.plan.repeats):
                 for size in fitting:
                     if self._over(began):
                         return
-                    self._context(sides, text[:size], repeat)
+                    self._context(sides, text[:size], repeat, piece)
                     yield f"{size:,} tokens of context, repeat {repeat + 1}"
 
-    def _context(self, sides: tuple[Ours, Theirs], prompt: Sequence[int], repeat: int) -> None:
+    def _context(self, sides: dict[str, Side], prompt: Sequence[int], repeat: int, piece: int) -> None:
+        """Both read the prompt; then they write, `piece` tokens a turn: the shorter the turns, the less a machine whose
+        speed wanders counts for one of them."""
         size = len(prompt)
-        read: dict[str, Taken] = {}
-        written: dict[str, Taken] = {}
-        both: dict[str, Side] = {"ours": sides[0], "theirs": sides[1]}
-        for key, side in _in_turns(both, repeat):
-            read[key] = side.read(prompt)
-            if size in self.plan.writing:
-                written[key] = side.write(prompt, self.plan.max_tokens, ignore_eos=True)
+        read = {key: side.read(prompt) for key, side in _in_turns(sides, repeat)}
         if size in self.plan.reading:
             what = f"reading {size:,} tokens"
             self._pairs.append(Pair(what, PLAIN, PLAIN, repeat, 0, read["ours"], read["theirs"], reads=size))
-        if written:
-            what = f"writing at {size:,} tokens"
-            self._pairs.append(Pair(what, PLAIN, PLAIN, repeat, 0, written["ours"], written["theirs"]))
+        if size not in self.plan.writing:
+            return
+        written = dict.fromkeys(sides, Taken(0.0, 0.0))
+        for turn, start in enumerate(range(0, self.plan.max_tokens, piece)):
+            count = min(piece, self.plan.max_tokens - start)
+            for key, side in _in_turns(sides, repeat + turn):
+                so_far = written[key]
+                written[key] = so_far + side.write([*prompt, *so_far.tokens], count, ignore_eos=True)
+        what = f"writing at {size:,} tokens"
+        self._pairs.append(Pair(what, PLAIN, PLAIN, repeat, 0, written["ours"], written["theirs"]))
 
     def _answers(self, of: Stage, files: Files, settings: Sequence[str], began: float) -> Iterator[str]:
         """The prompts of every category, by all of our modes and these settings of theirs. Repeats go round the
