@@ -287,3 +287,12 @@ def test_what_is_not_a_chat_is_refused(store, text):
     with pytest.raises((ChatStoreError, ValueError)):
         from_json(store, json.loads(text))
     assert store.count() == 0
+
+
+def test_where_nothing_can_be_written_chats_are_kept_in_memory(tmp_path):
+    (tmp_path / "home").write_text("a file where the folder should be", encoding="utf-8")
+    store = open_or_set_aside(tmp_path / "home" / "chats.db")
+    assert store.notice == "unusable"
+    assert store.path is None
+    assert store.get(store.create("kept for now").id).title == "kept for now"
+    store.close()

@@ -222,6 +222,55 @@ def test_the_log_has_no_prompts(http: httpx.Client, address: str) -> None:
         assert b"event-stream" in raw.recv(4096)
 
 
+@pytest.mark.parametrize(
+    ("settings", "param"),
+    [
+        ({"context": "x"}, "context"),
+        ({"slots": 1.5}, "slots"),
+        ({"kv_type": "q9"}, "kv_type"),
+        ({"kv_type": ["f16"]}, "kv_type"),
+        ({"flash_attention": True}, "flash_attention"),
+        ({"mmap": "yes"}, "mmap"),
+        ({"unknown": 1}, "unknown"),
+    ],
+)
+def test_settings_of_a_load_have_types(http: httpx.Client, settings: dict[str, Any], param: str) -> None:
+    refused = http.post("/api/foredraft/load", json={"model": "toy-small", "settings": settings})
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == param
+
+
+def test_errors_and_the_log_do_not_repeat_megabytes(http: httpx.Client) -> None:
+    said = http.post("/v1/chat/completions", json=chat(model="m" * 50_000)).json()["error"]
+    assert len(said["message"]) <= 2000
+    http.get("/v1/" + "p" * 20_000)
+    entries = http.get("/api/foredraft/log?count=5").json()["entries"]
+    assert max(len(entry["message"]) for entry in entries) < 1000
+
+
+def test_images_of_other_pages_are_refused(http: httpx.Client) -> None:
+    """They name no origin; a link that is followed is no image."""
+    cross = {"sec-fetch-site": "cross-site"}
+    assert http.get("/health", headers={**cross, "sec-fetch-mode": "no-cors"}).status_code == 403
+    assert http.get("/health", headers={**cross, "sec-fetch-mode": "navigate"}).status_code == 200
+    assert (
+        http.get("/health", headers={"sec-fetch-site": "same-origin", "sec-fetch-mode": "no-cors"}).status_code == 200
+    )
+
+
+def test_the_documentation_needs_nothing_from_elsewhere(http: httpx.Client) -> None:
+    page = http.get("/docs")
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "http" not in page.text.replace("http://www.w3.org", "").replace("HTTP", "")
+    assert "<script" not in page.text
+    for path, methods in http.get("/openapi.json").json()["paths"].items():
+        for method in methods:
+            assert f"{method.upper()} {path}" in page.text
+    assert "draft_required" in page.text
+
+
 # ---- whatever a generator of requests can think of ----
 
 fuzzed = toy.services(ServerSettings(max_answers=2, allowed_hosts=("testserver",)))

@@ -385,7 +385,16 @@ def _worded() -> Iterator[None]:
 
 def _chat(row: tuple[Any, ...]) -> Chat:
     chat_id, title, created, changed, leaf, system_prompt, unsent, settings, folder = row
-    return Chat(chat_id, title, created, changed, leaf, system_prompt, unsent, json.loads(settings), folder)
+    return Chat(chat_id, title, created, changed, leaf, system_prompt, unsent, _settings(settings), folder)
+
+
+def _settings(text: str) -> dict[str, Any]:
+    """Settings as they were written down; none where something else wrote there."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _dump(value: Any) -> str:

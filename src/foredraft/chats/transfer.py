@@ -9,6 +9,7 @@ from typing import Any
 from foredraft.chats.attachments import attachments_of, with_attachments
 from foredraft.chats.records import Chat
 from foredraft.chats.store import ChatStore, ChatStoreError
+from foredraft.core.stats import GenerationStats
 
 FORMAT = "foredraft-chat-1"
 
@@ -80,8 +81,34 @@ def _our_turns(messages: list[Any]) -> Iterator[dict[str, Any]]:
             "model": str(message.get("model", "")),
             "draft": str(message.get("draft", "")),
             "tokens": tokens if isinstance(tokens, list) else [],
-            "meta": meta if isinstance(meta, dict) else {},
+            "meta": _sound(meta) if isinstance(meta, dict) else {},
         }
+
+
+def _sound(meta: dict[str, Any]) -> dict[str, Any]:
+    """What is known about an answer, without the parts that a page could not show."""
+    stats = meta.get("stats")
+    if stats is not None and not _like(stats, GenerationStats().as_dict()):
+        meta = {name: value for name, value in meta.items() if name != "stats"}
+    for name, shape in (("timeline", 2), ("events", 3)):
+        rows = meta.get(name, [])
+        if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == shape for row in rows):
+            meta = {key: value for key, value in meta.items() if key != name}
+    return meta
+
+
+def _like(value: object, example: dict[str, Any]) -> bool:
+    """Whether it has everything that the example has, numbers for numbers."""
+    if not isinstance(value, dict):
+        return False
+    for name, wanted in example.items():
+        found = value.get(name, ...)
+        numbers = isinstance(wanted, (int, float, type(None)))
+        if found is ... or not isinstance(found, (int, float, type(None)) if numbers else type(wanted)):
+            return False
+        if found is None and wanted is not None:
+            return False
+    return True
 
 
 def _lmstudio_turns(messages: list[Any]) -> Iterator[dict[str, Any]]:

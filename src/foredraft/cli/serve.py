@@ -146,3 +146,5 @@ def _mount_app(app: FastAPI, services: Services) -> None:
     except ImportError:
         return
     mount(app, services)
+    if services.chats.notice in ("unusable", "locked", "full"):
+        typer.echo("Chats of this session are not kept: their database cannot be written.", err=True)

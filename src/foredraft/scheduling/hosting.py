@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
+from foredraft.core.errors import ForedraftError
 from foredraft.scheduling.embedder import Embedder
 from foredraft.scheduling.errors import ModelUnloadedError, RuntimeClosedError, WrongKindError
 from foredraft.scheduling.hosted import Exclusive, Hosted, LoadedModel, Loader, LoadSpec, ModelState, Submission
@@ -222,6 +223,29 @@ class Hosting:
 
         self._thread.do(job)
         return future
+
+    def end_waiting(self, error: ForedraftError) -> None:
+        """Fail every request that has not begun."""
+        self._thread.do(lambda: self._fail(error, begun=False))
+
+    def end_all(self, error: ForedraftError) -> None:
+        """Fail every request, those that are being answered too."""
+        self._thread.do(lambda: self._fail(error, begun=True))
+
+    def _fail(self, error: ForedraftError, *, begun: bool) -> None:
+        for hosted in self:
+            for waiting in [waiting for waiting in hosted.pending if isinstance(waiting, Submission)]:
+                hosted.pending.remove(waiting)
+                waiting.running.fail(error)
+            if isinstance(hosted.model, Embedder):
+                if begun:
+                    hosted.model.fail_all(error)
+                continue
+            queued = set(hosted.model.scheduler.waiting) if hosted.model is not None else set()
+            for answer, running in hosted.live.items():
+                if begun or answer in queued:
+                    running.cancel()
+                    running.fail(error)
 
     def _remove(self, hosted: Hosted, model: LoadedModel | Embedder) -> None:
         """On the loader thread."""

@@ -147,6 +147,8 @@ class RunningAnswer:
     # ---- for the thread that writes it ----
 
     def put(self, *events: Event) -> None:
+        if self.done:  # nothing comes behind the end
+            return
         for event in events:
             if isinstance(event, NewPieces):
                 self.pieces.extend(event.pieces)

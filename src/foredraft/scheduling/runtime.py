@@ -19,7 +19,7 @@ import itertools
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from foredraft.core.params import Request
 from foredraft.sampling.sampler import Constraint
@@ -52,6 +52,8 @@ class Runtime:
         loaded on demand."""
         self.listeners: list[Listener] = []
         """Called with (model id, generation, embeddings or error) on the model thread, at the end of every answer."""
+        self.ended = False
+        """Nobody is waited for any more."""
         self._answers: dict[str, RunningAnswer] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
@@ -100,7 +102,16 @@ class Runtime:
     async def load(self, spec: LoadSpec) -> str:
         """Load a model (and its draft) and return the id under which it is asked for. The same id again only sets its
         time to live; two callers at once wait for one load. Raises what the loader raises."""
-        return await asyncio.shield(asyncio.wrap_future(self._hosting.load(spec)))
+        loading = asyncio.wrap_future(self._hosting.load(spec))
+        ended = asyncio.ensure_future(self._hosting.bell.until(lambda: self.ended))
+        both: set[asyncio.Future[Any]] = {loading, ended}
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ended.cancel()
+        if not loading.done():
+            raise RuntimeClosedError
+        return loading.result()
 
     async def unload(self, model_id: str, *, cancel: bool = True) -> None:
         """Free a model and its draft. Running answers are cancelled, or waited for (`cancel=False`). Raises
@@ -215,8 +226,20 @@ class Runtime:
         return self._hosting.closing
 
     def refuse(self) -> None:
-        """Take nothing new; what runs goes on."""
-        self._hosting.closing = True
+        """Take nothing new; what has begun goes on, and what waits for its turn is told to come again."""
+        if not self.closing:
+            self._hosting.closing = True
+            self._hosting.end_waiting(RuntimeClosedError())
+            self._hosting.changed()
+
+    async def finish(self, grace_s: float) -> None:
+        """Take nothing new, let running answers end for `grace_s` seconds, end the rest with `RuntimeClosedError`."""
+        self.refuse()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hosting.bell.until(lambda: not self._busy()), grace_s)
+        self.ended = True
+        self._hosting.end_all(RuntimeClosedError())
+        self._hosting.changed()
 
     async def close(self, grace_s: float = 10.0) -> None:
         """Take nothing new, let running answers end for `grace_s` seconds, cancel the rest, free every model. A second

@@ -10,6 +10,7 @@ from foredraft.server.journal import Journal
 
 QUIET = frozenset({"/health", "/metrics"})
 """Asked for by machines, all the time."""
+LONGEST_PATH = 500
 
 
 class AccessLog:
@@ -20,7 +21,7 @@ class AccessLog:
         self._journal = journal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope.get("path", "")
+        path = scope.get("path", "")[:LONGEST_PATH]
         if scope["type"] != "http" or path in QUIET or path.startswith("/_nicegui"):
             await self._app(scope, receive, send)
             return

@@ -18,6 +18,7 @@ from foredraft.scheduling.answering import Outcome
 from foredraft.scheduling.embedder import Embeddings
 from foredraft.server import control, errors
 from foredraft.server.accesslog import AccessLog
+from foredraft.server.docs import add_docs
 from foredraft.server.guard import Guard
 from foredraft.server.lmstudio import v0, v1
 from foredraft.server.metrics import Metrics
@@ -45,12 +46,13 @@ def create_app(services: Services) -> FastAPI:
         await services.runtime.close(services.settings.grace_s)
         services.pools.close()
 
-    app = FastAPI(title="Foredraft", description=DESCRIPTION, docs_url="/docs", redoc_url=None, lifespan=living)
+    app = FastAPI(title="Foredraft", description=DESCRIPTION, docs_url=None, redoc_url=None, lifespan=living)
     app.state.services = services
     app.state.metrics = Metrics(services.runtime)
     services.runtime.listeners.append(write_down)
     for router in (openai.router, embeddings.router, responses.router, v0.router, v1.router, control.router):
         app.include_router(router)
+    add_docs(app)
     errors.install(app)
     _close_off(app)
 

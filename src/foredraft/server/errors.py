@@ -33,7 +33,9 @@ from foredraft.scheduling.errors import (
     WrongKindError,
 )
 from foredraft.server.limits import LimitError
-from foredraft.server.pools import BusyError
+from foredraft.server.pools import BusyError, GivenUpError
+
+LONGEST_MESSAGE = 2000
 
 
 class RequestError(ForedraftError):
@@ -85,7 +87,7 @@ def word(error: ForedraftError) -> Wording:
     elif isinstance(error, (QueueFullError, BusyError)):
         status, kind = 503, "overloaded_error"
         headers["Retry-After"] = str(error.retry_after)
-    elif isinstance(error, (RuntimeClosedError, ModelUnloadedError)):
+    elif isinstance(error, (RuntimeClosedError, ModelUnloadedError, GivenUpError)):
         status, kind = 503, "unavailable_error"
         headers["Retry-After"] = "1"
     elif isinstance(error, MemoryLimitError):
@@ -102,13 +104,18 @@ def error_body(error: ForedraftError) -> dict[str, Any]:
     said = word(error)
     return {
         "error": {
-            "message": error.message if not error.hint else f"{error.message} {error.hint}",
+            "message": _cut(error.message if not error.hint else f"{error.message} {error.hint}"),
             "type": said.type,
             "param": said.param,
             "code": said.code,
-            "hint": error.hint,
+            "hint": _cut(error.hint),
         }
     }
+
+
+def _cut(text: str) -> str:
+    """What was wrong may have been a megabyte long; what is said of it is not."""
+    return text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 1] + "…"
 
 
 LMSTUDIO_TYPES = {500: "internal_error", 501: "not_implemented"}

@@ -162,6 +162,9 @@ class Guard:
             return RequestError(
                 f"Web pages of {origin[:100]} may not call this server.", status=403, hint="Allow them with --cors."
             )
+        if not origin and headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
+            hint = "Allow them with --cors."  # an image, say: it names no origin, but costs the same
+            return RequestError("Web pages of others may not call this server.", status=403, hint=hint)
         if self._key and scope["path"] not in OPEN_PATHS and not self._has_key(headers):
             return RequestError(
                 "The API key is missing or wrong.",

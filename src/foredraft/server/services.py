@@ -109,3 +109,8 @@ class Services:
         """The server is about to end: nothing new is taken, and followers of the log are let go."""
         self.runtime.refuse()
         self.journal.close()
+
+    async def finish(self) -> None:
+        """Let what has begun end within the grace time, and end the rest with a typed error."""
+        await self.runtime.finish(self.settings.grace_s)
+        self.pools.close()

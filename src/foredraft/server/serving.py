@@ -18,6 +18,8 @@ from foredraft.server.connections import AT_ONCE, protocol
 from foredraft.server.guard import is_loopback
 from foredraft.server.services import ServerSettings, Services
 
+LAST_WORDS_S = 5
+"""Seconds for the errors that end answers at the end of the grace time."""
 BACKLOG = 1024
 """Connections that wait to be accepted."""
 logger = logging.getLogger(__name__)
@@ -48,7 +50,11 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._services.stopping()
-        await super().shutdown(sockets)
+        finishing = asyncio.create_task(self._services.finish())
+        try:
+            await super().shutdown(sockets)
+        finally:
+            finishing.cancel()
 
     def run_on(self, listener: socket.socket) -> None:
         """Until it is told to stop, in an event loop of its own."""
@@ -57,8 +63,8 @@ class _Server(uvicorn.Server):
 
 
 def serve(app: FastAPI, services: Services, ready: Callable[[], None] = lambda: None) -> None:
-    """Serve until Ctrl-C or SIGTERM. Running answers may end within the grace time; then they are cancelled. `ready` is
-    called when requests are taken."""
+    """Serve until Ctrl-C or SIGTERM. Running answers may end within the grace time; then they end with an error.
+    `ready` is called when requests are taken."""
     settings = services.settings
     check_address(settings)
     listener = _listen(settings.host, settings.port)
@@ -98,7 +104,7 @@ def _config(app: FastAPI, settings: ServerSettings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=max(1, round(settings.grace_s)),
+        timeout_graceful_shutdown=round(settings.grace_s) + LAST_WORDS_S,
         timeout_keep_alive=30,
         http=protocol(),
         ws="auto",

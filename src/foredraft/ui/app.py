@@ -98,6 +98,7 @@ def _around(app: FastAPI, state: AppState) -> None:
             finally:
                 watching.cancel()
                 await state.generations.close()
+                state.chats.close()
 
     app.router.lifespan_context = lifespan
 

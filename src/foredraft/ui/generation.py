@@ -22,6 +22,7 @@ from foredraft.core.params import Request
 from foredraft.llm import LLM
 from foredraft.sampling.constraints import GrammarConstraint
 from foredraft.scheduling.answer import Generation
+from foredraft.scheduling.errors import RuntimeClosedError
 from foredraft.scheduling.events import Failed, Finished, NewPieces, PromptProgress
 from foredraft.scheduling.running import Bell, RunningAnswer
 from foredraft.scheduling.stream import Piece
@@ -226,6 +227,8 @@ class Generations:
                 writing.timeline.append((round(now - began, 3), len(writing.tokens) - writing.kept))
                 return DONE, self._meta(writing, event.generation, model_id)
             elif isinstance(event, Failed):
+                if isinstance(event.error, RuntimeClosedError):  # the program ends; the answer can be continued
+                    return INTERRUPTED, _kind(writing)
                 return FAILED, {"error": {"code": event.error.code, "message": str(event.error)}}
             writing.bell.ring()
         return FAILED, {}

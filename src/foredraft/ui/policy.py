@@ -30,7 +30,7 @@ class ContentPolicy:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in ("/docs", "/openapi.json"):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
@@ -42,7 +42,7 @@ class ContentPolicy:
                     # Asked for each time (and mostly unchanged): after an update no old part meets a new one.
                     headers["Cache-Control"] = "no-cache"
                 if headers.get("content-type", "").startswith("text/html"):
-                    headers["Content-Security-Policy"] = POLICY
+                    headers.setdefault("Content-Security-Policy", POLICY)
                     headers["Referrer-Policy"] = "no-referrer"
             await send(message)
 

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Request
+from fastapi import Path as PathParameter
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 
@@ -33,15 +34,20 @@ def add_routes(app: FastAPI, state: AppState) -> None:
     app.mount("/_foredraft/static", StaticFiles(directory=static), name="foredraft-static")
 
     @app.get("/_foredraft/answers/{message_id}", include_in_schema=False)
-    async def follow(message_id: int, request: Request) -> StreamingResponse:
+    async def follow(
+        message_id: Annotated[int, PathParameter(ge=0, le=2**63 - 1)], request: Request
+    ) -> StreamingResponse:
         last = request.headers.get("last-event-id") or request.query_params.get("from", "0")
-        events = _events(state, message_id, int(last) if last.isdecimal() else 0)
+        events = _events(state, message_id, int(last) if last.isdecimal() and len(last) < 10 else 0)
         return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     @app.post("/_foredraft/send", include_in_schema=False)
     async def send_message(request: Request) -> JSONResponse:
         words = _words(state, request)
-        body = await _body(request, state)
+        try:
+            body = await _body(request, state)
+        except ForedraftError as error:
+            return _too_much(words, error)
         text = str(body.get("text", "")).strip()
         loaded = state.loaded()
         if not text and not body.get("attachments"):
@@ -75,7 +81,7 @@ def add_routes(app: FastAPI, state: AppState) -> None:
                 asked.get("chat", ""),
                 asked.get("name", ""),
                 content,
-                int(pending) if pending.isdecimal() else 0,
+                int(pending) if pending.isdecimal() and len(pending) < 10 else 0,
             )
         except Refused as refused:
             return JSONResponse({"error": str(refused)}, refused.status)
