@@ -70,7 +70,8 @@ def test_run_json_has_every_figure_and_they_add_up(story_pair: Pair) -> None:
     assert answer["stop_reason"] == "length"
     assert answer["speculation"]["status"] == "active"
     assert answer["speculation"]["reason"]
-    assert set(answer["numerics"]) == {"batches_exact", "max_abs_diff", "batch", "context", "beside", "ordered"}
+    assert answer["numerics"]["mode"] in ("exact", "fast")
+    assert {"batches_exact", "max_abs_diff", "batch", "context", "beside", "ordered"} <= set(answer["numerics"])
     stats = answer["stats"]
     assert stats["tokens"] == len(answer["tokens"]) == 50
     assert stats["drafted"] == stats["accepted"] + stats["rejected"] + stats["ignored"] > 0
@@ -149,9 +150,30 @@ def test_verify_says_identical_and_exits_0(story_pair: Pair) -> None:
     assert b"identical" in words.stdout or b"near-tie" in words.stdout
 
 
+def test_verify_forces_guesses_and_says_when_nothing_was_checked(story_pair: Pair) -> None:
+    """A controller that pauses must not make it compare plain decoding with itself."""
+    forced = json.loads(foredraft("verify", "The dog", *story(story_pair), "-n", 40, "--json").stdout)
+    stats = forced["drafted"]["stats"]
+    assert stats["drafted"] >= stats["rounds"], "rounds without a guess"
+    assert forced["verdict"] in ("identical", "near-tie")
+    main, _ = story_pair
+    nothing = foredraft("verify", "The dog", "--model", main, "--draft", "off", "--raw", "-n", 10, "--json")
+    assert nothing.returncode == 3
+    assert json.loads(nothing.stdout)["verdict"] == "unchecked"
+
+
+@pytest.mark.parametrize("numerics", ["exact", "fast"])
+def test_numerics_are_chosen_and_said(numerics: str) -> None:
+    done = foredraft("run", "What is 2 + 3?", "--numerics", numerics, "-n", 8, "--stats", "--json")
+    assert json.loads(done.stdout)["numerics"]["mode"] == numerics
+    verdict = foredraft("verify", "What is 2 + 3?", "--numerics", numerics, "-n", 8)
+    assert f"{numerics}: ".encode() in verdict.stdout
+
+
 @pytest.mark.parametrize(
     ("args", "code", "says"),
     [
+        (["run", "hi", "--numerics", "precise"], 2, "one of auto, exact, fast"),
         (["run", "hi", "--temperature", "-1"], 2, "temperature is -1.0"),
         (["run", "hi", "--max-draft", "17"], 2, "from 0 to 16"),
         (["run", "hi", "--top-p", "1.5"], 2, "from 0 to 1"),

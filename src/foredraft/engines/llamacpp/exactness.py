@@ -69,7 +69,7 @@ def measure_costs(
 ) -> Costs:
     """What passes cost behind `DEPTH` tokens, or half the context if that is less. `exact_rows`: in exact numerics, the
     most tokens of a pass. Uses slot 0, which is left empty."""
-    tokens = engine.tokenizer.encode(TEXTS[0])[:9]
+    tokens = engine.tokenizer.encode(TEXTS[0])[: min(9, engine.info.n_ctx // 2)]
     engine.rewind(0, 0)
     engine.forward([Chunk(0, 0, tokens)])
     base = len(tokens)
@@ -89,10 +89,11 @@ def measure_costs(
 
     timed(1, 1)
     step_s = best_s = min(timed(1, 1), timed(1, 1))
-    most = min(engine.info.n_batch, exact_rows or max(_SIZES))
+    room = engine.info.n_ctx - max(depth, base)
+    most = min(engine.info.n_batch, exact_rows or max(_SIZES), room)
     for n in sorted({*(size for size in _SIZES if size <= most), most} - {1}):
         best_s = min(best_s, timed(n, n) / n)
-    piece = max(1, min(_PIECE, engine.info.n_batch, engine.info.n_ctx - depth - 1))
+    piece = min(_PIECE, engine.info.n_batch, room)
     read_s = timed(piece, 0) / piece
     engine.rewind(0, 0)
     return Costs(step_s, read_s, best_s)
