@@ -38,9 +38,9 @@ WRITING, READING = (64, 2048), (512, 2048)
 PARTS = ("plain", "speculation", "first-token")
 """Writing and reading without guesses; answers by category; the first token over HTTP."""
 _GREEDY = SamplingParams(temperature=0.0)
-_SHARE = 0.6
+_SHARE = 0.7
 """Of the free memory, what servers that run side by side may take."""
-_OVERHEAD = 1.25
+_OVERHEAD = 1.1
 """Memory of a server ÷ size of its files."""
 _FIRST = 64
 """Tokens of the prompts whose first token is waited for."""
