@@ -19,7 +19,9 @@ class InputItem(Schema):
 
 class ChatRequest(Sampling, DraftControl):
     model: str = ""
-    input: Annotated[str | Annotated[list[InputItem], Field(min_length=1)], limits.at_most(limits.MESSAGES, "input")]
+    input: Annotated[
+        str | Annotated[list[InputItem], Field(min_length=1, fail_fast=True)], limits.at_most(limits.MESSAGES, "input")
+    ]
     system_prompt: str | None = None
     stream: bool = False
     max_output_tokens: Annotated[int, Field(ge=0)] | None = None

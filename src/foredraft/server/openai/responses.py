@@ -76,7 +76,9 @@ class NamedChoice(NamedFunction):
 
 class ResponsesRequest(Sampling, DraftControl):
     model: str = ""
-    input: Annotated[str | Annotated[list[Item], Field(min_length=1)], limits.at_most(limits.MESSAGES, "input")]
+    input: Annotated[
+        str | Annotated[list[Item], Field(min_length=1, fail_fast=True)], limits.at_most(limits.MESSAGES, "input")
+    ]
     instructions: str | None = None
     stream: bool | None = False
     max_output_tokens: Annotated[int, Field(ge=0)] | None = None

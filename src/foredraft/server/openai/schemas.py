@@ -98,7 +98,9 @@ class Answering(Sampling, DraftControl):
 
 
 class ChatRequest(Answering):
-    messages: Annotated[list[ChatMessage], Field(min_length=1), limits.at_most(limits.MESSAGES, "messages")]
+    messages: Annotated[
+        list[ChatMessage], Field(min_length=1, fail_fast=True), limits.at_most(limits.MESSAGES, "messages")
+    ]
     max_completion_tokens: Annotated[int, Field(ge=0)] | None = None
     logprobs: bool | None = False
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
@@ -116,7 +118,12 @@ class ChatRequest(Answering):
 
 
 class CompletionRequest(Answering):
-    prompt: str | list[int] | list[str] | list[list[int]] = ""
+    prompt: (
+        str
+        | Annotated[list[int], Field(fail_fast=True)]
+        | Annotated[list[str], Field(fail_fast=True)]
+        | Annotated[list[list[int]], Field(fail_fast=True)]
+    ) = ""
     max_tokens: Annotated[int, Field(ge=0)] | None = 16
     echo: bool | None = False
     logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
@@ -125,9 +132,9 @@ class CompletionRequest(Answering):
 class EmbeddingRequest(Schema):
     input: Annotated[
         str
-        | Annotated[list[str], Field(min_length=1)]
-        | Annotated[list[int], Field(min_length=1)]
-        | Annotated[list[list[int]], Field(min_length=1)],
+        | Annotated[list[str], Field(min_length=1, fail_fast=True)]
+        | Annotated[list[int], Field(min_length=1, fail_fast=True)]
+        | Annotated[list[list[int]], Field(min_length=1, fail_fast=True)],
         limits.texts("input"),
     ] = Field(description="A text, several texts, or their token ids.")
     model: str = Field(default="", description="Empty: the embedding model that is loaded, or the only one there is.")

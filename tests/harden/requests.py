@@ -1,0 +1,218 @@
+"""Requests of every bad kind against a real server on the loopback, with the corpus of what once failed.
+
+The server is a process of its own with toy models. All the time another process asks it for /health, and the longest
+wait is reported. What falls: a death, a 5xx other than 503, an answer that is no error object, a request that takes
+more than 10 s, a wait of more than a second (100 ms are the bar on a quiet machine).
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+
+LONGEST_S = 10.0
+LONGEST_WAIT_S = 1.0
+SERVER = """
+import sys
+from tests.server import toy
+with toy.serving(toy.services()) as address:
+    print(address, flush=True)
+    sys.stdin.read()
+"""
+WATCH = """
+import http.client, select, sys, time
+connection = http.client.HTTPConnection(sys.argv[1].removeprefix("http://"), timeout=60)
+longest = at = 0.0
+print("ready", flush=True)
+while not select.select([sys.stdin], [], [], 0.02)[0]:
+    began = time.time()
+    try:
+        connection.request("GET", "/health")
+        connection.getresponse().read()
+    except OSError:
+        break
+    if time.time() - began > longest:
+        longest, at = time.time() - began, began
+print(longest, at)
+"""
+ASK = [{"role": "user", "content": "Hi"}]
+CHAT, RESPONSES, V1 = "/v1/chat/completions", "/v1/responses", "/api/v1/chat"
+
+
+def chat(**more: Any) -> dict[str, Any]:
+    return {"model": "toy", "messages": ASK, "max_tokens": 2, **more}
+
+
+def form(schema: Any) -> dict[str, Any]:
+    return chat(response_format={"type": "json_schema", "json_schema": {"schema": schema}})
+
+
+def lark(text: str) -> dict[str, Any]:
+    return chat(response_format={"type": "grammar", "grammar": text})
+
+
+def chain(count: int, link: Callable[[dict[str, str]], Any]) -> dict[str, Any]:
+    defs = {f"d{n}": link({"$ref": f"#/$defs/d{n + 1}"}) for n in range(count)}
+    return {"$defs": {**defs, f"d{count}": {"type": "null"}}, "$ref": "#/$defs/d0"}
+
+
+CORPUS: dict[str, tuple[str, Any]] = {
+    "object chain": (CHAT, form(chain(1000, lambda ref: {"type": "object", "properties": {"a": ref}}))),
+    "items chain": (CHAT, form(chain(1500, lambda ref: {"type": "array", "items": ref}))),
+    "anyOf chain": (CHAT, form(chain(2000, lambda ref: {"anyOf": [ref, {"type": "null"}]}))),
+    "allOf chain": (CHAT, form(chain(2000, lambda ref: {"allOf": [ref]}))),
+    "plain chain": (CHAT, form(chain(3000, lambda ref: ref))),
+    "rules": (CHAT, lark("start: r0\n" + "".join(f"r{n}: r{n + 1}\n" for n in range(3000)) + 'r3000: "a"\n')),
+    "alternatives": (CHAT, lark("start: " + " | ".join('"a"' for _ in range(200_000)))),
+    "parentheses": (CHAT, lark("start: " + "(" * 100_000)),
+    "keys": (CHAT, chat(**{f"unknown{n}": 1 for n in range(1_000_000)})),
+    "bias": (CHAT, chat(logit_bias={str(n): 1.0 for n in range(200_000)})),
+    "wrong bias": (CHAT, chat(logit_bias={f"x{n}": "y" for n in range(90_000)})),
+    "const": (CHAT, form({"const": "a" * 5_000_000})),
+    "property name": (CHAT, form({"properties": {"a" * 1_000_000: {"type": "null"}}})),
+    "special tokens": (CHAT, chat(messages=[{"role": "user", "content": "<s>" * 1_000_000}])),
+    "messages": (RESPONSES, {"input": [{"role": "user", "content": "a"}] * 100_000}),
+    "truncation": (CHAT, chat(messages=ASK * 10_000, truncation="auto")),
+    "parts": (V1, {"input": [{"type": "text", "content": "a"}] * 100_000}),
+    "arguments": (
+        CHAT,
+        chat(messages=[{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "[" * 5000}}]}]),
+    ),
+    "settings": ("/api/foredraft/load", {"model": "toy", "settings": {"context": "x", "kv_type": "q9"}}),
+    "stops": (CHAT, chat(stop=["a"] * 10_000)),
+    "texts": ("/v1/embeddings", {"input": ["a"] * 2049}),
+    "numbers": ("/v1/embeddings", {"input": [1] * 900_000}),
+    "lists": ("/v1/embeddings", {"input": [[1]] * 190_000}),
+    "one long text": (CHAT, chat(messages=[{"role": "user", "content": "a" * 15_000_000}])),
+    "escapes": (CHAT, chat(messages=[{"role": "user", "content": "\n" * 8_000_000}])),
+    "model name": (CHAT, chat(model="m" * 1_000_000)),
+    "tools": (CHAT, chat(tools=[{"function": {"name": f"f{n}"}} for n in range(5000)], tool_choice="required")),
+    "variables": (CHAT, chat(chat_template_kwargs={"a": "b" * 5_000_000})),
+}
+"""Bodies that once killed the server, froze it, or got a 500."""
+
+RAW = {
+    "no host": b"GET /health HTTP/1.1\r\n\r\n",
+    "two hosts": b"GET /health HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
+    "host [": b"GET /health HTTP/1.1\r\nHost: [\r\n\r\n",
+    "origin [": b"GET /health HTTP/1.1\r\nHost: localhost\r\nOrigin: http://[\r\n\r\n",
+    "length": b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n",
+    "head": b"GET /health HTTP/1.1\r\nX: " + b"a" * 300_000,
+    "nothing http": b"\0\1\2\3 nonsense\r\n\r\n",
+}
+"""Bytes that once got a 500, or were taken without an end."""
+
+
+def attack(seconds: float) -> list[str]:
+    """First the corpus, then changes of it until the time is over; what fell."""
+    fell: list[str] = []
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        bodies, count, name = _bodies(random.Random(16)), 0, "the beginning"
+        first = next(bodies)  # writes the whole corpus down, before anybody looks
+        watch = Watch(address)
+        ends = time.monotonic() + seconds
+        try:
+            for name, raw in RAW.items():
+                _send_raw(address, name, raw, fell)
+            with httpx.Client(base_url=address, timeout=60) as http:
+                for name, path, body in itertools.chain([first], bodies):
+                    if process.poll() is not None or (count >= len(CORPUS) and time.monotonic() > ends):
+                        break
+                    watch.sent.append((time.time(), name))
+                    _send(http, name, path, body, fell)
+                    count += 1
+        finally:
+            watch.stop()
+            process.stdin.close()
+        if process.wait(60) != 0:
+            fell.append(f"the server ended with {process.returncode} at {name}")
+    if watch.longest > LONGEST_WAIT_S:
+        fell.append(f"/health waited {watch.longest:.2f} s at {watch.at}")
+    longest = f"{watch.longest * 1e3:.0f} ms ({watch.at})"
+    print(f"requests: {count} bodies, {len(RAW)} raw; longest wait of /health {longest}")
+    return fell
+
+
+class Watch:
+    """A process that asks for /health all the time, and knows the longest wait: no work of this one delays it."""
+
+    def __init__(self, address: str) -> None:
+        self.sent: list[tuple[float, str]] = []
+        """(Unix seconds, name) of everything that was sent."""
+        self.longest, self.at = 0.0, ""
+        command = [sys.executable, "-c", WATCH, address]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self._process.stdout.readline()
+
+    def stop(self) -> None:
+        said, _ = self._process.communicate()
+        self.longest, began = map(float, said.split())
+        before = [name for at, name in self.sent if at <= began + self.longest]
+        self.at = before[-1] if before else "the beginning"
+
+
+def _bodies(chance: random.Random) -> Iterator[tuple[str, str, bytes]]:
+    """The corpus as it is, then changed: cut, with other bytes, with parts of another, nested."""
+    written = {name: (path, json.dumps(body).encode()) for name, (path, body) in CORPUS.items()}
+    yield from ((name, path, body) for name, (path, body) in written.items())
+    names = list(written)
+    while True:
+        name = chance.choice(names)
+        path, body = written[name]
+        changed = bytearray(body[: chance.choice((len(body), 2000, 100_000))])
+        for _ in range(chance.randrange(1, 20)):
+            at = chance.randrange(len(changed))
+            kind = chance.randrange(4)
+            if kind == 0:
+                changed[at] = chance.randrange(256)
+            elif kind == 1:
+                del changed[at : at + chance.randrange(1, 50)]
+            elif kind == 2:
+                changed[at:at] = bytes(chance.choice(b'{}[]",:\\0') for _ in range(chance.randrange(1, 200)))
+            else:
+                _, other = written[chance.choice(names)]
+                start = chance.randrange(len(other))
+                changed[at:at] = other[start : start + chance.randrange(1, 5000)]
+        yield f"changed {name}", chance.choice((path, CHAT, RESPONSES, V1, "/v1/completions")), bytes(changed)
+
+
+def _send(http: httpx.Client, name: str, path: str, body: bytes, fell: list[str]) -> None:
+    began = time.monotonic()
+    try:
+        answer = http.post(path, content=body, headers={"content-type": "application/json"})
+    except httpx.TransportError as error:
+        fell.append(f"{name}: {type(error).__name__}")
+        return
+    took = time.monotonic() - began
+    if answer.status_code >= 500 and answer.status_code != 503:
+        fell.append(f"{name}: {answer.status_code} {answer.text[:200]}")
+    elif answer.status_code >= 400 and "error" not in answer.json():
+        fell.append(f"{name}: {answer.status_code} without an error object")
+    if took > LONGEST_S:
+        fell.append(f"{name}: {took:.1f} s")
+
+
+def _send_raw(address: str, name: str, raw: bytes, fell: list[str]) -> None:
+    with socket.create_connection(("127.0.0.1", int(address.rsplit(":", 1)[1])), timeout=60) as connection:
+        try:
+            connection.sendall(raw)
+            said = connection.recv(65536)
+        except ConnectionError:
+            return  # closed: that is an answer too
+    if not said.startswith((b"HTTP/1.1 4", b"HTTP/1.1 503")):
+        fell.append(f"{name}: {said[:60]!r}")
