@@ -296,3 +296,28 @@ def test_where_nothing_can_be_written_chats_are_kept_in_memory(tmp_path):
     assert store.path is None
     assert store.get(store.create("kept for now").id).title == "kept for now"
     store.close()
+
+
+OTHER = """
+import sys
+from pathlib import Path
+from foredraft.chats import ChatStore
+store = ChatStore(Path(sys.argv[1]))
+print(store.message(int(sys.argv[2])).status, flush=True)
+store.close()
+"""
+
+
+def test_a_second_process_leaves_running_answers_alone(tmp_path):
+    path = tmp_path / "chats.db"
+    store = ChatStore(path)
+    chat = store.create("a")
+    answer = store.add(chat.id, "assistant", "", parent=None, status="running")
+    command = [sys.executable, "-c", OTHER, str(path), str(answer)]
+
+    def seen_by_another():
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert seen_by_another() == "running"
+    store.close()
+    assert seen_by_another() == "interrupted"

@@ -17,6 +17,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from filelock import BaseFileLock, FileLock, Timeout
+
 from foredraft.chats.migrations import NewerDatabaseError, migrate
 from foredraft.chats.records import DONE, INTERRUPTED, RUNNING, Chat, Found, Message, Preset, Token
 from foredraft.chats.search import excerpt, matching_messages
@@ -57,7 +59,9 @@ class ChatStore:
                 if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                     raise ChatStoreError("damaged", "The chat database is damaged.")
                 migrate(db)
-                db.execute("UPDATE messages SET status = ? WHERE status = ?", (INTERRUPTED, RUNNING))
+                self._first = _first_to_open(path) if path is not None else None
+                if self._first is not None:  # else they are another process's, and go on
+                    db.execute("UPDATE messages SET status = ? WHERE status = ?", (INTERRUPTED, RUNNING))
         except BaseException:
             db.close()
             raise
@@ -66,6 +70,8 @@ class ChatStore:
     def close(self) -> None:
         with self._lock:
             self._db.close()
+            if self._first is not None:
+                self._first.release()
 
     # ---- chats ----
 
@@ -359,6 +365,18 @@ def _make_file(path: Path) -> None:
         raise ChatStoreError("full" if error.errno == errno.ENOSPC else "unusable", str(error)) from error
     for part in ("", "-wal", "-shm"):
         close_off(path.with_name(path.name + part))
+
+
+def _first_to_open(path: Path) -> BaseFileLock | None:
+    """A lock that is held for as long as the store is open; None where another process holds it."""
+    lock = FileLock(path.with_name(f"{path.name}.lock"), timeout=0, mode=0o600)
+    try:
+        lock.acquire()
+    except Timeout:
+        return None
+    except (OSError, NotImplementedError):  # a file system without locks: there, nobody else is assumed
+        pass
+    return lock
 
 
 @contextlib.contextmanager
