@@ -89,7 +89,6 @@ class Pool:
         def run() -> T:
             token = _given_up.set(given_up)
             try:
-                still_wanted()
                 return work(*args, **more)
             finally:
                 _given_up.reset(token)
