@@ -13,8 +13,9 @@ ifneq (,$(findstring Free Software Foundation,$(shell $(CXX) --version 2>/dev/nu
 export CXXFLAGS += -fno-dse
 endif
 MINUTES ?= 110
+HARDEN_MINUTES ?= 5
 
-.PHONY: setup run test real lint bench e2e train clean
+.PHONY: setup run test real lint bench e2e harden train clean
 
 run: $(STAMP)            ## the app, in the browser, on the embedded pair
 	$(BIN)/foredraft $(ARGS)
@@ -47,6 +48,9 @@ bench: $(STAMP)          ## speed, paired in one run; a few minutes
 
 e2e: $(STAMP)            ## the app in a real browser (Debian's chromium, or CHROMIUM=path)
 	$(BIN)/python -m pytest -m e2e $(ARGS)
+
+harden: $(STAMP)         ## attacks on headers, loads, templates, schemas, downloads; loopback only: HARDEN_MINUTES=5
+	$(BIN)/python -m tests.harden --minutes $(HARDEN_MINUTES) $(ARGS)
 
 train: $(STAMP)          ## train the embedded pair anew: MINUTES=110
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[training]"

@@ -1,29 +1,68 @@
-"""Attacks that stay, bounded and on the loopback only: `python -m tests.harden NAME [--minutes N]`.
+"""Attacks that stay: `python -m tests.harden [NAME …] --minutes N` (`make harden`).
 
-Exits with 1 when something fell. Each name is a module beside this one with `attack(seconds) -> list of what fell`.
+Each campaign begins with what once failed, goes on at random, stays on loopback and in temporary folders, and runs in a
+process of its own, so that a death is a finding. The exit status is 1 where anything was found.
 """
+
+from __future__ import annotations
 
 import argparse
 import importlib
+import os
+import random
+import subprocess
 import sys
-from pathlib import Path
+import tempfile
+import time
+
+from tests.harden.tally import Tally
+
+CAMPAIGNS = {
+    "headers": "tests.harden.headers",
+    "loads": "tests.harden.loads",
+    "templates": "tests.harden.templates",
+    "schemas": "tests.harden.schemas",
+    "hosts": "tests.harden.hosts",
+    "requests": "tests.harden.requests",
+}
+"""Name to the module with its `run(tally, draw)`."""
 
 
 def main() -> int:
-    here = Path(__file__).parent
-    names = sorted(file.stem for file in here.glob("*.py") if "def attack(" in file.read_text(encoding="utf-8"))
-    names = [name for name in names if name != "__main__"]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[*names, []], help="default: all")
-    parser.add_argument("--minutes", type=float, default=1.0, help="of each")
-    asked = parser.parse_args()
-    fell = []
-    for name in asked.names or names:
-        found = importlib.import_module(f"tests.harden.{name}").attack(asked.minutes * 60)
-        print(f"{name}: {len(found)} fell", flush=True)
-        fell += [f"{name}: {one}" for one in found]
-    print("\n".join(fell))
-    return 1 if fell else 0
+    parser = argparse.ArgumentParser(prog="python -m tests.harden", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*CAMPAIGNS, []], help="campaigns; all of them by default")
+    parser.add_argument("--minutes", type=float, default=5.0, help="for all campaigns together")
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    names = given.names or list(CAMPAIGNS)
+    seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10**6)
+    seconds = given.minutes * 60 / len(names)
+    if given.here:
+        (name,) = names
+        tally = Tally(time.monotonic() + seconds)
+        importlib.import_module(CAMPAIGNS[name]).run(tally, random.Random(seed))
+        print(f"{name}: {tally}")
+        for bad in tally.bad:
+            print(f"  {bad}")
+        return int(bool(tally.bad))
+    print(f"seed {seed}, {given.minutes:g} minutes", flush=True)
+    return max([_in_a_process_of_its_own(name, seconds, seed) for name in names])
+
+
+def _in_a_process_of_its_own(name: str, seconds: float, seed: int) -> int:
+    with tempfile.TemporaryDirectory() as home, tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+        ran = subprocess.run(
+            [sys.executable, "-m", "tests.harden", name, "--here", "--minutes", str(seconds / 60), "--seed", str(seed)],
+            env={**os.environ, "FOREDRAFT_HOME": home, "HF_HOME": home},
+            stderr=said,
+            check=False,
+        )
+        if ran.returncode in (0, 1):
+            return ran.returncode
+        said.seek(0)
+        print(f"{name}: ended with {ran.returncode} in:\n{''.join(said.readlines()[-5:])}", flush=True)
+    return 1
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import random
 import socket
 import subprocess
@@ -18,6 +19,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
+
+from tests.harden.tally import Tally
 
 LONGEST_S = 10.0
 LONGEST_WAIT_S = 1.0
@@ -216,3 +219,11 @@ def _send_raw(address: str, name: str, raw: bytes, fell: list[str]) -> None:
             return  # closed: that is an answer too
     if not said.startswith((b"HTTP/1.1 4", b"HTTP/1.1 503")):
         fell.append(f"{name}: {said[:60]!r}")
+
+
+def run(tally: Tally, draw: random.Random) -> None:
+    """As one of the campaigns of `python -m tests.harden`; what is changed at random is the same in every run."""
+    del draw
+    tally.begin("requests")
+    tally.bad += attack(max(1.0, tally.until - time.monotonic()))
+    tally.end("run", seconds=math.inf)

@@ -34,6 +34,8 @@ class Hub:
     redirect_to: str = ""
     """Address of another host that sends the files, as the real hub has one."""
     fail_with: int = 0
+    nonsense: bytes | None = None
+    """What every question but a download is answered with."""
     downloads_of: dict[str, int] = field(default_factory=dict)
     params_of: dict[str, int] = field(default_factory=dict)
     searches: list[dict[str, list[str]]] = field(default_factory=list)
@@ -72,6 +74,8 @@ def serve(hub: Hub) -> ThreadingHTTPServer:
                 hub.tokens.add(token)
             if hub.fail_with:
                 return self._send(hub.fail_with, b"{}")
+            if hub.nonsense is not None and path.startswith("/api/"):
+                return self._send(200, hub.nonsense, {"Content-Type": "application/json"})
             if path == "/api/models":
                 return self._search(parse_qs(urlsplit(self.path).query))
             if path.startswith("/api/models/"):

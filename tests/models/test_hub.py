@@ -282,6 +282,17 @@ def test_what_was_not_asked_for_is_not_taken(hub: Hub, tmp_path: Path, headers: 
     assert not any(file.stat().st_size for file in tmp_path.rglob("*.partial"))
 
 
+@pytest.mark.parametrize("answer", [b"", b"{}", b"[]", b"<html>", b"null", b'{"id": "x", "siblings": [{}]}', b"\xff"])
+def test_what_is_no_hub_is_told(hub: Hub, answer: bytes) -> None:
+    """A page of a network that wants a login, say."""
+    hub.nonsense = answer
+    with pytest.raises(DownloadError):
+        look(REPOSITORY)
+    if answer not in (b"[]", b"{}", b'{"id": "x", "siblings": [{}]}'):  # which a search may take for no results
+        with pytest.raises(DownloadError):
+            search("x")
+
+
 def test_a_full_disk_is_told_and_what_arrived_is_kept(hub: Hub, tmp_path: Path) -> None:
     """In a process of its own: the limit on the size of files stands for the disk."""
     pytest.importorskip("resource")

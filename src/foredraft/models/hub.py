@@ -138,7 +138,7 @@ def search(words: str, *, limit: int = 30) -> list[HubFound]:
         )
         hf_raise_for_status(answer)
         found = answer.json()
-    named = (one for one in found if isinstance(one, dict) and isinstance(one.get("id"), str))
+        named = [one for one in found if isinstance(one, dict) and isinstance(one.get("id"), str)]
     return [_found(one) for one in named if one["id"].isprintable()]
 
 
@@ -416,6 +416,12 @@ def _explained(repository: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's, not the network's
+        if isinstance(error, (ValueError, LookupError, TypeError, AttributeError)):  # the client read nonsense
+            raise DownloadError(
+                "no_network",
+                f"{endpoint()} did not answer as a hub does.",
+                hint="A network that wants a login, or a proxy, may stand between.",
+            ) from error
         if not _of_the_network(error):
             raise
         raise DownloadError(
