@@ -372,6 +372,22 @@ print([model.name for model in store.scan()], [model.name for model in store.sca
     assert "nothing can be kept in it" in ran.stdout
 
 
+def test_processes_that_share_a_home_and_start_at_once_all_find_everything(tmp_path: Path) -> None:
+    for number in range(8):
+        write(tmp_path / "own" / f"m{number}.gguf", model(params=32 * (number + 1)))
+    environment = {**os.environ, "FOREDRAFT_MODELS__DIRECTORY": str(tmp_path / "own")}
+    command = [sys.executable, "-m", "foredraft", "ls"]
+    running = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", env=environment)
+        for _ in range(3)
+    ]
+    for process in running:
+        said, complaints = process.communicate(timeout=120)
+        assert process.returncode == 0, complaints
+        assert all(f"m{number}@f32" in said for number in range(8))
+        assert "damaged" not in complaints
+
+
 needs_unix = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="names and pipes of Unix")
 
 
