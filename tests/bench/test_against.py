@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from foredraft.bench import against
 from foredraft.bench.against import Comparison, Plan
 from foredraft.bench.llama_server import DEFAULT_SETTINGS, Files, LlamaServer, check_setting
-from foredraft.bench.rivalry import FIRST, Pair, Taken, rows, table
+from foredraft.bench.rivalry import FIRST, Pair, Spread, Taken, rows, table
 from foredraft.bench.server_process import cpu_clock
 from foredraft.core.errors import BenchServerError, ParameterError
 from foredraft.llm import LLM, LoadSettings
@@ -124,7 +125,10 @@ def test_the_best_of_their_settings_is_the_one_that_leaves_us_least(tmp_path: Pa
     assert plain.theirs == 0.75
     assert plain.cpu is None
     assert best.wall == draft.wall
-    assert best.verdict("wall") == "≥ 1.00 MISSED"
+    assert best.verdict("wall") == "≥ 1.00 MISSED, not certain"  # 0.8 and 1.0
+    assert dataclasses.replace(best, bar=1.1).verdict("wall") == "≥ 1.10 MISSED"
+    assert dataclasses.replace(best, bar=0.7).verdict("wall") == "≥ 0.70 met"
+    assert dataclasses.replace(best, wall=Spread(0.9, 0.9, 0.9)).verdict("wall") == "≥ 1.00 MISSED, not certain"
     assert (plain.same, plain.compared) == (0, 1)
     (first,) = rows(
         [Pair("first", "auto", "plain", 0, 0, Taken(0.01, 0), Taken(0.02, 0), unit=FIRST)], clock="wall", cpu=False

@@ -73,7 +73,8 @@ def test_a_signal_ends_the_server_too(number: signal.Signals, tiny_llama: Path, 
 def test_with_the_real_server_on_real_files(real_llama_server: Path, real_model: Path, tmp_path: Path) -> None:
     json_file = tmp_path / "out.json"
     line = ["bench", "--against", real_llama_server, "--model", real_model, "--draft", "off", "--clock", "cpu"]
-    result = CliRunner().invoke(app, list(map(str, [*line, "--quick", "--repeats", 1, "-n", 8, "--json", json_file])))
+    few = ["--numerics", "fast", "--context", 1024, "--quick", "--minutes", 4, "--repeats", 1, "-n", 8]
+    result = CliRunner().invoke(app, list(map(str, [*line, *few, "--json", json_file])))
     assert result.exit_code == 0, result.output
     found = json.loads(json_file.read_text(encoding="utf-8"))
     writing = next(row for row in found["rows"] if row["what"].startswith("writing at"))

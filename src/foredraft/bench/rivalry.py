@@ -100,7 +100,11 @@ class Row:
         """The bar and whether it is met; empty where there is none."""
         if self.bar is None:
             return ""
-        return f"≥ {self.bar:.2f} {'met' if self.ratio(clock).value >= self.bar else 'MISSED'}"
+        found = self.ratio(clock)
+        word = "met" if found.value >= self.bar else "MISSED"
+        # the repeats lie on both sides of the bar, or there was only one
+        certain = found.low < found.high and (found.low >= self.bar or found.high < self.bar)
+        return f"≥ {self.bar:.2f} {word}{'' if certain else ', not certain'}"
 
     def as_dict(self) -> dict[str, Any]:
         return {
