@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,7 +83,9 @@ def user_folders(
     Only the numerics measured by earlier tests are there already."""
     home = tmp_path_factory.mktemp("home")
     numerics = home / "foredraft" / "cache" / "numerics"
-    shutil.copytree(known_numerics, numerics)
+    numerics.mkdir(parents=True)
+    for file in known_numerics.iterdir():
+        (numerics / file.name).write_bytes(file.read_bytes())
     for name in [name for name in os.environ if name.startswith(("FOREDRAFT_", "HF_")) and name != "FOREDRAFT_SHARED"]:
         monkeypatch.delenv(name)
     for name in ("HOME", "USERPROFILE"):
@@ -99,8 +100,8 @@ def user_folders(
         (home / "foredraft" / "cache").mkdir(parents=True, exist_ok=True)
         (home / "foredraft" / "cache" / "trials").symlink_to(trials)
     yield home
-    if numerics.is_dir():
-        shutil.copytree(numerics, known_numerics, dirs_exist_ok=True)
+    for file in numerics.glob("*.json"):
+        (known_numerics / file.name).write_bytes(file.read_bytes())
 
 
 def pytest_sessionfinish() -> None:

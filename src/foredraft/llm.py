@@ -566,12 +566,12 @@ def _open_main(path: Path, settings: LoadSettings, notes: list[str], progress: P
     options = _options(path, settings, "main")
     if not settings.probe:
         return _open(path, exactness.fast(options), "main", progress)
-    folder = cache_folder() / "numerics" if settings.remember else None
+    folder = cache_folder() / "numerics"
 
     def open_main(wanted: LoadOptions) -> LlamaCppEngine:
         return _open(path, wanted, "main", progress)
 
-    return load_in_numerics(open_main, options, settings.numerics, folder, notes)
+    return load_in_numerics(open_main, options, settings.numerics, folder, notes, keep=settings.remember)
 
 
 def _open(path: Path, options: LoadOptions, role: str, progress: Progress | None) -> LlamaCppEngine:

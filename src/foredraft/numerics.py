@@ -52,12 +52,15 @@ def check_mode(mode: str) -> None:
         raise ParameterError("numerics", mode, f"one of {', '.join(MODES)}")
 
 
-def load(open_engine: Open, options: LoadOptions, asked: str, folder: Path | None, notes: list[str]) -> LlamaCppEngine:
+def load(
+    open_engine: Open, options: LoadOptions, asked: str, folder: Path | None, notes: list[str], *, keep: bool = True
+) -> LlamaCppEngine:
     """The main model, loaded in the numerics that were asked for: `auto`, `exact` or `fast`.
 
     What is not known from an earlier start is measured, which takes some seconds of a model of a few gigabytes;
-    `folder` keeps the result (None keeps nothing). What was decided is in `engine.numerics`, and what could not be done
-    in `notes`. Raises what a load raises, and `NonFiniteLogitsError` when the model computes NaN.
+    `folder` has the result (None: nowhere), and is written to unless `keep` is false. What was decided is in
+    `engine.numerics`, and what could not be done in `notes`. Raises what a load raises, and `NonFiniteLogitsError` when
+    the model computes NaN.
     """
     choice = _Choice(open_engine, options, open_engine(exactness.fast(options)))
     try:
@@ -72,7 +75,8 @@ def load(open_engine: Open, options: LoadOptions, asked: str, folder: Path | Non
         mode = choice.mode(asked, notes)
         engine = choice.settle(mode)
         if choice.as_dict() != before:
-            disk.write(folder, _KIND, key, choice.as_dict(), notes)
+            if keep:
+                disk.write(folder, _KIND, key, choice.as_dict(), notes)
             if engine.numerics is not None:
                 notes.append(f"Numerics, measured once for this file: {engine.numerics.describe()}.")
         return engine

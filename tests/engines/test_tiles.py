@@ -40,6 +40,21 @@ def ends_with(monkeypatch: pytest.MonkeyPatch, code: int) -> list[Any]:
     return commands
 
 
+@pytest.mark.parametrize("works", [True, False])
+def test_a_file_is_tried_with_what_is_known_of_tiles(fresh: pytest.MonkeyPatch, tiny_llama: Path, works: bool) -> None:
+    """The process that tries a file has limits of memory: what it found out about tiles would be kept for ever."""
+    with_tiles(fresh)
+    told: list[str] = []
+
+    def run(command: list[str], *, env: dict[str, str], **_: Any) -> subprocess.CompletedProcess[bytes]:
+        told.append(env["FOREDRAFT_TILES_UNTRIED"])
+        return subprocess.CompletedProcess(command, 0 if works or str(tiny_llama) in command else -11)
+
+    fresh.setattr(trial.subprocess, "run", run)
+    assert trial.survives(tiny_llama)
+    assert told == ["1", "1" if works else "0"], "tiles are tried first, by the parent"
+
+
 def test_a_deadly_build_loads_without_tiles_and_says_so(fresh: pytest.MonkeyPatch, tiny_llama: Path) -> None:
     with_tiles(fresh)
     commands = ends_with(fresh, -11)

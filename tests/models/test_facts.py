@@ -165,12 +165,12 @@ def test_story_models_are_what_their_requantised_files_say(shared_data: Path, tm
 
 def test_a_header_that_is_plainly_wrong_is_not_believed(tmp_path: Path) -> None:
     """F16, says the header; no matrix in the blocks is F16."""
-    norm, outer = ("blk.0.attn_norm.weight", (256,), "F16"), ("token_embd.weight", (256, 8), "F16")
+    norm, outer = ("blk.0.attn_norm.weight", (256,), "F32"), ("token_embd.weight", (256, 8), "F16")
     blocks = [("blk.0.attn_q.weight", (256, 8), "Q4_K"), ("blk.0.attn_v.weight", (256, 4), "Q6_K")]
     head = {"general.architecture": "llama", "general.file_type": 1}
     facts = read_facts(write(tmp_path / "m.gguf", gguf(head, [norm, outer, *blocks])))
     assert (facts.quantisation, facts.quantisation_said) == ("Q4_K_M", "F16")
-    assert list(facts.mix) == ["F16", "Q4_K", "Q6_K"]
+    assert list(facts.mix) == ["F16", "Q4_K", "Q6_K", "F32"]
     right = read_facts(write(tmp_path / "m.gguf", gguf(head | {"general.file_type": 15}, [norm, outer, *blocks])))
     assert (right.quantisation, right.quantisation_said) == ("Q4_K_M", "")
     plain = gguf(head | {"general.file_type": 15}, [("blk.0.attn_q.weight", (64, 8), "F32")])

@@ -25,6 +25,11 @@ from tests.server import toy
 posix = pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")
 
 
+@pytest.fixture(autouse=True)
+def no_home_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREDRAFT_HOME", str(tmp_path / "foredraft"))
+
+
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 

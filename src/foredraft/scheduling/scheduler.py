@@ -238,8 +238,8 @@ class Scheduler:
         if len(rounds) > most:  # more answers than a pass has room for: they take turns
             rounds = sorted(rounds, key=lambda answer: answer.last_round)[:most]
         for i, answer in enumerate(rounds):  # in exact numerics they share the rows of a pass
-            spare = MAX_DRAFT * len(rounds) if exact is None else exact - len(rounds)
-            _sequence(answer).ceiling = (spare + len(rounds) - 1 - i) // len(rounds)
+            spare = 0 if exact is None else exact - len(rounds)
+            _sequence(answer).ceiling = None if exact is None else (spare + len(rounds) - 1 - i) // len(rounds)
         if exact is not None:
             return rounds, *self._exact_pieces(reading, exact)
         room = n_batch - len(rounds) * (MAX_DRAFT + 1)

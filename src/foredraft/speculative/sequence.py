@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from foredraft.core.errors import ForedraftError
-from foredraft.core.params import MAX_DRAFT, Request
+from foredraft.core.params import Request
 from foredraft.core.stats import GenerationStats
 from foredraft.engines.base import Chunk
 from foredraft.sampling.sampler import Laws, Sampler
@@ -53,9 +53,9 @@ class Sequence:
     n_prompt: int = 0
     n_read: int = 0
     """Tokens the target has read; the prompt is being read while this is below n_prompt - 1."""
-    ceiling: int = MAX_DRAFT
+    ceiling: int | None = None
     """Most tokens that may be guessed in the coming round, whatever anyone wishes: what is left of a pass in exact
-    numerics."""
+    numerics. None is any number."""
     stop_reason: str | None = None
     """eos, stop, length, context, cancelled or error, once the answer has ended."""
     error: ForedraftError | None = None
@@ -98,7 +98,9 @@ class Sequence:
             return 0
         if speculation.max_draft is not None:
             wish = min(wish, speculation.max_draft)
-        return max(0, min(wish, self.room - 1, self.ceiling))
+        if self.ceiling is not None:
+            wish = min(wish, self.ceiling)
+        return max(0, min(wish, self.room - 1))
 
     def verify_chunk(self, proposal: Proposal) -> Chunk:
         """What the target reads in a round: the last token and the guesses, with a row of logits for each."""

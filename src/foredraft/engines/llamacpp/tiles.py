@@ -12,7 +12,7 @@ import functools
 import os
 from pathlib import Path
 
-from foredraft.core.errors import ModelFormatError
+from foredraft.core.errors import ModelError
 from foredraft.engines.llamacpp.library import build_mark, library
 from foredraft.folders import cache_folder
 
@@ -21,21 +21,26 @@ NOTE = (
     "They are left unused, which makes reading several tokens at once slower. To have them, compile it again: "
     "CXXFLAGS=-fno-dse pip install --force-reinstall --no-cache-dir --no-deps llama-cpp-python"
 )
-_UNTRIED = "FOREDRAFT_TILES_UNTRIED"
-"""Set in the process that tries them."""
+TRIED = "FOREDRAFT_TILES_UNTRIED"
+"""Set in a process that tries something: 1 lets it use tiles, 0 does not. It asks nobody: under its limits of memory
+the answer would be another one."""
 
 
 @functools.cache
 def tiles_work() -> bool:
     """True where tiles may be used, or where this build would not use any. The first call for a build that would takes
     about a second; what it found is kept in the cache folder."""
-    if b"AMX_INT8 = 1" not in library().api.llama_print_system_info() or os.environ.get(_UNTRIED):
+    if b"AMX_INT8 = 1" not in library().api.llama_print_system_info():
         return True
+    if told := os.environ.get(TRIED):
+        return told == "1"
     found = _place()
     try:
         return found.read_text(encoding="utf-8") == "work"
     except OSError:
         works = _try()
+    if works is None:
+        return False  # the trial was ended, or the machine was too busy: it is tried again at the next start
     try:
         found.parent.mkdir(parents=True, exist_ok=True)
         found.write_text("work" if works else "fail", encoding="utf-8")
@@ -44,14 +49,17 @@ def tiles_work() -> bool:
     return works
 
 
-def _try() -> bool:
+def _try() -> bool | None:
+    """Whether a pass with tiles ends well; None where the trial did not come to an end of its own."""
     from foredraft.demo import draft_path
-    from foredraft.engines.llamacpp.trial import survives
+    from foredraft.engines.llamacpp.trial import DeadlyFileError, survives
 
     try:
-        return survives(draft_path(), environment={_UNTRIED: "1"}, timeout_s=60.0)
-    except ModelFormatError:
+        return survives(draft_path(), environment={TRIED: "1"}, timeout_s=120.0)
+    except DeadlyFileError:
         return False
+    except ModelError:
+        return None
 
 
 def _place() -> Path:

@@ -87,11 +87,15 @@ def survives(path: str | Path, *, environment: Mapping[str, str] | None = None, 
     the file ended that process, `ModelFormatError` if it hung it for `timeout_s` seconds, and `ModelError` if somebody
     else ended it.
     """
+    from foredraft.engines.llamacpp.tiles import TRIED, tiles_work  # which tries by this function
+
+    if environment is None:
+        environment = {TRIED: "1" if tiles_work() else "0"}
     if timeout_s is None:
         timeout_s = TRIAL_SECONDS + _size(Path(path)) / BYTES_A_SECOND
     run = [*child.command("foredraft.engines.llamacpp.trial"), os.fspath(path)]
     # tried on the processor: a GPU that is at work elsewhere is left alone
-    further = child.environment({"CUDA_VISIBLE_DEVICES": "-1", **(environment or {})})
+    further = child.environment({"CUDA_VISIBLE_DEVICES": "-1", **environment})
     try:
         done = subprocess.run(run, env=further, capture_output=True, timeout=timeout_s, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:
