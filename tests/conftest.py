@@ -100,6 +100,7 @@ def user_folders(
         (home / "foredraft" / "cache").mkdir(parents=True, exist_ok=True)
         (home / "foredraft" / "cache" / "trials").symlink_to(trials)
     yield home
+    monkeypatch.undo()  # a test may have let every file be unreadable
     for file in numerics.glob("*.json"):
         (known_numerics / file.name).write_bytes(file.read_bytes())
 

@@ -83,7 +83,9 @@ def test_chat_pair(chat_pair: tuple[Path, Path]) -> None:
 def test_behind_a_long_text_on_two_threads(chat_pair: tuple[Path, Path]) -> None:
     """Where llama.cpp has another way to attend for one token: from 257 tokens on, the sum in parts, one a thread."""
     main, draft = chat_pair
-    with LLM.load(main, draft, settings=LoadSettings(context=1024, threads=2, controller="fixed")) as llm:
+    with LLM.load(
+        main, draft, settings=LoadSettings(numerics="exact", context=1024, threads=2, controller="fixed")
+    ) as llm:
         long = " ".join(chat_prompts())
         assert_lossless(llm, [llm.render(long[at : at + 1200]) for at in range(0, 1000, 250)], max_tokens=60)
 
@@ -92,7 +94,9 @@ def test_beside_other_answers(chat_pair: tuple[Path, Path]) -> None:
     """Forty answers through four slots, drafted, each with its own length of prompt, seed and end: all of them what the
     main model writes alone. (Without the rule in `engines/llamacpp/cells.py` this fails.)"""
     main, draft = chat_pair
-    with LLM.load(main, draft, settings=LoadSettings(context=2048, slots=4, controller="fixed", max_draft=3)) as llm:
+    with LLM.load(
+        main, draft, settings=LoadSettings(numerics="exact", context=2048, slots=4, controller="fixed", max_draft=3)
+    ) as llm:
         if llm.numerics is None or not llm.numerics.beside_exact:
             pytest.skip("this machine rounds otherwise beside other answers, and says so")
         long = " ".join(chat_prompts())

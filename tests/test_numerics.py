@@ -147,6 +147,8 @@ def test_the_layout_of_the_weights_that_allows_more_is_taken() -> None:
     other = Machine(rows=lambda options: 7 if options.repack else 3)
     assert loaded(other, "exact").options.repack
     assert loaded(Machine(rows=lambda options: 3), "auto").options.repack, "so few guesses are no bargain"
+    for cheap in (Costs(0.2, 0.1, 0.2), FAST):
+        assert mode(loaded(Machine(cheap, rows=lambda options: 1), "auto")) == "fast", "nothing could be guessed"
 
 
 def test_a_way_to_attend_that_the_model_refuses_is_left_out() -> None:

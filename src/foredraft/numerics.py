@@ -111,7 +111,7 @@ class _Choice:
                         f"steps round differently, by up to {exact.beside:.2g}. Numerics are fast."
                     )
                 mode = "fast"
-            elif asked == "auto" and self._dear():
+            elif asked == "auto" and (exact.exact_rows == 1 or self._dear()):  # 1: nothing could be guessed
                 mode = "fast"
         if mode == "fast" and "fast" not in self._found:
             self._use(exactness.trial(exactness.fast(self._options), self._n_ctx))
