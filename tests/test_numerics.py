@@ -55,6 +55,8 @@ class Machine:
 class Adjustable(ToyEngine):
     """A toy with the options of a llama.cpp engine."""
 
+    on_gpu = False
+
     def __init__(self, machine: Machine, options: LoadOptions) -> None:
         template = ToyEngine.random(0, n_slots=2, n_ctx=256)
         super().__init__(template._law, template.tokenizer, order=2, n_slots=2, n_ctx=256)

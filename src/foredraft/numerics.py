@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -276,12 +275,12 @@ def _close(costs: Costs, others: Costs) -> bool:
 
 
 def _step_seconds(engine: LlamaCppEngine) -> float:
-    """Processor seconds of a single step, the lesser of two."""
-    times = []
+    """Seconds of a single step, the lesser of two."""
+    times, clock = [], exactness.clock_of(engine)
     for _ in range(2):
-        began = time.process_time()
+        began = clock()
         engine.forward([Chunk(0, 0, [engine.tokenizer.bos or 0], want=1)])
-        times.append(time.process_time() - began)
+        times.append(clock() - began)
         engine.rewind(0, 0)
     return min(times)
 

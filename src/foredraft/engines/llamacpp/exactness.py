@@ -30,7 +30,7 @@ _SIZES = (4, 16)
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Processor seconds, the least of a few measurements."""
+    """Seconds (`clock_of`), the least of a few measurements."""
 
     step_s: float
     """A single step."""
@@ -64,11 +64,15 @@ def trial(options: LoadOptions, n_ctx: int) -> LoadOptions:
     return dataclasses.replace(options, n_slots=2, n_ctx=min(n_ctx, 2 * DEPTH), max_rows=None, probe=False)
 
 
-def measure_costs(
-    engine: LlamaCppEngine, exact_rows: int | None, clock: Callable[[], float] = time.process_time
-) -> Costs:
+def clock_of(engine: LlamaCppEngine) -> Callable[[], float]:
+    """Processor time, which says what work costs on a busy machine, too; wall time where a GPU does the work."""
+    return time.perf_counter if engine.on_gpu else time.process_time
+
+
+def measure_costs(engine: LlamaCppEngine, exact_rows: int | None) -> Costs:
     """What passes cost behind `DEPTH` tokens, or half the context if that is less. `exact_rows`: in exact numerics, the
     most tokens of a pass. Uses slot 0, which is left empty."""
+    clock = clock_of(engine)
     tokens = engine.tokenizer.encode(TEXTS[0])[: min(9, engine.info.n_ctx // 2)]
     engine.rewind(0, 0)
     engine.forward([Chunk(0, 0, tokens)])
