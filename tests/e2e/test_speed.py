@@ -1,7 +1,12 @@
 """The page is never slower than the model: the bars of the app, in processor time and counts, with `-s` the figures.
 
-Only where the page's thread had a processor whenever it wanted one, times on the clock are checked as well.
+Counts are the same on every machine, and are checked. Times are not: a bar that is missed is printed, and only three
+times the bar fails, as a page that freezes would. `FOREDRAFT_BARS=1 make e2e` holds to the bars themselves, on a machine
+that does nothing else; only where the page's thread had a processor whenever it wanted one, times on the clock are
+checked as well.
 """
+
+import os
 
 import pytest
 
@@ -10,6 +15,16 @@ from tests.e2e.long_talk import long_talk
 
 FREE = 0.9
 """Share of its tasks' time in which the page's thread ran, from which on the clock can be believed."""
+
+
+SLACK = 1.0 if os.environ.get("FOREDRAFT_BARS") else 3.0
+
+
+def within(name, seconds, bar):
+    """A time, or a share of one, against its bar."""
+    if seconds > bar:
+        print(f"bar missed: {name} {seconds:.3f}, wanted {bar:.3f}")
+    assert seconds <= SLACK * bar, name
 
 
 @pytest.mark.parametrize("above", [0, 5])
@@ -33,16 +48,16 @@ def test_the_page_keeps_up_with_the_model(another, open_page, script, above):
     assert cost.events <= 25 * cost.model + 5
     assert cost.event_bytes <= 25 * cost.tokens
     assert cost.socket_bytes <= 25_000
-    assert cost.server <= 0.10 * cost.model
+    within("server, share of a core", cost.server / cost.model, 0.10)
     # The page: each piece of the answer at most once a frame it is shown in, and no more work at the end than at first.
     assert cost.blocks <= 2 * cost.events + 200
     assert cost.nodes <= cost.blocks + 400
-    assert cost.page <= 0.5 * cost.model
-    assert cost.longest_task <= 0.1
+    within("page, share of a core", cost.page / cost.model, 0.5)
+    within("longest task", cost.longest_task, 0.1)
     assert cost.page_in(0.5, 1.0) <= 1.7 * cost.page_in(0.0, 0.5)
     if cost.on_processor >= FREE:
-        assert cost.beyond <= 0.03
-        assert cost.frame_gap <= 0.1
+        within("shown later than written", cost.beyond, 0.03)
+        within("longest frame gap", cost.frame_gap, 0.1)
 
 
 def test_a_chat_of_two_hundred_answers_opens_quickly(another, open_page, script):
@@ -71,8 +86,9 @@ def test_a_chat_of_two_hundred_answers_opens_quickly(another, open_page, script)
         f"longest task {1000 * cost.longest_task:.0f} ms; socket {cost.socket_bytes:,} bytes, {cost.nodes} nodes; "
         f"the page's thread ran in {cost.on_processor:.0%} of its tasks' time"
     )
-    assert cost.page + cost.server <= 1.0  # one after the other, on a machine that does nothing else
-    assert took[0] <= 1.0 or cost.on_processor < FREE
+    within("page and server", cost.page + cost.server, 1.0)  # one after the other, on a machine that does nothing else
+    if cost.on_processor >= FREE:
+        within("open", took[0], 1.0)
     page.get_by_role("button", name="earlier messages").click()
     page.get_by_text("Question 180").wait_for(state="attached")
     assert page.get_by_text("Question 199").count() == 1
@@ -113,4 +129,4 @@ def test_nothing_that_is_huge_freezes_the_page(served, open_page, name):
 
     cost = measure(served, page, look)
     print(f"\n{name}: longest task {1000 * cost.longest_task:.0f} ms of processor, {cost.page:.1f} s in all")
-    assert cost.longest_task <= 0.25
+    within("longest task", cost.longest_task, 0.25)
