@@ -62,8 +62,13 @@ def test_the_guide_on_real_files(shelf, open_page, ask):
     )
 
     page.evaluate(SETTLED)
-    ask(page, "What is the quadratic equation formula?")
-    expect(page.locator(".fd-stats")).to_contain_text(re.compile(r"\d+/\d+ drafts accepted"))
+    accepted = page.locator(".fd-stats", has_text=re.compile(r"\d+/\d+ drafts accepted"))
+    for _ in range(5):  # a busy machine may find that guesses do not pay in one answer
+        ask(page, "What is the quadratic equation formula?")
+        expect(page.locator(".fd-message.last .fd-stats")).to_contain_text("tok/s")
+        if accepted.count():
+            break
+    assert accepted.count()
     page.wait_for_function(f"{PAINTED} > 0")
 
     page.get_by_role("button", name=re.compile("^Measure")).click()

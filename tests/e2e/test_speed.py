@@ -1,8 +1,8 @@
 """The page is never slower than the model: the bars of the app, in processor time and counts, with `-s` the figures.
 
 Counts are the same on every machine, and are checked. Times are not: a bar that is missed is printed, and only three
-times the bar fails, as a page that freezes would. `FOREDRAFT_BARS=1 make e2e` holds to the bars themselves, on a machine
-that does nothing else; only where the page's thread had a processor whenever it wanted one, times on the clock are
+times the bar fails, as a page that freezes would. `FOREDRAFT_BARS=1 make e2e` holds to the bars themselves, for a
+machine that does nothing else. Only where the page's thread had a processor whenever it wanted one, times on the clock are
 checked as well.
 """
 
@@ -86,7 +86,7 @@ def test_a_chat_of_two_hundred_answers_opens_quickly(another, open_page, script)
         f"longest task {1000 * cost.longest_task:.0f} ms; socket {cost.socket_bytes:,} bytes, {cost.nodes} nodes; "
         f"the page's thread ran in {cost.on_processor:.0%} of its tasks' time"
     )
-    within("page and server", cost.page + cost.server, 1.0)  # one after the other, on a machine that does nothing else
+    within("page and server, one after the other", cost.page + cost.server, 1.0)
     if cost.on_processor >= FREE:
         within("open", took[0], 1.0)
     page.get_by_role("button", name="earlier messages").click()
