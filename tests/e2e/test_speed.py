@@ -2,8 +2,8 @@
 
 Counts are the same on every machine, and are checked. Times are not: a bar that is missed is printed, and only three
 times the bar fails, as a page that freezes would. `FOREDRAFT_BARS=1 make e2e` holds to the bars themselves, for a
-machine that does nothing else. Only where the page's thread had a processor whenever it wanted one, times on the clock are
-checked as well.
+machine that does nothing else. Only where the page's thread had a processor whenever it wanted one, times on the clock
+are looked at as well.
 """
 
 import os
