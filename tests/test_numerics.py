@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from foredraft.core.errors import ModelError, ParameterError
-from foredraft.engines.base import Numerics
+from foredraft.engines.base import GRAIN, Numerics
 from foredraft.engines.llamacpp import LoadOptions, exactness
 from foredraft.engines.llamacpp.exactness import Costs
 from foredraft.engines.probe import ALL_SIZES, SIZES
@@ -78,7 +78,7 @@ class Adjustable(ToyEngine):
             rows = self.machine.rows(self.options)
             by_batch = {size: 0.0 if rows is None or size <= rows else 0.5 for size in sizes}
             large = 0.0 if rows is None else 0.5
-        self.numerics = Numerics(by_batch, 3, 100, 600, large=large, beside=self.machine.beside)
+        self.numerics = Numerics(by_batch, 3, 100, 600, large=large, beside=self.machine.beside, grain=GRAIN)
         return self.numerics
 
 
@@ -86,8 +86,8 @@ class Adjustable(ToyEngine):
 def measured(monkeypatch: pytest.MonkeyPatch) -> None:
     real = exactness.measure_costs
 
-    def costs(engine: Any, rows: int | None) -> Costs:
-        return engine.machine.costs(engine, rows) if isinstance(engine, Adjustable) else real(engine, rows)
+    def costs(engine: Any, rows: int | None, grain: int = GRAIN) -> Costs:
+        return engine.machine.costs(engine, rows) if isinstance(engine, Adjustable) else real(engine, rows, grain)
 
     monkeypatch.setattr(exactness, "measure_costs", costs)
 
@@ -202,7 +202,7 @@ def test_a_model_that_would_take_minutes_to_measure_is_not(monkeypatch: pytest.M
     machine, notes = Machine(), list[str]()
     assert mode(loaded(machine, "auto", notes=notes)) == "fast"
     assert not machine.timed
-    assert "20 minutes" in notes[0]
+    assert "30 minutes" in notes[0]
     assert mode(loaded(machine, "exact")) == "exact"
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foredraft.core.errors import ModelError, ParameterError
-from foredraft.engines.base import Chunk, Numerics, OtherMode
+from foredraft.engines.base import BLOCK, GRAIN, LARGEST, Chunk, Numerics, OtherMode
 from foredraft.engines.llamacpp import exactness
 from foredraft.engines.llamacpp.exactness import Costs
 from foredraft.speculative.controllers import disk
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 MODES = ("auto", "exact", "fast")
 DEAR = 1.03
 """With auto, exact numerics may take so many times the time of fast ones: in writing, reading and guessing."""
-FORMAT = 2
+FORMAT = 3
 """Of what is stored: another probe finds other things."""
 _KIND = "numerics"
 _CLOSE = 1.15
 """Times this close together are measured a second time, in turns: machines are shared, and their speed wanders."""
-_STEPS = 400
+_STEPS = 600
 """What choosing costs in single steps, about."""
 _PATIENCE_S = 240.0
 """With auto, choosing may take so much processor time; a model that would take longer runs in fast numerics, and that
@@ -125,6 +125,8 @@ class _Choice:
             self._found[mode], mode=mode, other=self._other(mode), ordered=engine.keeps_order
         )
         engine.exact_rows = engine.numerics.exact_rows if mode == "exact" else None
+        if engine.options.n_ubatch >= LARGEST:  # else llama.cpp would cut large passes anew
+            engine.exact_grain = engine.numerics.grain
         return engine
 
     # ---- measuring ----
@@ -176,11 +178,11 @@ class _Choice:
         self._use(best)
         found = self.engine.probe(exact=True)
         if found.exact_rows is not None:
-            costs = exactness.measure_costs(self.engine, found.exact_rows)
+            costs = exactness.measure_costs(self.engine, found.exact_rows, found.grain)
             plain = dataclasses.replace(best, repack=False)
             self._use(plain)
             other = self.engine.probe(exact=True)
-            other_costs = exactness.measure_costs(self.engine, other.exact_rows)
+            other_costs = exactness.measure_costs(self.engine, other.exact_rows, other.grain)
             if other_costs.best_s < costs.best_s:
                 best, found, costs = plain, other, other_costs
             self._costs["exact"] = costs
@@ -316,6 +318,7 @@ def _numerics_to_json(found: Numerics) -> dict[str, Any]:
         "large": found.large,
         "beside": found.beside,
         "threads": found.threads,
+        "grain": found.grain,
     }
 
 
@@ -325,7 +328,10 @@ def _numerics_from_json(stored: dict[str, Any]) -> Numerics:
         None if stored[name] is None else _finite(stored[name]) for name in ("large", "beside", "threads")
     )
     flips, positions, context = (int(stored[name]) for name in ("argmax_flips", "positions", "context"))
-    return Numerics(by_batch, flips, positions, context, large=large, beside=beside, threads=threads)
+    grain = int(stored["grain"])
+    if grain not in (GRAIN, BLOCK):
+        raise ValueError(grain)
+    return Numerics(by_batch, flips, positions, context, large=large, beside=beside, threads=threads, grain=grain)
 
 
 def _finite(value: Any) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from foredraft.core.errors import EngineError, NonFiniteLogitsError
-from foredraft.engines.base import Chunk, Logits
+from foredraft.engines.base import BLOCK, GRAIN, Chunk, Logits
 from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions
 from foredraft.engines.llamacpp.library import library
 from foredraft.engines.probe import ALL_SIZES, SIZES, TEXTS, probe
@@ -131,6 +131,18 @@ def test_the_largest_exact_pass_is_found(m: int) -> None:
     assert found.beside == 0.0
     assert found.large is not None
     assert found.large > 0.0
+
+
+@pytest.mark.parametrize(
+    ("grain", "n_batch", "expected"),
+    [(1, 512, GRAIN), (8, 512, GRAIN), (16, 512, BLOCK), (64, 512, BLOCK), (8, 128, BLOCK)],
+)
+def test_large_passes_are_compared_with_each_other(grain: int, n_batch: int, expected: int) -> None:
+    """Where those of 64 tokens and of other multiples of 8 are not alike, or could not be compared, only those of
+    exactly 64 are taken to be."""
+    engine = ToyEngine.random(0, rounding=0.01, exact_up_to=7, grain=grain, n_slots=2, n_ctx=1024, n_batch=n_batch)
+    assert probe(engine, sizes=ALL_SIZES, exact=True).grain == expected
+    assert probe(engine, sizes=ALL_SIZES).grain == BLOCK, "fast numerics need not know"
 
 
 def test_natural_text_is_read_where_the_vocabulary_has_words() -> None:

@@ -14,7 +14,7 @@ from foredraft.core.params import Request, SamplingParams, SpeculationParams
 from foredraft.engines.toy import ToyEngine
 from foredraft.scheduling.answer import Answer
 from foredraft.scheduling.logprobs import TokenLogprob
-from foredraft.scheduling.scheduler import PREFILL_BESIDE_OTHERS, Scheduler
+from foredraft.scheduling.scheduler import PREFILL_BESIDE_OTHERS, WHOLE, Scheduler
 from foredraft.speculative.controllers import Fixed
 from foredraft.speculative.drafters import ModelDrafter, NoDrafter
 
@@ -194,6 +194,38 @@ def test_nan_logits_end_one_answer_only() -> None:
     later = one.submit(Request((2, 3), SamplingParams(seed=1), max_tokens=10, ignore_eos=True))
     finish(one)
     assert later.stop_reason == "length"
+
+
+@pytest.mark.parametrize("length", [1, 2, 4, 5, 8, 9, 61, 62, 64])
+@pytest.mark.parametrize("gamma", [0, 3])
+def test_what_is_left_of_a_prompt_is_read_in_the_first_round(length: int, gamma: int) -> None:
+    """Whole fours are read before, up to three tokens with the last one and the guesses: no pass is spent on them."""
+    model = engine(n_slots=1)
+    one = scheduler(model, gamma=gamma)
+    answer = one.submit(Request(tuple(2 + i % 30 for i in range(length)), SamplingParams(seed=1), max_tokens=9))
+    finish(one)
+    assert answer.tokens == alone(answer.request).tokens
+    whole = (length - 1) // WHOLE * WHOLE
+    sizes = [n for ((_, _, n),) in model.passes]
+    assert sizes[: 1 if whole else 0] == ([whole] if whole else [])
+    assert length - whole + min(gamma, 1) <= sizes[1 if whole else 0] <= length - whole + gamma
+    assert answer.stats.rounds == len(sizes) - (1 if whole else 0)
+
+
+def test_a_first_round_that_fails_leaves_the_slot_as_it_was() -> None:
+    model = engine(n_slots=1)
+    one = scheduler(model, blur=None)
+    prompt = tuple(2 + i % 30 for i in range(11))
+    first = one.submit(Request(prompt, SamplingParams(seed=1), max_tokens=5))
+    one.step()
+    model.fail("nan")
+    one.step()
+    assert first.stop_reason == "error"
+    assert model.length(0) == 8
+    again = one.submit(first.request)
+    finish(one)
+    assert again.stats.cached_tokens == 8
+    assert again.tokens == alone(first.request).tokens
 
 
 def test_the_second_turn_reads_only_what_is_new() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from foredraft.core.params import MAX_DRAFT
-from foredraft.engines.base import Chunk, Logits, ModelInfo, Numerics, Tokenizer
+from foredraft.engines.base import BLOCK, Chunk, Logits, ModelInfo, Numerics, Tokenizer
 from foredraft.engines.toy.tokenizer import ToyTokenizer
 
 _SPREAD = 3.0
@@ -20,6 +20,7 @@ class InstantEngine:
     rewind_limit: int | None = None
     numerics: Numerics | None = None
     exact_rows: int | None = None
+    exact_grain: int = BLOCK
 
     def __init__(
         self, n_vocab: int, *, n_ctx: int = 1024, seed: int = 5, spend: Callable[[int], None] = lambda n: None

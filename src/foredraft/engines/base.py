@@ -18,6 +18,13 @@ Logits = NDArray[np.float32]
 """Rows of logits, shape (rows, n_vocab). A view of the engine's memory: dead after the next `forward`."""
 
 
+BLOCK, LARGEST = 64, 256
+"""Tokens of the smallest and of the greatest pass that exact numerics call large: llama.cpp has other kernels from so
+many on, and larger ones are not compared with each other."""
+GRAIN = 8
+"""Tokens: passes of a multiple of these leave nothing over that kernels of 2, 4 or 8 rows would compute otherwise."""
+
+
 @dataclass(slots=True)
 class Chunk:
     """Tokens to read at a slot. `start` is the position of `tokens[0]`: what the slot must already hold."""
@@ -69,6 +76,9 @@ class Numerics:
     a piece of a prompt. None where that was not measured."""
     threads: float | None = None
     """Largest |difference| between one thread and all of them. None where there is one only."""
+    grain: int = BLOCK
+    """`GRAIN` where passes of `BLOCK` to `LARGEST` tokens, in multiples of so many, were found to give the same rows as
+    each other; `BLOCK` where passes of exactly so many are all that is known to be alike."""
     ordered: bool = True
     """Does the engine keep the order of a text's sums, whatever else runs? Where it does not, a measured 0 was luck."""
     mode: str = "fast"
@@ -250,7 +260,11 @@ class Engine(Protocol):
     @property
     def exact_rows(self) -> int | None:
         """In exact numerics, the most tokens of one pass whose rows equal single steps; None is any number, and no
-        restriction. Prompts are then read in blocks at fixed places (`scheduling/reading.py`)."""
+        restriction. Prompts are then read in pieces of two kinds (`scheduling/reading.py`)."""
+
+    @property
+    def exact_grain(self) -> int:
+        """With a number of `exact_rows`: large passes of at least `BLOCK` tokens are alike in multiples of so many."""
 
     @property
     def rewind_limit(self) -> int | None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from foredraft.core.errors import EngineError, NonFiniteLogitsError, ParameterError
 from foredraft.core.params import MAX_DRAFT
-from foredraft.engines.base import Chunk, Engine, Logits, Numerics
+from foredraft.engines.base import BLOCK, GRAIN, LARGEST, Chunk, Engine, Logits, Numerics
 
 SIZES = (2, 3, 4, 8, MAX_DRAFT + 1)
 """Pass sizes that are compared with single steps; the last is the longest that a drafted round verifies."""
@@ -73,7 +73,8 @@ def probe(
     `context`, `large`, `beside` and `threads` name what was really measured. `known` is what an earlier probe of the
     same found: something that it lacks is measured, and added. `whole` leaves nothing out, whatever it takes: then the
     budget decides only how many texts are read. `exact` keeps passes with others to sizes that were found exact, as
-    exact numerics do. Uses slots that are empty, and leaves them so.
+    exact numerics do, and compares large passes with each other (`grain`). Uses slots that are empty, and leaves them
+    so.
 
     Raises `EngineError` when no slot is empty and `NonFiniteLogitsError` when the model computes NaN.
     """
@@ -122,6 +123,7 @@ class _Probe:
         self._large = None if known is None else known.large
         self._beside = None if known is None else known.beside
         self._one_thread = None if known is None else known.threads
+        self._grain = BLOCK if known is None else known.grain
         self._first = known is None
 
     def complete(self, sizes: Sequence[int]) -> bool:
@@ -157,6 +159,8 @@ class _Probe:
             if missing and (affordable(steps) or not added):
                 measure()
                 added = True
+        if self._exact and self._first and self._limit() is not None:
+            self._measure_grain()
         must = False
         if self._first:
             for number in range(1, len(TEXTS)):
@@ -170,7 +174,12 @@ class _Probe:
             large=self._large,
             beside=self._beside,
             threads=self._one_thread,
+            grain=self._grain,
         )
+
+    def _limit(self) -> int | None:
+        """The most tokens of a pass that were found exact so far; None is any number."""
+        return Numerics(self._by_batch, 0, 0, large=self._large).exact_rows
 
     def _steps(self, sizes: Sequence[int], length: int) -> float:
         """Single steps that a text costs: `length` of them, and passes, of which two tokens count as one."""
@@ -219,6 +228,24 @@ class _Probe:
         found = self._difference(rows, singles, base)
         self._large = max(found, self._step_behind(base + _ALWAYS, text[_ALWAYS], singles[_ALWAYS]))
 
+    def _measure_grain(self) -> None:
+        """A text read in a pass of the greatest size, and in three of other sizes: the same steps behind it?"""
+        engine, slot = self._engine, self._slot
+        sizes = (BLOCK, BLOCK + GRAIN, LARGEST - 2 * BLOCK - GRAIN)
+        if min(engine.info.n_batch, engine.info.n_ctx // 2) < LARGEST:
+            return
+        text = self._text(3, LARGEST + 2)
+
+        def steps_behind(cut: Sequence[int]) -> Logits:
+            at = base = self._begin(slot, "short of")
+            for size in cut:
+                engine.forward([Chunk(slot, at, text[at - base : at - base + size])])
+                at += size
+            return self._one_by_one(text[LARGEST:])
+
+        if self._difference(steps_behind(sizes), steps_behind([LARGEST]), LARGEST) == 0.0:
+            self._grain = GRAIN
+
     def _measure_beside(self) -> None:
         """A few steps behind a text, and again above the cells of another answer, in one pass with a piece of it, and
         alone behind that. With one slot there are no others."""
@@ -226,7 +253,7 @@ class _Probe:
         if other is None:
             self._beside = 0.0
             return
-        exact = Numerics(self._by_batch, 0, 0, large=self._large).exact_rows if self._exact else None
+        exact = self._limit() if self._exact else None
         rows = min(LARGE, self._room, engine.info.n_ctx // 2, exact or LARGE)
         own = min(_ALWAYS, rows - 1)
         text, crowd = self._text(0, _ALWAYS), self._text(2, rows - own)

@@ -24,7 +24,7 @@ from foredraft.engines.base import Chunk, Engine
 from foredraft.sampling.sampler import Constraint, Sampler
 from foredraft.scheduling.answer import Answer
 from foredraft.scheduling.logprobs import LogprobObserver
-from foredraft.scheduling.reading import BLOCK
+from foredraft.scheduling.reading import Cut, cut_of
 from foredraft.scheduling.slots import Slots
 from foredraft.scheduling.stream import TextStream
 from foredraft.speculative.acceptance import RULES
@@ -34,6 +34,9 @@ from foredraft.speculative.proposal import Round
 from foredraft.speculative.round import run_round
 from foredraft.speculative.sequence import Observer, Sequence
 
+WHOLE = 4
+"""Prompts are read in multiples of so many tokens, and fewer that are left in the pass of the answer's first round:
+kernels for rows of four read the rest row by row, at the price of a single step each."""
 PREFILL_BESIDE_OTHERS = 128
 """Prompt tokens read in one pass while answers are running: their longest wait is one such piece."""
 FAIR_SHARE = 16
@@ -213,7 +216,7 @@ class Scheduler:
         answer.stats.prompt_tokens = len(request.prompt)
         answer.stats.cached_tokens = shared
         self.running.append(answer)
-        if not _unread(sequence):
+        if self._ready(sequence):
             self._read_along(sequence)
             answer.prefilled_at = answer.admitted_at
 
@@ -225,14 +228,16 @@ class Scheduler:
         self._suspects = [answer for answer in self._suspects if not answer.parked]
         if self._suspects:
             active = [answer for answer in active if answer is self._suspects[0]]
-        rounds = [answer for answer in active if not _unread(_sequence(answer))]
-        reading = [answer for answer in active if _unread(_sequence(answer))]
-        exact = self.engine.exact_rows
+        rounds = [answer for answer in active if self._ready(_sequence(answer))]
+        reading = [answer for answer in active if not self._ready(_sequence(answer))]
+        exact, cut = self.engine.exact_rows, cut_of(self.engine)
+        beside = bool(rounds)
         if exact is not None and rounds and reading:  # passes of both kinds, in turns
             self._read_last = not self._read_last
             rounds, reading = ([], reading) if self._read_last else (rounds, [])
         n_batch, max_rows = self.engine.info.n_batch, self.engine.info.max_rows
-        most = max(1, min(n_batch, max_rows or n_batch) // (MAX_DRAFT + 1))
+        longest = WHOLE + MAX_DRAFT  # tokens of a round
+        most = max(1, min(n_batch // longest, (max_rows or n_batch) // (MAX_DRAFT + 1)))
         if exact is not None:
             most = min(most, exact)
         if len(rounds) > most:  # more answers than a pass has room for: they take turns
@@ -240,16 +245,18 @@ class Scheduler:
         for i, answer in enumerate(rounds):  # in exact numerics they share the rows of a pass
             spare = 0 if exact is None else exact - len(rounds)
             _sequence(answer).ceiling = None if exact is None else (spare + len(rounds) - 1 - i) // len(rounds)
-        if exact is not None:
-            return rounds, *self._exact_pieces(reading, exact)
-        room = n_batch - len(rounds) * (MAX_DRAFT + 1)
+        if exact is not None and cut is not None:
+            return rounds, *self._exact_pieces(reading, exact, cut, PREFILL_BESIDE_OTHERS if beside else cut.most)
+        room = n_batch - len(rounds) * longest
         if rounds:
             room = min(room, PREFILL_BESIDE_OTHERS)
         chunks, chosen = [], []
         for i, answer in enumerate(reading):
             sequence = _sequence(answer)
             share = max(room // (len(reading) - i), min(room, FAIR_SHARE))
-            piece = sequence.tokens[sequence.n_read : sequence.n_read + min(_unread(sequence), share)]
+            size = min(_unread(sequence), share)
+            size -= size % WHOLE if size > WHOLE else 0
+            piece = sequence.tokens[sequence.n_read : sequence.n_read + size]
             if not piece:
                 break
             chunks.append(Chunk(sequence.slot, sequence.n_read, piece))
@@ -257,9 +264,9 @@ class Scheduler:
             room -= len(piece)
         return rounds, chunks, chosen
 
-    def _exact_pieces(self, reading: list[Answer], exact: int) -> tuple[list[Chunk], list[Answer]]:
-        """What is read of prompts in one pass of exact numerics (`reading.py`): one block, alone, or pieces of what is
-        no block, together at most `exact` tokens. Prompts take turns."""
+    def _exact_pieces(self, reading: list[Answer], exact: int, cut: Cut, most: int) -> tuple[list[Chunk], list[Answer]]:
+        """What is read of prompts in one pass of exact numerics (`reading.py`): one large piece, alone, of about `most`
+        tokens, or pieces of what is left over, together at most `exact` tokens. Prompts take turns."""
         chunks: list[Chunk] = []
         chosen: list[Answer] = []
         room = exact
@@ -267,7 +274,7 @@ class Scheduler:
             sequence = _sequence(answer)
             start, ends = sequence.n_read, self.slots.blocks(sequence.n_prompt)
             if start < ends:
-                size = min(BLOCK, self.engine.info.n_batch)
+                size = cut.size(start, ends, most)
                 if chunks:
                     continue
             else:
@@ -322,14 +329,22 @@ class Scheduler:
         sequence.n_read += len(chunk.tokens)
         self.slots.note(sequence.slot, sequence.tokens[: sequence.n_read])
         self._read_along(sequence)
-        if answer.prefilled_at is None and not _unread(sequence):
+        if answer.prefilled_at is None and self._ready(sequence):
             answer.prefilled_at = self._clock()
             answer.stats.prefill_s = answer.prefilled_at - answer.admitted_at
 
     def _read_along(self, sequence: Sequence) -> None:
-        """Let the drafter read what the target has read of this text, if the controller wants it to."""
+        """Let the drafter read what the target has read of this text, and what the coming round will, if the controller
+        wants it to."""
         if self.controller.reads_along(sequence):
-            self.drafter.prefill([Chunk(sequence.slot, 0, sequence.tokens[: sequence.n_read])])
+            end = len(sequence.tokens) - 1 if self._ready(sequence) else sequence.n_read
+            self.drafter.prefill([Chunk(sequence.slot, 0, sequence.tokens[:end])])
+
+    def _ready(self, sequence: Sequence) -> bool:
+        """True when the coming round can read what is left to read. In exact numerics that is nothing where passes are
+        of two kinds."""
+        left = _unread(sequence)
+        return left == 0 or (left < WHOLE and self.engine.exact_rows is None)
 
     def _deliver(self, rounds: list[Answer], record: Round) -> None:
         """Label the new tokens with their origin, hand out the sure text, end what has ended."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from foredraft.engines.base import Engine
-from foredraft.scheduling.reading import blocks_end, same_kind
+from foredraft.scheduling.reading import cut_of
 
 WORTH_COPYING = 32
 """Shared tokens from which copying another slot's cache beats reading them again."""
@@ -19,7 +19,7 @@ class Slot:
     index: int
     tokens: list[int] = field(default_factory=list)
     blocks: int = 0
-    """Tokens from the beginning that are read in blocks (`reading.py`)."""
+    """Tokens from the beginning that are read in large passes (`reading.py`)."""
     busy: bool = False
     last_used: int = 0
 
@@ -75,8 +75,9 @@ class Slots:
         )
 
     def blocks(self, n_prompt: int) -> int:
-        """Where the blocks of a prompt of so many tokens end."""
-        return blocks_end(n_prompt, self._engine.exact_rows, self._engine.info.n_batch)
+        """Where the large passes of a prompt of so many tokens end; 0 where none are told apart."""
+        cut = cut_of(self._engine)
+        return 0 if cut is None else cut.end(n_prompt)
 
     def note(self, index: int, tokens: Sequence[int]) -> None:
         """The slot now holds these tokens (a running answer may be copied from)."""
@@ -106,9 +107,8 @@ class Slots:
 
     def _alike(self, shared: int, slot: Slot, blocks: int) -> int:
         """Of `shared` tokens, those whose cells are what reading the new text would give."""
-        if self._engine.exact_rows is None:
-            return shared
-        return same_kind(shared, slot.blocks, blocks, self._engine.info.n_batch)
+        cut = cut_of(self._engine)
+        return shared if cut is None else cut.same_kind(shared, slot.blocks, blocks)
 
     def _reusable(self, slot: Slot, wanted: list[int], blocks: int) -> int:
         """Tokens of `wanted` that the slot holds, read as they would be now, and can be cut back to."""

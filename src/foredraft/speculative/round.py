@@ -1,7 +1,8 @@
 """One round of speculative decoding for every running sequence.
 
 Leviathan, Kalman & Matias 2023 (arXiv:2211.17192), Algorithm 1, batched; with γ = 0 it is plain decoding.
-Before and after a round the target has read every token of a sequence but the last.
+Before and after a round the target has read every token of a sequence but the last; before the first one a few more of
+the prompt may be left, which the same pass reads.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def run_round(
     verified = clock()
 
     verdicts, grown = [], []
-    for sequence, x, logits in zip(sequences, proposals, rows, strict=False):
+    for sequence, x, chunk, logits in zip(sequences, proposals, chunks, rows, strict=False):
         laws = sequence.sampler.laws(logits, x.tokens, len(sequence.tokens))  # p1..p(γ+1), lazy
         try:
             verdict = sequence.rule.accept(laws, x)  # how many of x, and one token of the target's own
@@ -48,14 +49,14 @@ def run_round(
             sequence.stop_reason, sequence.error = "error", error
             verdicts.append(Verification(0, -1, "error", tested=0))
             grown.append(0)
-            target.rewind(sequence.slot, len(sequence.tokens) - 1)
+            target.rewind(sequence.slot, sequence.n_read)
             continue
         emitted = sequence.extend([*x.tokens[: verdict.accepted], verdict.token])
         if sequence.observer is not None:
             sequence.observer(laws, x, verdict, emitted)
         sequence.sampler.commit(emitted)  # the state follows emitted tokens only
         keep = len(sequence.tokens) - 1
-        if keep < sequence.n_read + 1 + len(x):
+        if keep < chunk.start + len(chunk.tokens):
             target.rewind(sequence.slot, keep)
         sequence.n_read = keep
         verdicts.append(verdict)
@@ -69,8 +70,8 @@ def run_round(
         draft_s=drafted - began,
         verify_s=verified - drafted,
         total_s=clock() - began,
-        rows=sum(len(chunk.tokens) for chunk in chunks),
-        prefill_tokens=sum(len(chunk.tokens) for chunk in prefill),
+        rows=sum(chunk.want for chunk in chunks),
+        prefill_tokens=sum(len(chunk.tokens) - chunk.want for chunk in [*chunks, *prefill]),
     )
     drafter.observe(record)
     controller.observe(record)

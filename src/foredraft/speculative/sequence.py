@@ -35,7 +35,8 @@ class Sequence:
     """One running answer.
 
     Invariant between rounds: the target has read every token of a sequence but the last (`tokens[:-1]`), so the last
-    token is the first input of the next pass.
+    token is the first input of the next pass. Before the first round a few tokens of the prompt may be left: they are
+    read in that pass.
     """
 
     request: Request
@@ -73,11 +74,6 @@ class Sequence:
         return self.stop_reason is not None
 
     @property
-    def prefilled(self) -> bool:
-        """True when every prompt token but the last has been read."""
-        return self.n_read >= self.n_prompt - 1
-
-    @property
     def n_emitted(self) -> int:
         return len(self.tokens) - self.n_prompt
 
@@ -103,9 +99,10 @@ class Sequence:
         return max(0, min(wish, self.room - 1))
 
     def verify_chunk(self, proposal: Proposal) -> Chunk:
-        """What the target reads in a round: the last token and the guesses, with a row of logits for each."""
-        tokens = [self.tokens[-1], *proposal.tokens]
-        return Chunk(self.slot, len(self.tokens) - 1, tokens, want=len(tokens))
+        """What the target reads in a round: what is left of the text, and the guesses. A row is wanted for the last
+        token and for each guess."""
+        tokens = [*self.tokens[self.n_read :], *proposal.tokens]
+        return Chunk(self.slot, self.n_read, tokens, want=1 + len(proposal))
 
     def extend(self, tokens: list[int]) -> list[int]:
         """Grow by the tokens of one round; returns those kept. The answer may end among them: at an end-of-generation

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from foredraft.core.errors import CacheFullError, Cancelled, EngineError, ModelError
-from foredraft.engines.base import Chunk, Logits, ModelInfo, Numerics
+from foredraft.engines.base import BLOCK, Chunk, Logits, ModelInfo, Numerics
 from foredraft.engines.llamacpp.batch import Batch
 from foredraft.engines.llamacpp.cells import Cells
 from foredraft.engines.llamacpp.failures import reason
@@ -54,6 +54,7 @@ class LlamaCppEngine:
         """What the load decided on its own, in words for the user."""
         self.numerics: Numerics | None = None
         self.exact_rows: int | None = None
+        self.exact_grain = BLOCK
         self._model: Any = None
         self._ctx: Any = None
         self._lengths: list[int] = []
@@ -109,7 +110,7 @@ class LlamaCppEngine:
                 raise EngineError(f"{name} cannot change without loading the weights again.")
         self._api.llama_free(self._ctx)
         self._ctx = None
-        self.numerics, self.exact_rows = None, None
+        self.numerics, self.exact_rows, self.exact_grain = None, None, BLOCK
         self.options = options
         old = self.info
         info = describe(Path(old.path), self._model, options, self._context_length())

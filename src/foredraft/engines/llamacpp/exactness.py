@@ -2,9 +2,10 @@
 
 Two things make a pass of several tokens round otherwise than single steps. *Attention*: with keys and values of one
 floating-point type a processor attends to one token in parts, to a few row by row and to 64 and more in tiles; with two
-types it attends row by row always (ggml-cpu/ops.cpp, `ggml_compute_forward_flash_attn_ext`). *Matrix products*: weights
-that were laid out anew (`repack`), and some that were not, have other kernels from two, four or eight rows on. Which of
-it costs what differs by processor: values in bf16 write half as fast as in f16 on some, and twice as fast on others.
+types it attends row by row always (ggml-cpu/ops.cpp, `ggml_compute_forward_flash_attn_ext`); f32 is cast to f16
+before, and is no other type. *Matrix products*: weights that were laid out anew (`repack`), and some that were not,
+have other kernels from two, four or eight rows on. Which of it costs what differs by processor: values in bf16 write
+half as fast as in f16 on some, and twice as fast on others.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from foredraft.engines.base import Chunk
+from foredraft.engines.base import BLOCK, GRAIN, Chunk
 from foredraft.engines.llamacpp.engine import LlamaCppEngine
 from foredraft.engines.llamacpp.options import LoadOptions
 from foredraft.engines.probe import TEXTS
 
 DEPTH = 1024
 """Tokens behind which costs are measured: the middle of a prompt of 2,048."""
-_PIECE = 64
-"""Tokens of a piece of a prompt whose reading is timed."""
+_PIECE = 128
+"""Tokens of a piece of a prompt whose reading is timed, where larger passes are allowed."""
 _LEAST_S, _TIMES = 0.02, 3
 """Everything is timed once, and again up to so many times while that takes less than so many seconds."""
 _SIZES = (4, 16)
@@ -54,8 +55,6 @@ def attentions(options: LoadOptions) -> list[LoadOptions]:
     ordered = dataclasses.replace(options, ordered=True)
     if options.flash_attention == "off" or options.kv_type not in ("f16", "f32"):
         return [ordered]  # quantised caches are attended to row by row anyway
-    if options.kv_type == "f32":
-        return [dataclasses.replace(ordered, value_type="f16")]
     return [dataclasses.replace(ordered, value_type="bf16"), dataclasses.replace(ordered, key_type="bf16")]
 
 
@@ -69,9 +68,10 @@ def clock_of(engine: LlamaCppEngine) -> Callable[[], float]:
     return time.perf_counter if engine.on_gpu else time.process_time
 
 
-def measure_costs(engine: LlamaCppEngine, exact_rows: int | None) -> Costs:
+def measure_costs(engine: LlamaCppEngine, exact_rows: int | None, grain: int = GRAIN) -> Costs:
     """What passes cost behind `DEPTH` tokens, or half the context if that is less. `exact_rows`: in exact numerics, the
-    most tokens of a pass. Uses slot 0, which is left empty."""
+    most tokens of a pass; `grain`: and of what multiples large ones are (`Numerics.grain`). Uses slot 0, which is left
+    empty."""
     clock = clock_of(engine)
     tokens = engine.tokenizer.encode(TEXTS[0])[: min(9, engine.info.n_ctx // 2)]
     engine.rewind(0, 0)
@@ -97,7 +97,7 @@ def measure_costs(engine: LlamaCppEngine, exact_rows: int | None) -> Costs:
     most = min(engine.info.n_batch, exact_rows or max(_SIZES), room)
     for n in sorted({*(size for size in _SIZES if size <= most), most} - {1}):
         best_s = min(best_s, timed(n, n) / n)
-    piece = min(_PIECE, engine.info.n_batch, room)
+    piece = min(_PIECE if exact_rows is None or grain < BLOCK else BLOCK, engine.info.n_batch, room)
     read_s = timed(piece, 0) / piece
     engine.rewind(0, 0)
     return Costs(step_s, read_s, best_s)

@@ -7,6 +7,7 @@ in which a real pass fails can be had on demand. Nothing here waits: time passes
 from __future__ import annotations
 
 import threading
+import zlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from foredraft.core.errors import CacheFullError, Cancelled, EngineError
-from foredraft.engines.base import Chunk, Logits, ModelInfo, Numerics, Tokenizer
+from foredraft.engines.base import BLOCK, Chunk, Logits, ModelInfo, Numerics, Tokenizer
 from foredraft.engines.probe import probe
 from foredraft.engines.toy.tokenizer import ToyTokenizer
 
@@ -65,6 +66,8 @@ class ToyEngine:
         rewind_limit: int | None = None,
         rounding: float = 0.0,
         exact_up_to: int | None = None,
+        grain: int = BLOCK,
+        measure: bool = True,
         cost: Callable[[int], float] | None = None,
         clock: ToyClock | None = None,
         name: str = "toy",
@@ -75,7 +78,10 @@ class ToyEngine:
         `rounding` imitates a machine that computes batches otherwise than single tokens: a pass of several tokens
         moves every logit by up to that much, always by the same amount for the same text. With `exact_up_to` only
         passes of more tokens than that do so, and what such a pass has read is another memory: every row behind it is
-        moved by an amount that depends on which tokens were read so.
+        moved by an amount that depends on which tokens were read so, and in what kind of pass: those of at least
+        `BLOCK` tokens, in multiples of `grain` (`BLOCK`: of exactly so many), are of one kind, and any other size is
+        its own.
+        Without `measure` the numerics are not probed.
         """
         n_vocab = tokenizer.n_vocab
         self.tokenizer = tokenizer
@@ -104,7 +110,9 @@ class ToyEngine:
         self._order = order
         self._rounding = rounding
         self._exact_up_to = exact_up_to
+        self._grain = grain
         self.exact_rows: int | None = None
+        self.exact_grain = grain
         self._cost = cost or (lambda n: 0.0)
         self._slots: list[list[int]] = [[] for _ in range(n_slots)]
         self._cells: list[list[int]] = [[] for _ in range(n_slots)]  # who shares memory with whom, after `copy`
@@ -115,9 +123,9 @@ class ToyEngine:
         self._pass = 0
         self._abort_lock = threading.Lock()
         self._running = self._aborted = False
-        self._rough: list[list[bool]] = [[] for _ in range(n_slots)]  # which tokens a large pass has read
+        self._rough: list[list[int]] = [[] for _ in range(n_slots)]  # in what kind of pass each token was read
         self.numerics: Numerics | None = Numerics({}, 0, 0)
-        if rounding:
+        if rounding and measure:
             self.probe()
 
     @classmethod
@@ -279,7 +287,7 @@ class ToyEngine:
             for number, token in enumerate(chunk.tokens):
                 tokens.append(int(token))
                 self._cells[chunk.slot].append(next(self._new_cell))
-                self._rough[chunk.slot].append(self._exact_up_to is not None and total > self._exact_up_to)
+                self._rough[chunk.slot].append(self._kind(total))
                 if number >= len(chunk.tokens) - chunk.want and not broken:
                     rows[row] = self.logits(tokens)
                     if self._rounding:
@@ -292,11 +300,18 @@ class ToyEngine:
         self._last = rows
         return result
 
-    def _rounding_error(self, tokens: Sequence[int], rough: Sequence[bool], total: int) -> NDArray[np.float64]:
+    def _kind(self, total: int) -> int:
+        """Of a pass: 0 where its rows equal single steps, 1 for a large one, else its size."""
+        if self._exact_up_to is None or total <= self._exact_up_to:
+            return 0
+        large = total >= BLOCK and total % self._grain == 0 if self._grain < BLOCK else total == BLOCK
+        return 1 if large else total
+
+    def _rounding_error(self, tokens: Sequence[int], rough: Sequence[int], total: int) -> NDArray[np.float64]:
         if self._exact_up_to is None:
             key = [7, *self._context(tokens)] if total > 1 else []
         else:
-            key = [8, *map(int, rough)] if any(rough) else []
+            key = [8, zlib.crc32(np.asarray(rough, dtype=np.int32).tobytes())] if any(rough) else []
         if not key:
             return np.zeros(self.info.n_vocab)
         return np.random.default_rng(key).uniform(-self._rounding, self._rounding, self.info.n_vocab)
