@@ -15,6 +15,8 @@ import importlib
 import json
 import os
 import queue
+import re
+import signal
 import struct
 import subprocess
 import sys
@@ -212,6 +214,22 @@ def no_core_file() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def last_words(said: str) -> str:
+    """What llama.cpp wrote when it ended the process, without the folders of the machine that it was compiled on; ""
+    where it wrote nothing. Nothing else that stood on stderr."""
+    for line in reversed([line.strip() for line in said.splitlines() if line.strip()]):
+        if re.search(r"GGML_ASSERT|GGML_ABORT|what\(\):|: fatal error|unsupported|\.c(pp)?:\d+:", line):
+            return re.sub(r"\S*/(?=[^/\s]+\.(?:c|cpp|h|hpp|cu|m):\d+)", "", line)[:300]
+    return ""
+
+
+def how_it_ended(code: int) -> str:
+    """A process's return code in words: the signal's name, or the code."""
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-code).name
+    return f"exit code {code}"
+
+
 def _resident(pid: int) -> int:
     import psutil
 
@@ -226,8 +244,6 @@ def _resident(pid: int) -> int:
 
 def main(work: str, seconds: str, n_bytes: str) -> None:
     """The child's life: read a message, work, answer, until nothing more can come."""
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program, which then ends this one
     no_core_file()
     incoming, outgoing = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")

@@ -1,4 +1,5 @@
-"""The contract of every engine, on the toy and on llama.cpp: what `Engine` promises, seen from outside.
+"""The contract of every engine, on the toy and on llama.cpp, here and in a process of their own: what `Engine` promises,
+seen from outside.
 
 Mutants that were made by hand and the test that kills each:
 - `forward` forgets to move a slot's length on: test_any_split_gives_the_same_logits
@@ -26,6 +27,7 @@ from foredraft.engines import ENGINES
 from foredraft.engines.base import Chunk, Engine
 from foredraft.engines.llamacpp import LoadOptions
 from foredraft.engines.probe import probe
+from tests.conftest import ROOT
 
 N_CTX, N_BATCH, N_SLOTS = 256, 64, 4
 FAST = settings(
@@ -42,11 +44,34 @@ def make_llamacpp(path: Path) -> Engine:
     return ENGINES["llamacpp"](path, options)
 
 
-MAKERS: dict[str, Callable[[Path], Engine]] = {"toy": make_toy, "llamacpp": make_llamacpp}
+def make_isolated_toy(_: Path) -> Engine:
+    toy = {"seed": 3, "order": 3, "n_slots": N_SLOTS, "n_ctx": N_CTX, "n_batch": N_BATCH}
+    return ENGINES["isolated"]("tests.engines.openers:toy", toy)
+
+
+def make_isolated_llamacpp(path: Path) -> Engine:
+    size = {"n_ctx": N_CTX, "n_batch": N_BATCH, "n_slots": N_SLOTS, "max_rows": N_BATCH}
+    given = {"path": str(path), **size, "n_threads": 1, "kv_type": "f32"}
+    return ENGINES["isolated"]("tests.engines.openers:llamacpp", given)
+
+
+MAKERS: dict[str, Callable[[Path], Engine]] = {
+    "toy": make_toy,
+    "llamacpp": make_llamacpp,
+    "isolated toy": make_isolated_toy,
+    "isolated llamacpp": make_isolated_llamacpp,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def children_find_the_tests() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))
+        yield
 
 
 def test_every_engine_of_the_table_is_under_contract() -> None:
-    assert set(MAKERS) == set(ENGINES)
+    assert {name.split()[0] for name in MAKERS} == set(ENGINES)
 
 
 @pytest.fixture(scope="module", params=sorted(MAKERS))

@@ -164,6 +164,25 @@ class CacheFullError(EngineError):
     code = "kv_cache_full"
 
 
+class EngineDiedError(EngineError):
+    """The process that held the model has ended, and every sequence with it. `ended` is how: a signal's name or an exit
+    code; `words` is what the library said last, where it said something."""
+
+    code = "engine_died"
+
+    def __init__(self, model: str, ended: str, words: str = "") -> None:
+        said = f"{ended}: {words}" if words else ended
+        if ended == "SIGKILL":
+            said += "; by a user, or by the system because memory ran out"
+        super().__init__(
+            f"The process that held {model} has ended ({said}).",
+            hint="The answers it was writing are lost. Send the request again: the model is loaded again.",
+        )
+        self.model = model
+        self.ended = ended
+        self.words = words
+
+
 class NonFiniteLogitsError(EngineError):
     """The model produced NaN logits: no token can be chosen. `position` is the absolute position in tokens."""
 

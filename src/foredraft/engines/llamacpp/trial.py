@@ -15,7 +15,6 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -105,19 +104,9 @@ def survives(path: str | Path, *, environment: Mapping[str, str] | None = None, 
     if -done.returncode in _FROM_OUTSIDE:
         raise ModelError(f"Loading {path} in a process of its own was ended from outside.", path=str(path))
     if done.returncode not in (0, _REFUSED):
-        raise DeadlyFileError(path, _last_words((done.stderr or b"").decode("utf-8", "replace"), done.returncode))
+        said = (done.stderr or b"").decode("utf-8", "replace")
+        raise DeadlyFileError(path, child.last_words(said) or child.how_it_ended(done.returncode))
     return done.returncode == 0
-
-
-def _last_words(said: str, code: int) -> str:
-    """What the library wrote when it ended, without the folders of the machine that it was compiled on."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    for line in reversed(lines):
-        if re.search(r"GGML_ASSERT|GGML_ABORT|what\(\):|: fatal error|unsupported|\.c(pp)?:\d+:", line):
-            return re.sub(r"\S*/(?=[^/\s]+\.(?:c|cpp|h|hpp|cu|m):\d+)", "", line)[:300]
-    with contextlib.suppress(ValueError):
-        return signal.Signals(-code).name
-    return f"exit code {code}"
 
 
 def _place(path: Path) -> Path:

@@ -1,0 +1,63 @@
+"""Memory that two processes see: the child puts rows of numbers there, the parent reads them where they lie."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import secrets
+import sys
+import tempfile
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.float32]
+
+
+class Block:
+    """A name (or a descriptor) for memory that is not there yet: how much is needed is known after the load.
+
+    Nothing is left behind: it has no name in any folder, and goes with the last process that has it.
+    """
+
+    def __init__(self, handle: str) -> None:
+        """`handle` is what `handle` of the other side says."""
+        self.handle = handle
+
+    @classmethod
+    def new(cls) -> Block:
+        """In the parent, before the child is started."""
+        if sys.platform == "win32":
+            return cls(f"foredraft-{secrets.token_hex(16)}")
+        if sys.platform == "linux":  # not in /dev/shm, of which containers have 64 MB
+            return cls(str(os.memfd_create("foredraft-rows", os.MFD_CLOEXEC)))
+        with tempfile.TemporaryFile() as file:
+            return cls(str(os.dup(file.fileno())))
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What the child must inherit."""
+        return () if sys.platform == "win32" else (int(self.handle),)
+
+    def make(self, rows: int, columns: int) -> Rows:
+        """In the child: memory for so many rows."""
+        if sys.platform != "win32":
+            os.ftruncate(int(self.handle), max(1, rows * columns) * 4)
+        return self.open(rows, columns, write=True)
+
+    def open(self, rows: int, columns: int, *, write: bool = False) -> Rows:
+        """In the parent: the rows that the child has made. The memory goes with the last view of it."""
+        size = max(1, rows * columns) * 4
+        if sys.platform == "win32":
+            memory = mmap.mmap(-1, size, tagname=self.handle)
+        else:
+            memory = mmap.mmap(int(self.handle), size, mmap.MAP_SHARED)
+        view = np.frombuffer(memory, dtype=np.float32, count=rows * columns).reshape(rows, columns)
+        view.flags.writeable = write
+        return view
+
+    def close(self) -> None:
+        """The handle; what was opened stays as long as it is used. Calling it twice does nothing."""
+        if self.handle and sys.platform != "win32":
+            os.close(int(self.handle))
+        self.handle = ""

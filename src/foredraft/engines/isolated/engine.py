@@ -1,0 +1,109 @@
+"""An engine that lies in another process, as the rest of the program sees it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from foredraft.core.errors import EngineDiedError, EngineError, ForedraftError
+from foredraft.engines.base import Chunk, Logits, ModelInfo, Numerics
+from foredraft.engines.isolated import wire
+from foredraft.engines.isolated.process import ModelProcess
+from foredraft.engines.isolated.tokenizer import IsolatedTokenizer
+from foredraft.engines.isolated.wire import Kind
+from foredraft.engines.llamacpp.options import LoadOptions
+
+
+class IsolatedEngine:
+    """`Engine` is its contract. Whatever is asked after its process has ended raises `EngineDiedError`."""
+
+    def __init__(
+        self,
+        opener: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        progress: Callable[[float], None] | None = None,
+    ) -> None:
+        """`opener` and `arguments`: see `ModelProcess`. Raises what the load raises, and `EngineDiedError`."""
+        self._process = ModelProcess(opener, arguments or {}, progress=progress)
+        facts = self._process.facts
+        self.info: ModelInfo = wire.info_from_json(facts["info"])
+        self.tokenizer = IsolatedTokenizer(self._process, facts["tokenizer"])
+        self.numerics: Numerics | None = wire.numerics_from_json(facts["numerics"])
+        self.exact_rows: int | None = facts["exact_rows"]
+        self.rewind_limit: int | None = facts["rewind_limit"]
+        self.options: LoadOptions | None = None if facts["options"] is None else LoadOptions(**facts["options"])
+        """How it was loaded in the end, where it is a model of llama.cpp."""
+        self.notes: list[str] = facts["notes"]
+        self._lengths = [0] * self.info.n_slots
+        self._rows: Logits | None = self._process.block.open(facts["rows"], self.info.n_vocab)
+
+    @property
+    def died(self) -> EngineDiedError | None:
+        """Why its process has ended; None while it lives."""
+        return self._process.died
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid
+
+    def forward(self, chunks: Sequence[Chunk]) -> list[Logits]:
+        """See `Engine.forward`. The rows are read-only views of memory shared with the other process."""
+        if not chunks:
+            return []
+        rows = self._rows
+        if rows is None:
+            raise self._process.failure()
+        try:
+            body = wire.chunks_to_bytes(chunks)
+        except OverflowError:
+            raise EngineError(f"A token id is outside the vocabulary of {self.info.n_vocab} tokens.") from None
+        try:
+            self._ask(Kind.FORWARD, body)
+        except ForedraftError:
+            raise
+        except BaseException:  # Ctrl-C: the pass was ended, or had just come to its end
+            self._put_back(chunks)
+            raise
+        cuts, first = [], 0
+        for chunk in chunks:
+            cuts.append(rows[first : first + chunk.want])
+            first += chunk.want
+        return cuts
+
+    def length(self, slot: int) -> int:
+        if not 0 <= slot < len(self._lengths):
+            raise EngineError(f"There is no slot {slot}; the engine has {len(self._lengths)}.")
+        return self._lengths[slot]
+
+    def rewind(self, slot: int, length: int) -> None:
+        if length != self.length(slot):
+            self._ask(Kind.REWIND, wire.numbers((slot, length)))
+
+    def copy(self, src: int, dst: int, length: int) -> None:
+        self._ask(Kind.COPY, wire.numbers((src, dst, length)))
+
+    def abort(self) -> None:
+        self._process.abort()
+
+    def close(self) -> None:
+        self._process.close()
+        self._lengths, self._rows = [], None
+
+    def _ask(self, kind: Kind, body: bytes) -> None:
+        said = self._process.ask(kind, body)
+        if said.kind is Kind.FAILED:
+            failed = wire.from_json(said.body)
+            self._lengths = failed["lengths"]
+            raise wire.error_from_json(failed)
+        self._lengths = wire.read_numbers(said.body)
+
+    def _put_back(self, chunks: Sequence[Chunk]) -> None:
+        for chunk in chunks:
+            try:
+                self._ask(Kind.REWIND, wire.numbers((chunk.slot, chunk.start)))
+            except EngineError:  # a recurrent state cannot go back: an honest empty slot beats a wrong one
+                with contextlib.suppress(EngineError):
+                    self._ask(Kind.REWIND, wire.numbers((chunk.slot, 0)))

@@ -1,0 +1,219 @@
+"""The child's side: loads a model, makes the passes that it is asked for, and ends when nobody is there any more."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
+
+from foredraft import child
+from foredraft.core.errors import EngineError, ForedraftError
+from foredraft.engines.base import Engine, Tokenizer
+from foredraft.engines.embedding import EmbeddingEngine
+from foredraft.engines.isolated import wire
+from foredraft.engines.isolated.block import Block, Rows
+from foredraft.engines.isolated.tokenizer import PIECES, SPECIAL, join
+from foredraft.engines.isolated.wire import Kind, Message, Wire
+
+Opener = Callable[[Mapping[str, Any], Callable[[float], None]], Engine | EmbeddingEngine]
+READERS = 4
+"""Texts that become tokens at once."""
+_AGAIN_S = 0.002
+
+
+def main(block: str, *sockets: str) -> None:
+    """The child's life."""
+    # the program is told to end, and then ends this process: its answers may be finished first
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    child.no_core_file()
+    work, side = (Wire(end) for end in _sockets(sockets))
+    host = _Host(work, side, Block(block))
+    threading.Thread(target=host.listen, name="side", daemon=True).start()
+    try:
+        host.load()
+        while True:
+            host.work()
+    except OSError:
+        os._exit(0)
+
+
+def _sockets(descriptors: tuple[str, ...]) -> list[socket.socket]:
+    if sys.platform == "win32":
+        given = sys.stdin.buffer
+        ends = [socket.fromshare(given.read(int.from_bytes(given.read(4), "little"))) for _ in range(2)]
+        for end in ends:
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return ends
+    return [socket.socket(fileno=int(descriptor)) for descriptor in descriptors]
+
+
+class _Host:
+    """The model, and who asks for what."""
+
+    def __init__(self, work: Wire, side: Wire, block: Block) -> None:
+        self._work, self._side, self._block = work, side, block
+        self._engine: Engine | EmbeddingEngine | None = None
+        self._rows: Rows | None = None
+        self._n_slots = 0
+        self._lock = threading.Lock()
+        self._pass = self._done = 0
+        """The numbers of the pass that runs, and of the last that has ended."""
+        self._sending = threading.Lock()
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+
+    # ---- the main thread ----
+
+    def load(self) -> None:
+        """As the first message says. Raises `OSError` when nobody waits any more."""
+        said = wire.from_json(self._work.receive().body)
+        module, _, name = said["opener"].partition(":")
+
+        def report(share: float) -> None:
+            self._work.send(Kind.PROGRESS, 0, str(share).encode("ascii"))
+
+        try:
+            opener: Opener = getattr(importlib.import_module(module), name)
+            self._engine = engine = opener(said["arguments"], report)
+            if hasattr(engine, "embed"):
+                facts = self._facts_of_embedder(cast(EmbeddingEngine, engine))
+            else:
+                facts = self._facts(cast(Engine, engine))
+        except Exception as error:  # whatever it is, the parent shall know  # noqa: BLE001
+            if not isinstance(error, ForedraftError):
+                traceback.print_exc()
+            self._work.send(Kind.FAILED, 0, wire.error_to_bytes(error))
+            return
+        self._work.send(Kind.DONE, 0, wire.to_json(facts))
+
+    def work(self) -> None:
+        """One message. Raises `OSError` when nobody asks any more."""
+        said = self._work.receive()
+        with self._lock:
+            self._pass = said.number
+        try:
+            self._do(said)
+            kind, body = Kind.DONE, wire.numbers(self._lengths())
+        except Exception as error:  # an answer like any other  # noqa: BLE001
+            if not isinstance(error, ForedraftError):
+                traceback.print_exc()
+            kind, body = Kind.FAILED, wire.error_to_bytes(error, self._lengths())
+        with self._lock:
+            self._done = said.number
+        self._work.send(kind, said.number, body)
+
+    def _do(self, said: Message) -> None:
+        assert self._rows is not None
+        if said.kind is Kind.EMBED:
+            texts = [chunk.tokens for chunk in wire.chunks_from_bytes(said.body)]
+            self._rows[: len(texts)] = cast(EmbeddingEngine, self._engine).embed(texts)
+            return
+        engine = cast(Engine, self._engine)
+        if said.kind is Kind.FORWARD:
+            first = 0
+            for rows in engine.forward(wire.chunks_from_bytes(said.body)):
+                self._rows[first : first + len(rows)] = rows
+                first += len(rows)
+        elif said.kind is Kind.REWIND:
+            engine.rewind(*wire.read_numbers(said.body))
+        elif said.kind is Kind.COPY:
+            engine.copy(*wire.read_numbers(said.body))
+        else:
+            raise EngineError(f"{said.kind.name} is nothing that can be asked.")
+
+    def _lengths(self) -> list[int]:
+        engine = cast(Engine, self._engine)
+        return [engine.length(slot) for slot in range(self._n_slots)]
+
+    def _facts(self, engine: Engine) -> dict[str, Any]:
+        info = engine.info
+        rows = info.max_rows or info.n_batch
+        self._rows = self._block.make(rows, info.n_vocab)
+        self._n_slots = info.n_slots
+        options = getattr(engine, "options", None)
+        numerics = engine.numerics
+        return {
+            "info": dataclasses.asdict(info),
+            "tokenizer": _facts(engine.tokenizer),
+            "notes": list(getattr(engine, "notes", ())),
+            "rows": rows,
+            "numerics": None if numerics is None else dataclasses.asdict(numerics),
+            "exact_rows": engine.exact_rows,
+            "rewind_limit": engine.rewind_limit,
+            "options": None if options is None else dataclasses.asdict(options),
+        }
+
+    def _facts_of_embedder(self, engine: EmbeddingEngine) -> dict[str, Any]:
+        rows = engine.info.n_slots
+        self._rows = self._block.make(rows, engine.dimensions)
+        return {
+            "info": dataclasses.asdict(engine.info),
+            "tokenizer": _facts(engine.tokenizer),
+            "notes": list(getattr(engine, "notes", ())),
+            "rows": rows,
+            "dimensions": engine.dimensions,
+            "pooling": engine.pooling,
+        }
+
+    # ---- the side thread ----
+
+    def listen(self) -> None:
+        """Until nobody is there: then this process ends, whatever it is doing."""
+        try:
+            while True:
+                said = self._side.receive()
+                if said.kind is Kind.ABORT:
+                    threading.Thread(target=self._abort, args=(said.number,), daemon=True).start()
+                else:
+                    self._readers.submit(self._read, said)
+        finally:
+            os._exit(0)
+
+    def _abort(self, number: int) -> None:
+        """End a pass, and no later one. This may come before the engine has begun with it: until it is over."""
+        while True:
+            with self._lock:
+                if self._done >= number:
+                    return
+                if self._pass == number:
+                    cast(Engine, self._engine).abort()
+            time.sleep(_AGAIN_S)
+
+    def _read(self, said: Message) -> None:
+        """Work for whoever does not want to wait behind a pass."""
+        try:
+            assert self._engine is not None
+            body = _encode(self._engine.tokenizer, said.body) if said.kind is Kind.ENCODE else self._table(said.body)
+            kind = Kind.DONE
+        except Exception as error:  # an answer like any other  # noqa: BLE001
+            kind, body = Kind.FAILED, wire.error_to_bytes(error)
+        with self._sending:
+            self._side.send(kind, said.number, body)
+
+    def _table(self, body: bytes) -> bytes:
+        assert self._engine is not None
+        tokenizer = self._engine.tokenizer
+        table, first, last = wire.read_numbers(body)
+        if table in (PIECES, SPECIAL):
+            return join([tokenizer.piece(token, special=table == SPECIAL) for token in range(first, last)])
+        return join([tokenizer.text(token).encode("utf-8", "surrogateescape") for token in range(first, last)])
+
+
+def _encode(tokenizer: Tokenizer, body: bytes) -> bytes:
+    text = body[1:].decode("utf-8", "surrogatepass")
+    return wire.numbers(tokenizer.encode(text, add_special=bool(body[0] & 1), parse_special=bool(body[0] & 2)))
+
+
+def _facts(tokenizer: Tokenizer) -> dict[str, Any]:
+    names = ("kind", "n_vocab", "bos", "eos", "add_bos", "add_eos")
+    return {**{name: getattr(tokenizer, name) for name in names}, "eog": sorted(tokenizer.eog)}
