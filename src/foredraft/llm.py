@@ -14,14 +14,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from foredraft.core.errors import EmptyPromptError, ForedraftError, IncompatibleDraftError, ParameterError
+from foredraft.core.errors import (
+    EmptyPromptError,
+    EngineDiedError,
+    ForedraftError,
+    IncompatibleDraftError,
+    ParameterError,
+)
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
 from foredraft.engines.base import Engine, ModelInfo, Numerics
 from foredraft.engines.llamacpp.options import check_device
 from foredraft.folders import cache_folder, data_folder
 from foredraft.models.template import ChatTemplate, fallback_template
 from foredraft.numerics import check_mode
-from foredraft.numerics import load as load_in_numerics
+from foredraft.opening import Isolation, check_isolation, isolation, open_draft, open_main
 from foredraft.scheduling.answer import Answer, Generation, SpeculationStatus
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.scheduling.stream import Piece
@@ -31,7 +37,7 @@ from foredraft.speculative.drafters import Arbiter, Drafter, ModelDrafter, NoDra
 from foredraft.tuning import Tuning, adaptive, fixed, written_off
 
 if TYPE_CHECKING:
-    from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions
+    from foredraft.engines.llamacpp import LoadOptions
 
 SMALL_MODEL_BYTES = 32 << 20
 """Models below this size run on one thread unless told otherwise: handing work over costs about as much as the work
@@ -64,6 +70,9 @@ class LoadSettings:
     """exact: the same text to the last bit, whatever the draft, the cache and other answers do. fast: as llama.cpp
     computes by default. auto: exact where that costs next to nothing here, as measured."""
     mmap: bool = True
+    isolation: str = "off"
+    """Whether each model has a process of its own: off, on, or auto (large ones). A crash then ends that process only;
+    whoever answers for nobody else has little of it."""
     controller: str = "adaptive"
     """adaptive measures and guesses as far as it pays; fixed always looks `max_draft` tokens ahead."""
     promise: str = "standard"
@@ -84,6 +93,7 @@ class LoadSettings:
             raise ParameterError("controller", self.controller, f"one of {', '.join(CONTROLLERS)}")
         check_device(self.draft_device)
         check_mode(self.numerics)
+        check_isolation(self.isolation)
         if self.numerics == "exact" and not self.probe:
             raise ParameterError("probe", False, "true with exact numerics, which are found by measuring")
 
@@ -166,6 +176,8 @@ class LLM:
         """The file of a draft that cannot pay, given back or not."""
         self._advice: str | None = None
         self._settings = LoadSettings()
+        self.isolation: tuple[Isolation, ...] = ()
+        """Where the models lie, main and draft, as far as they were loaded from files."""
         self._template: ChatTemplate | None = None
 
     @classmethod
@@ -189,9 +201,10 @@ class LLM:
         settings = settings or LoadSettings()
         main_path, draft_wish = _embedded(draft) if main is None else (locate(main), draft)
         notes: list[str] = []
-        engine = _open_main(main_path, settings, notes, progress)
+        engine, where = _open_main(main_path, settings, notes, progress)
         try:
             llm = cls(engine)
+            llm.isolation = (where,)
             llm._settings = settings
             llm.notes = notes
             llm.set_draft(draft_wish, required=draft_required, force=force, progress=progress)
@@ -219,12 +232,13 @@ class LLM:
         before, self._given_back, self._may_give_back = self._given_back, "", False
         self._unpaying = self._advice = None
         drafter: ModelDrafter | None = None
+        where: tuple[Isolation, ...] = ()
         unavailable = ""
         try:
             # opened before the old one is closed: a draft that is refused costs nobody the one there is
             if draft is not None and wanted:
                 self._require_guesses()
-                drafter = self._open_draft(draft, force, progress)
+                drafter, where = self._open_draft(draft, force, progress)
         except ForedraftError as error:
             if required:
                 self._given_back = before
@@ -236,6 +250,7 @@ class LLM:
         self.scheduler.drafter, self.scheduler.controller, self.scheduler.on_finish = NoDrafter(), Fixed(), None
         self._unavailable, self._tuning = unavailable, None
         self.draft_info = drafter.engine.info if drafter is not None else None
+        self.isolation = (*self.isolation[:1], *where)
         if wanted and self.engine.rewind_limit is None and self.engine.exact_rows != 1:
             self._tune(drafter)
 
@@ -248,24 +263,29 @@ class LLM:
         if self.engine.exact_rows == 1:
             raise IncompatibleDraftError("exact_single", _ONLY_SINGLE_STEPS)
 
-    def _open_draft(self, draft: str | Path, force: bool, progress: Progress | None) -> ModelDrafter | None:
+    def _open_draft(
+        self, draft: str | Path, force: bool, progress: Progress | None
+    ) -> tuple[ModelDrafter | None, tuple[Isolation, ...]]:
         main = self.engine.info
         if str(draft) == "auto":
             chosen = self._choose_draft()
             if chosen is None:
-                return None
+                return None, ()
             draft = chosen
         path = locate(draft)
         advice = _check_pair(Path(main.path), path, force=force)
         if advice:
             self.notes.append(f"{advice}. The text is the same; a gain is unlikely.")
         settings = dataclasses.replace(self._settings, context=main.n_ctx)
-        options = _options(path, settings, "draft")
+        options, quantisation = _options(path, settings, "draft")
         ways = getattr(self.engine, "options", None)
         if ways is not None:
             # the way to attend that is the quickest for the main model is so for the draft
             options = dataclasses.replace(options, key_type=ways.key_type, value_type=ways.value_type)
-        return ModelDrafter(_open(path, options, "draft", progress), main.n_vocab)
+        where = isolation(path, options, settings.isolation)
+        engine = open_draft(path, options, where=where, progress=_share(progress, "draft"))
+        engine.info = dataclasses.replace(engine.info, quantisation=quantisation or engine.info.quantisation)
+        return ModelDrafter(engine, main.n_vocab), (where,)
 
     def _choose_draft(self) -> Path | None:
         """The best draft on the shelf of those that are not known to be useless here; said in `notes`."""
@@ -458,10 +478,39 @@ class LLM:
         return self.engine.numerics
 
     @property
+    def places(self) -> tuple[str, ...]:
+        """Where the main model and the draft lie, in words."""
+        drafter = self._draft_model
+        engines = (self.engine, *([drafter.engine] if drafter is not None else []))
+        pids = [getattr(engine, "pid", None) for engine in engines]
+        return tuple(
+            f"{where} (PID {pid})" if pid is not None else str(where)
+            for where, pid in zip(self.isolation, pids, strict=False)
+        )
+
+    @property
+    def died(self) -> EngineDiedError | None:
+        """Why the main model's process has ended, where it had one of its own."""
+        return getattr(self.engine, "died", None)
+
+    @property
+    def draft_died(self) -> EngineDiedError | None:
+        """Why the draft's process has ended, where it had one of its own."""
+        drafter = self._draft_model
+        return getattr(drafter.engine, "died", None) if drafter is not None else None
+
+    @property
+    def _draft_model(self) -> ModelDrafter | None:
+        drafter = self.scheduler.drafter
+        sources = drafter.sources.values() if isinstance(drafter, Arbiter) else (drafter,)
+        return next((source for source in sources if isinstance(source, ModelDrafter)), None)
+
+    @property
     def speculation(self) -> SpeculationStatus:
         """What the draft is doing now, and why."""
-        if self._unavailable:
-            return SpeculationStatus("unavailable", self._unavailable)
+        died = self.draft_died
+        if self._unavailable or died is not None:
+            return SpeculationStatus("unavailable", self._unavailable or f"The draft model failed: {died}")
         drafter = self.scheduler.drafter
         if isinstance(drafter, NoDrafter):
             return SpeculationStatus("off", "No draft is loaded.")
@@ -559,37 +608,33 @@ def _check_pair(main: Path, draft: Path, *, force: bool) -> str:
     raise IncompatibleDraftError(verdict.code, verdict.reasons["en"])
 
 
-def _open_main(path: Path, settings: LoadSettings, notes: list[str], progress: Progress | None) -> LlamaCppEngine:
+def _open_main(
+    path: Path, settings: LoadSettings, notes: list[str], progress: Progress | None
+) -> tuple[Engine, Isolation]:
     """The main model in the numerics that the settings ask for. `notes` receives what could not be done."""
-    from foredraft.engines.llamacpp import exactness
-
-    options = _options(path, settings, "main")
-    if not settings.probe:
-        return _open(path, exactness.fast(options), "main", progress)
-    folder = cache_folder() / "numerics"
-
-    def open_main(wanted: LoadOptions) -> LlamaCppEngine:
-        return _open(path, wanted, "main", progress)
-
-    return load_in_numerics(open_main, options, settings.numerics, folder, notes, keep=settings.remember)
-
-
-def _open(path: Path, options: LoadOptions, role: str, progress: Progress | None) -> LlamaCppEngine:
-    from foredraft.engines.llamacpp import LlamaCppEngine
-    from foredraft.engines.llamacpp.trial import require_survival
-    from foredraft.models.facts import read_facts
-
-    require_survival(path)
-    report = None if progress is None else (lambda share: progress(role, share))
-    engine = LlamaCppEngine(path, options, progress=report)
-    # the shelf's word for it: the library has another way of writing, and believes a header that is plainly wrong
-    quantisation = read_facts(path).quantisation or engine.info.quantisation
-    engine.info = dataclasses.replace(engine.info, quantisation=quantisation)
-    return engine
+    options, quantisation = _options(path, settings, "main")
+    where = isolation(path, options, settings.isolation)
+    engine = open_main(
+        path,
+        options,
+        notes,
+        numerics=settings.numerics if settings.probe else None,
+        folder=cache_folder() / "numerics",
+        keep=settings.remember,
+        where=where,
+        progress=_share(progress, "main"),
+    )
+    engine.info = dataclasses.replace(engine.info, quantisation=quantisation or engine.info.quantisation)
+    return engine, where
 
 
-def _options(path: Path, settings: LoadSettings, role: str) -> LoadOptions:
-    """How to open a file. Raises what a damaged header or too little memory raise."""
+def _share(progress: Progress | None, part: str) -> Callable[[float], None] | None:
+    return None if progress is None else (lambda share: progress(part, share))
+
+
+def _options(path: Path, settings: LoadSettings, role: str) -> tuple[LoadOptions, str]:
+    """How to open a file, and the shelf's word for its quantisation ("" where it has none): the library has another way
+    of writing, and believes a header that is plainly wrong. Raises what a damaged header or too little memory raise."""
     from foredraft.engines.llamacpp import LoadOptions
     from foredraft.models.facts import read_facts
     from foredraft.models.memory import LoadPlan, require_fit
@@ -611,7 +656,7 @@ def _options(path: Path, settings: LoadSettings, role: str) -> LoadOptions:
     threads = settings.draft_threads if role == "draft" else settings.threads
     if threads is None and path.is_file() and path.stat().st_size < SMALL_MODEL_BYTES:
         threads = 1
-    return LoadOptions(
+    options = LoadOptions(
         device=device,
         n_ctx=settings.context,
         n_slots=settings.slots,
@@ -624,6 +669,7 @@ def _options(path: Path, settings: LoadSettings, role: str) -> LoadOptions:
         use_mmap=settings.mmap,
         probe=False,  # `numerics.load` knows what an earlier start has found
     )
+    return options, facts.quantisation or ""
 
 
 def _ways(engine: Engine) -> str:

@@ -98,6 +98,10 @@ class ServerSection(_Section):
     port: int = Field(default=3673, ge=1, le=65535, description="Port of interface and API.")
     api_key: SecretStr | None = Field(default=None, description="Key that clients must send.")
     token: bool = Field(default=True, description="Open the app with an address that only you get (without a key).")
+    isolation: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="A process for each model, which alone ends in a crash; auto: for large ones.",
+    )
     allowed_hosts: Annotated[list[str], NoDecode] = Field(
         default=[], description="Names that the server may be called by, beside this machine's own."
     )

@@ -1,5 +1,5 @@
-"""The contract of every engine, on the toy and on llama.cpp, here and in a process of their own: what `Engine` promises,
-seen from outside.
+"""The contract of every engine, on the toy and on llama.cpp, here and in a process of their own: what `Engine`
+promises, seen from outside.
 
 Mutants that were made by hand and the test that kills each:
 - `forward` forgets to move a slot's length on: test_any_split_gives_the_same_logits

@@ -18,6 +18,10 @@ def app(
     draft: Annotated[str, typer.Option("--draft", "-d", help="Its draft: a name, auto or off.")] = "auto",
     host: Annotated[str | None, typer.Option("--host", help="Address; others than this machine's need a key.")] = None,
     port: Annotated[int | None, typer.Option("--port", "-p", min=1, max=65535, help="Port. Default: 3673.")] = None,
+    isolation: Annotated[
+        str | None,
+        typer.Option("--isolation", help="A process for each model, which alone ends in a crash: auto, on or off."),
+    ] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the browser.")] = True,
 ) -> None:
     """Start server and chat app, and open the browser where there is a screen."""
@@ -27,7 +31,7 @@ def app(
     from foredraft.settings import load_settings
     from foredraft.ui.browser import already_running, open_when_ready
 
-    server = load_settings({"server.host": host, "server.port": port}).server
+    server = load_settings({"server.host": host, "server.port": port, "server.isolation": isolation}).server
     address = f"http://{'localhost' if server.host in ('127.0.0.1', '::1') else server.host}:{server.port}"
     opened = address + _entrance(server)
     if already_running(address):
@@ -41,7 +45,8 @@ def app(
     if browser:
         open_when_ready(address, opened)
     # The last used model may have changed since; one that was named is not replaced without asking.
-    serve(host=host, port=port, model=model or _usual_model(), draft=draft, ttl=-1, or_embedded=model is None)
+    chosen = model or _usual_model()
+    serve(host=host, port=port, model=chosen, draft=draft, ttl=-1, or_embedded=model is None, isolation=isolation)
 
 
 def _entrance(server: ServerSection) -> str:

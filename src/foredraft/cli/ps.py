@@ -41,6 +41,10 @@ def ps(
     )
     print_table(columns, [_row(model) for model in models], right=frozenset({5, 6, 7, 8, 9}))
     for model in models:
+        for part, place in model["places"].items():
+            print(f"{model['id']}: {part} {place}.")
+        if model["deaths"]:
+            print(f"{model['id']}: loaded again {model['deaths']} times. {model['last_death']}")
         reason = model["speculation"]["reason"]
         if model["speculation"]["status"] != "active" and reason:
             print(f"{model['id']}: {reason}")

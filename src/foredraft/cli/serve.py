@@ -34,6 +34,10 @@ def serve(
         bool | None,
         typer.Option("--token/--no-token", help="Open the app with an address that only you get. Default: yes."),
     ] = None,
+    isolation: Annotated[
+        str | None,
+        typer.Option("--isolation", help="A process for each model, which alone ends in a crash: auto, on or off."),
+    ] = None,
     cors: Annotated[list[str] | None, typer.Option("--cors", help="Origin of web pages that may call it.")] = None,
     on_demand: Annotated[
         bool, typer.Option("--on-demand/--no-on-demand", help="Load models that requests name.")
@@ -67,7 +71,7 @@ def serve(
     from foredraft.shelf import open_shelf
 
     flags = {"server.host": host, "server.port": port or None, "load.context": context}
-    doors = {"server.token": token, "server.allowed_hosts": allowed_host or None}
+    doors = {"server.token": token, "server.allowed_hosts": allowed_host or None, "server.isolation": isolation}
     user = load_settings({**flags, **doors, "draft.remember_answers": remember_answers})
     secret = api_key or (user.server.api_key.get_secret_value() if user.server.api_key is not None else "")
     settings = ServerSettings(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from foredraft.core.errors import EngineError, ForedraftError
+from foredraft.core.errors import EngineDiedError, EngineError, ForedraftError
 from foredraft.scheduling.answer import Answer, Generation
 from foredraft.scheduling.embedder import Embedder, Embeddings
 from foredraft.scheduling.errors import ModelUnloadedError, QueueFullError, WrongKindError
@@ -37,11 +37,16 @@ class Answering:
             model = hosted.model
             if model is None or hosted.lent:
                 continue
+            if model.died is not None:
+                self._bury(hosted, model, model.died)
+                continue
             if isinstance(model, Embedder):
                 self._lend(hosted, model)
                 if hosted.working:
                     self._embed(hosted, model)
                 continue
+            if model.draft_died is not None:
+                self._hosting.renew_draft(hosted, model, model.draft_died)
             self._start(hosted, model)
             if hosted.working:
                 self._step(hosted, model)
@@ -117,6 +122,9 @@ class Answering:
     def _step(self, hosted: Hosted, model: LoadedModel) -> None:
         try:
             moved = model.scheduler.step()
+        except EngineDiedError as error:
+            self._bury(hosted, model, error)
+            return
         except Exception as error:  # a fault of ours: this model's answers end, the program goes on
             logger.exception("A pass of %s failed", hosted.id)
             failure = error if isinstance(error, ForedraftError) else EngineError(f"Unexpected: {error!r}")
@@ -131,6 +139,23 @@ class Answering:
         if ended or status != hosted.speculation or count != hosted.running:
             hosted.speculation, hosted.running = status, count
             self._hosting.changed()
+
+    def _bury(self, hosted: Hosted, model: LoadedModel | Embedder, error: EngineDiedError) -> None:
+        """A model's process has ended: so do its answers, those that wait too, and it is loaded again."""
+        if isinstance(model, Embedder):
+            if model.busy:
+                self._report(hosted, error)
+            model.fail_all(error)
+        else:
+            model.scheduler.fail_all(error)
+            for answer, running in list(hosted.live.items()):
+                self._publish(hosted, model, answer, running)
+        for job in list(hosted.pending):
+            if isinstance(job, Submission):
+                hosted.pending.remove(job)
+                self._report(hosted, error)
+                job.running.fail(error)
+        self._hosting.revive(hosted, model, error)
 
     def _embed(self, hosted: Hosted, model: Embedder) -> None:
         def report(outcome: Embeddings | ForedraftError) -> None:

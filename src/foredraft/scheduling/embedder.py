@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from foredraft.core.errors import EngineError, ForedraftError, ParameterError
+from foredraft.core.errors import EngineDiedError, EngineError, ForedraftError, ParameterError
 from foredraft.engines.base import ModelInfo
 from foredraft.engines.embedding import EmbeddingEngine, Vectors
 from foredraft.scheduling.answer import SpeculationStatus
@@ -51,10 +51,17 @@ class Embedder:
     """A loaded embedding model with its queue. Not thread-safe but for `read`: the model thread steps it."""
 
     def __init__(
-        self, engine: EmbeddingEngine, notes: Sequence[str] = (), *, clock: Callable[[], float] = time.perf_counter
+        self,
+        engine: EmbeddingEngine,
+        notes: Sequence[str] = (),
+        *,
+        place: str = "",
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
+        """`place` says where the model lies, in words."""
         self.engine = engine
         self.notes = list(notes)
+        self.places = (place,) if place else ()
         self.speculation = _GUESSES_NOTHING
         self._clock = clock
         self._jobs: deque[_Job] = deque()
@@ -62,6 +69,11 @@ class Embedder:
     @property
     def info(self) -> ModelInfo:
         return self.engine.info
+
+    @property
+    def died(self) -> EngineDiedError | None:
+        """Why the model's process has ended; None while it lives, and where it has none of its own."""
+        return getattr(self.engine, "died", None)
 
     @property
     def busy(self) -> bool:

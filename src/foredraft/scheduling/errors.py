@@ -29,6 +29,22 @@ class ModelUnloadedError(ForedraftError):
         self.model = model
 
 
+class ModelGivenUpError(ForedraftError):
+    """The model's process has died so often that it is not loaded by itself any more. `seconds`: until it is again."""
+
+    code = "model_given_up"
+
+    def __init__(self, model: str, deaths: int, seconds: int, last: str) -> None:
+        super().__init__(
+            f"The process that held {model!r} has died {deaths} times in a short while. The last time: {last}",
+            hint=f"Load it anew yourself (foredraft load), or send the request again in {seconds} seconds. "
+            "If this goes on, the file may be damaged, or memory too small.",
+        )
+        self.model = model
+        self.deaths = deaths
+        self.seconds = seconds
+
+
 class RuntimeClosedError(ForedraftError):
     """The program is about to end: nothing new is started."""
 

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from foredraft.core.errors import EngineDiedError
 from foredraft.core.params import Request
 from foredraft.engines.base import ModelInfo, Numerics
 from foredraft.sampling.sampler import Constraint
@@ -64,6 +65,18 @@ class LoadedModel(Protocol):
     def speculation(self) -> SpeculationStatus: ...
     @property
     def notes(self) -> list[str]: ...
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where the main model and the draft lie, in words."""
+
+    @property
+    def died(self) -> EngineDiedError | None:
+        """Why the main model's process has ended; None while it lives, and where it has none of its own."""
+
+    @property
+    def draft_died(self) -> EngineDiedError | None:
+        """The same of the draft's."""
+
     def set_draft(
         self,
         draft: str | None,
@@ -75,6 +88,25 @@ class LoadedModel(Protocol):
     ) -> None: ...
     def generation(self, answer: Answer, pieces: list[Piece]) -> Generation: ...
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """The process of a model has ended. What it was writing has ended with `error`."""
+
+    model: str
+    part: str
+    """main or draft."""
+    error: EngineDiedError
+    again: bool
+    """It is loaded again."""
+
+    def __str__(self) -> str:
+        if self.part == "draft":
+            then = "Answers go on without guesses; it is loaded again" if self.again else "It is not loaded again"
+            return f"The draft of {self.model} died. {self.error.message} {then}."
+        then = "loaded again" if self.again else "not loaded again: it died too often in a short while"
+        return f"{self.model} died. {self.error.message} It is {then}."
 
 
 Loader = Callable[[LoadSpec, Progress], LoadedModel | Embedder]
@@ -151,6 +183,11 @@ class ModelState:
     last_used: float = 0.0
     expires_at: float | None = None
     totals: Totals = field(default_factory=Totals)
+    places: tuple[str, ...] = ()
+    """Where the main model and the draft lie, in words."""
+    deaths: int = 0
+    """How often its process has died and it was loaded again."""
+    last_death: str = ""
 
     @property
     def kind(self) -> str:
@@ -201,8 +238,19 @@ class Hosted:
         """Answers that were being written when the watchers were told last."""
         self.answer_s = 1.0
         """How long answers take here, a running mean: for `Retry-After`."""
+        self.deaths = 0
+        self.last_death: EngineDiedError | None = None
+        self.dead_draft: EngineDiedError | None = None
+        """The death of a draft that has been seen to."""
         self.grammar_vocabulary: Any = None
         """What constraints are built from, made once a model (`sampling/constraints.py`)."""
+
+    def reborn(self, died: EngineDiedError) -> Hosted:
+        """The record with which it is loaded again."""
+        hosted = Hosted(self.id, self.spec)
+        hosted.ttl_s, hosted.totals, hosted.answer_s = self.ttl_s, self.totals, self.answer_s
+        hosted.deaths, hosted.last_death = self.deaths + 1, died
+        return hosted
 
     @property
     def working(self) -> bool:
@@ -253,4 +301,7 @@ class Hosted:
             last_used=self.last_used,
             expires_at=self.expires_at,
             totals=self.totals,
+            places=model.places if model is not None else (),
+            deaths=self.deaths,
+            last_death=self.last_death.message if self.last_death is not None else "",
         )

@@ -12,17 +12,20 @@ import dataclasses
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
-from foredraft.core.errors import ForedraftError
+from foredraft.core.errors import EngineDiedError, ForedraftError
 from foredraft.scheduling.embedder import Embedder
-from foredraft.scheduling.errors import ModelUnloadedError, RuntimeClosedError, WrongKindError
-from foredraft.scheduling.hosted import Exclusive, Hosted, LoadedModel, Loader, LoadSpec, ModelState, Submission
+from foredraft.scheduling.errors import ModelGivenUpError, ModelUnloadedError, RuntimeClosedError, WrongKindError
+from foredraft.scheduling.hosted import Death, Exclusive, Hosted, LoadedModel, Loader, LoadSpec, ModelState, Submission
 from foredraft.scheduling.running import Bell
 from foredraft.scheduling.thread import ModelThread, resolve
 
+DEATHS, WITHIN_S = 3, 300.0
+"""A model whose process dies so often within so many seconds is not loaded by itself any more, for as long."""
 logger = logging.getLogger(__name__)
 
 
@@ -42,6 +45,12 @@ class Hosting:
         """Rings at every change."""
         self.closing = False
         """Nothing new is loaded any more."""
+        self.on_death: list[Callable[[Death], None]] = []
+        """Called on the model thread when the process of a model has ended."""
+        self._deaths: dict[str, deque[float]] = {}
+        """When the processes of each model have died, the last few times."""
+        self._given_up: dict[str, tuple[float, EngineDiedError]] = {}
+        """Models that are not loaded by themselves any more: since when, and why."""
 
     # ---- looking ----
 
@@ -112,7 +121,8 @@ class Hosting:
 
     def load(self, spec: LoadSpec) -> Future[str]:
         """The id under which the model is asked for, when it is loaded. The same id again only sets its time to live;
-        two callers at once wait for one load. Raises `RuntimeClosedError`."""
+        two callers at once wait for one load. Raises `RuntimeClosedError`, and `ModelGivenUpError` for a model that a
+        request names and whose process died too often."""
         with self._lock:
             if self.closing:
                 raise RuntimeClosedError
@@ -126,12 +136,13 @@ class Hosting:
                 return known
             future = self._loading.get(key)
             if future is None:
-                future = self._loading[key] = self._opener.submit(self._open, key, spec)
+                self._check_given_up(key, spec)
+                future = self._loading[key] = self._opener.submit(self._open, Hosted(key, spec))
             return future
 
-    def _open(self, key: str, spec: LoadSpec) -> str:
+    def _open(self, hosted: Hosted) -> str:
         """On the loader thread."""
-        hosted = Hosted(key, spec)
+        key, spec = hosted.id, hosted.spec
         try:
             if self._auto_evict and spec.on_demand:
                 self._make_way(spec.kind)
@@ -188,6 +199,74 @@ class Hosting:
         model = taken.result()
         if model is not None:
             self._remove(hosted, model)
+
+    # ---- when a process dies ----
+
+    def revive(self, hosted: Hosted, model: LoadedModel | Embedder, error: EngineDiedError) -> None:
+        """On the model thread, when all of its answers have ended: load a model again whose process has died, unless it
+        was to leave, or dies too often."""
+        leaves = self.closing or any(isinstance(job, Exclusive) and job.status == "leaving" for job in hosted.pending)
+        again = not leaves and self._may_return(hosted.id)
+        for job in hosted.pending:
+            assert isinstance(job, Exclusive), "requests have been ended"
+            resolve(job.done, None, error=None if job.status == "leaving" else error)
+        hosted.pending.clear()
+        with self._lock:
+            hosted.model, hosted.status = None, "leaving"
+            if again:
+                coming = self._hosted[hosted.id] = hosted.reborn(error)
+                self._loading[hosted.id] = self._opener.submit(self._open_again, coming, model)
+            else:
+                self._hosted.pop(hosted.id, None)
+                if not leaves:
+                    self._given_up[hosted.id] = time.monotonic(), error
+                self._opener.submit(_close, model)
+        self._tell(Death(hosted.id, "main", error, again))
+
+    def renew_draft(self, hosted: Hosted, model: LoadedModel, error: EngineDiedError) -> None:
+        """On the model thread: a draft's process has died. Answers go on without guesses; it is loaded again when they
+        have ended, unless it dies too often."""
+        if hosted.dead_draft is error:
+            return
+        hosted.dead_draft = error
+        hosted.speculation = model.speculation
+        again = not self.closing and self._may_return(f"{hosted.id} (draft)")
+        if again:
+            done: Future[None] = Future()
+            job = self.change_draft(hosted, hosted.spec.draft, required=False, force=hosted.spec.force, done=done)
+            hosted.pending.append(job)
+        self._tell(Death(hosted.id, "draft", error, again))
+
+    def _may_return(self, key: str) -> bool:
+        """Write down that it has died now. False when that was once too often."""
+        died = self._deaths.setdefault(key, deque(maxlen=DEATHS))
+        died.append(time.monotonic())
+        return len(died) < DEATHS or died[-1] - died[0] > WITHIN_S
+
+    def _check_given_up(self, key: str, spec: LoadSpec) -> None:
+        """Whoever loads it by hand may try again. Raises `ModelGivenUpError`."""
+        since, error = self._given_up.get(key, (0.0, None))
+        left = since + WITHIN_S - time.monotonic()
+        if error is not None and spec.on_demand and left > 0:
+            raise ModelGivenUpError(key, DEATHS, round(left) + 1, error.message)
+        self._given_up.pop(key, None)
+        if not spec.on_demand:
+            self._deaths.pop(key, None)
+
+    def _open_again(self, hosted: Hosted, dead: LoadedModel | Embedder) -> str:
+        """On the loader thread."""
+        _close(dead)
+        try:
+            return self._open(hosted)
+        except Exception as error:
+            logger.warning("%s could not be loaded again: %s", hosted.id, error)
+            raise
+
+    def _tell(self, death: Death) -> None:
+        logger.warning("%s", death)
+        for listener in self.on_death:
+            listener(death)
+        self.changed()
 
     # ---- unloading ----
 
@@ -321,6 +400,14 @@ class Hosting:
             self.changed()
 
         self._thread.do(give_back)
+
+
+def _close(model: LoadedModel | Embedder) -> None:
+    """What is left of a model whose process has died."""
+    try:
+        model.close()
+    except Exception:  # nothing hangs on it any more
+        logger.exception("A model whose process had died could not be closed")
 
 
 def _text(model_id: str, model: LoadedModel | Embedder) -> LoadedModel:

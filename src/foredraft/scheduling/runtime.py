@@ -59,6 +59,8 @@ class Runtime:
         self._lock = threading.Lock()
         self._thread = ModelThread(self._turn)
         self._hosting = Hosting(loader, self._thread, auto_evict=auto_evict)
+        self.on_death = self._hosting.on_death
+        """Called with a `Death` on the model thread, when the process of a model has ended."""
         self._answering = Answering(self._hosting, queue_limit=queue_limit, listeners=self.listeners)
         self._thread.start()
 

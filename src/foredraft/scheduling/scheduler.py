@@ -6,6 +6,7 @@ work together. Not thread-safe: one thread steps it (`runtime.py`), `Answer.canc
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from foredraft.core.errors import (
     Cancelled,
     ContextOverflowError,
     EmptyPromptError,
+    EngineDiedError,
     EngineError,
     ForedraftError,
     ParameterError,
@@ -109,7 +111,8 @@ class Scheduler:
         answer.cancelled = True
 
     def step(self) -> list[Answer]:
-        """One pass of the model for everyone. Returns the answers that moved: their `pieces` or `done` changed."""
+        """One pass of the model for everyone. Returns the answers that moved: their `pieces` or `done` changed. Raises
+        `EngineDiedError` when there is no model any more; then `fail_all`."""
         moved = [*self._drop_cancelled(), *self._admit()]
         rounds, prefill, reading = self._pack()
         if not rounds and not prefill:
@@ -124,6 +127,8 @@ class Scheduler:
             return moved
         except Cancelled:
             return moved
+        except EngineDiedError:
+            raise
         except EngineError as error:
             return [*moved, *self._blame(everyone, error)]
         self._suspects = [answer for answer in self._suspects if answer not in everyone]
@@ -141,7 +146,8 @@ class Scheduler:
         for answer in self.waiting:
             answer.done, answer.stop_reason, answer.error = True, "error", error
         self.waiting.clear()
-        self.slots.clear()
+        with contextlib.suppress(EngineDiedError):
+            self.slots.clear()
         return ended
 
     def close(self) -> None:
@@ -175,7 +181,11 @@ class Scheduler:
             if self._soon_copied(answer):
                 continue
             self.waiting.remove(answer)
-            self._begin(answer)
+            try:
+                self._begin(answer)
+            except BaseException:
+                self.waiting.appendleft(answer)  # whoever ends them all shall find it
+                raise
             sequence = answer.sequence
             assert sequence is not None
             if sequence.done:

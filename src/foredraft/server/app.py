@@ -49,6 +49,9 @@ def create_app(services: Services) -> FastAPI:
     app = FastAPI(title="Foredraft", description=DESCRIPTION, docs_url=None, redoc_url=None, lifespan=living)
     app.state.services = services
     app.state.metrics = Metrics(services.runtime)
+    services.runtime.on_death.append(
+        lambda death: services.journal.write("model", str(death), model=death.model, part=death.part, died=True)
+    )
     services.runtime.listeners.append(write_down)
     for router in (openai.router, embeddings.router, responses.router, v0.router, v1.router, control.router):
         app.include_router(router)

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from foredraft.core.errors import (
     ContextOverflowError,
     EmptyPromptError,
+    EngineDiedError,
     EngineError,
     ForedraftError,
     IncompatibleDraftError,
@@ -26,6 +27,7 @@ from foredraft.core.errors import (
     ParameterError,
 )
 from foredraft.scheduling.errors import (
+    ModelGivenUpError,
     ModelUnloadedError,
     QueueFullError,
     RuntimeClosedError,
@@ -87,9 +89,12 @@ def word(error: ForedraftError) -> Wording:
     elif isinstance(error, (QueueFullError, BusyError)):
         status, kind = 503, "overloaded_error"
         headers["Retry-After"] = str(error.retry_after)
-    elif isinstance(error, (RuntimeClosedError, ModelUnloadedError, GivenUpError)):
+    elif isinstance(error, (RuntimeClosedError, ModelUnloadedError, GivenUpError, EngineDiedError)):
         status, kind = 503, "unavailable_error"
         headers["Retry-After"] = "1"
+    elif isinstance(error, ModelGivenUpError):
+        status, kind = 503, "unavailable_error"
+        headers["Retry-After"] = str(error.seconds)
     elif isinstance(error, MemoryLimitError):
         status, kind, param = 503, "unavailable_error", "model"
     elif isinstance(error, ModelError):

@@ -9,7 +9,9 @@ from typing import get_args, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from foredraft.core.errors import ParameterError
+from foredraft.engines.isolated import IsolatedEmbedder
 from foredraft.llm import LLM, SMALL_MODEL_BYTES, LoadSettings
+from foredraft.opening import ISOLATION, isolation, open_embedder
 from foredraft.scheduling.embedder import Embedder
 from foredraft.scheduling.hosted import LoadedModel, LoadSpec, Progress
 from foredraft.settings import KvType
@@ -18,6 +20,7 @@ _ALLOWED = {
     "kv_type": get_args(KvType),
     "flash_attention": ("auto", "on", "off"),
     "promise": ("standard", "strict", "eager"),
+    "isolation": ISOLATION,
     "guardrail": ("off", "relaxed", "strict"),
 }
 """Settings that are one of a few words."""
@@ -59,7 +62,7 @@ def load_settings(given: dict[str, object]) -> LoadSettings:
 
 
 def _load_embedder(path: Path, settings: LoadSettings, progress: Progress) -> Embedder:
-    from foredraft.engines.llamacpp import LlamaCppEmbedder, LoadOptions
+    from foredraft.engines.llamacpp import LoadOptions
     from foredraft.models.facts import read_facts
 
     facts = read_facts(path)  # refuses damaged headers with a typed error; some would end the process in the library
@@ -70,5 +73,7 @@ def _load_embedder(path: Path, settings: LoadSettings, progress: Progress) -> Em
         flash_attention=settings.flash_attention,
         use_mmap=settings.mmap,
     )
-    engine = LlamaCppEmbedder(path, options, progress=lambda share: progress("main", share))
-    return Embedder(engine, engine.notes)
+    where = isolation(path, options, settings.isolation)
+    engine = open_embedder(path, options, where=where, progress=lambda share: progress("main", share))
+    pid = f" (PID {engine.pid})" if isinstance(engine, IsolatedEmbedder) else ""
+    return Embedder(engine, engine.notes, place=f"{where}{pid}")

@@ -42,8 +42,10 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self._deaths = self._counter("deaths", "Processes of models that have died, main or draft.", "part")
         self.registry.register(_RuntimeGauges(runtime))
         runtime.listeners.append(self.count)
+        runtime.on_death.append(lambda death: self._deaths.labels(death.model, death.part).inc())
 
     def count(self, model: str, outcome: Outcome) -> None:
         """One answer has ended (called on the model thread)."""

@@ -85,6 +85,7 @@ class StoreShelf:
             "threads": load.threads,
             "flash_attention": load.flash_attention,
             "mmap": load.mmap,
+            "isolation": self._settings.server.isolation,
         }
         if model.embeds:
             return LoadSpec(str(model.path), draft=None, id=model.name, kind="embedding", settings=common)

@@ -29,7 +29,7 @@ class Block:
         """In the parent, before the child is started."""
         if sys.platform == "win32":
             return cls(f"foredraft-{secrets.token_hex(16)}")
-        if sys.platform == "linux":  # not in /dev/shm, of which containers have 64 MB
+        if hasattr(os, "memfd_create"):  # Linux; not in /dev/shm, of which containers have 64 MB
             return cls(str(os.memfd_create("foredraft-rows", os.MFD_CLOEXEC)))
         with tempfile.TemporaryFile() as file:
             return cls(str(os.dup(file.fileno())))

@@ -88,7 +88,7 @@ class _Host:
             if hasattr(engine, "embed"):
                 facts = self._facts_of_embedder(cast(EmbeddingEngine, engine))
             else:
-                facts = self._facts(cast(Engine, engine))
+                facts = self._facts(engine)
         except Exception as error:  # whatever it is, the parent shall know  # noqa: BLE001
             if not isinstance(error, ForedraftError):
                 traceback.print_exc()

@@ -1,8 +1,8 @@
 """The parent's side of a model's process: started, asked, watched, ended.
 
-Two sockets lead to it. Over the *work* socket one thread at a time asks for passes and waits. Over the *side* socket any
-thread asks for what must not wait behind a pass: texts as tokens, pieces of the vocabulary, the end of a pass. When the
-process ends, whoever waits gets an `EngineDiedError` with its signal and the library's last words.
+Two sockets lead to it. Over the *work* socket one thread at a time asks for passes and waits. Over the *side* socket
+any thread asks for what must not wait behind a pass: texts as tokens, pieces of the vocabulary, the end of a pass. When
+the process ends, whoever waits gets an `EngineDiedError` with its signal and the library's last words.
 """
 
 from __future__ import annotations

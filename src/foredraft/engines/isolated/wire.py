@@ -151,7 +151,7 @@ def error_from_json(said: Mapping[str, Any]) -> ForedraftError:
     kind = _KNOWN[said["kind"]]
     error = kind.__new__(kind)
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in said["fields"].items()}
-    ForedraftError.__init__(error, fields["message"], hint=fields["hint"])
+    ForedraftError.__init__(error, str(fields["message"]))
     vars(error).update(fields)
     return error
 
