@@ -12,34 +12,40 @@ from typing import Any
 
 from foredraft.core.errors import MemoryLimitError
 from foredraft.engines.base import Engine
-from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions
+from foredraft.engines.embedding import EmbeddingEngine
+from foredraft.engines.llamacpp import LlamaCppEmbedder, LlamaCppEngine, LoadOptions
 from foredraft.engines.toy import ToyEngine
 
-ASSERTION = "/build/llama.cpp/ggml/src/ggml.c:1234: GGML_ASSERT(ne > 0) failed"
+FOLDER = "/build/llama.cpp/ggml/src/"
+ASSERTION = "ggml.c:1234: GGML_ASSERT(ne > 0) failed"
+SECRET = "a prompt that nobody shall see"
+DEADLY, ENDLESS = 7, 5
+"""Tokens of a pass that ends the process, and of one that only `abort` ends."""
 
 
 def toy(given: Mapping[str, Any], report: Callable[[float], None]) -> Engine:
-    """A random toy. `given` are its settings, and how it ends: `dies_at` (pass number: "abort", "hang")."""
-    settings = {name: value for name, value in given.items() if name not in ("path", "dies")}
+    """A random toy. `given` are its settings; `pass_s`, what a pass takes at least; `dies`, how its load ends; and
+    `mortal`: passes of `DEADLY` and `ENDLESS` tokens are what they are called."""
+    settings = {name: value for name, value in given.items() if name not in ("path", "dies", "mortal", "pass_s")}
+    dies, pass_s, mortal = given.get("dies", ""), given.get("pass_s", 0.0), given.get("mortal", False)
     report(0.5)
-    engine = ToyEngine.random(settings.pop("seed", 3), **settings)
-    dies = given.get("dies", "")
-    if dies == "loading":
+    if dies == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if dies == "refused":
         raise MemoryLimitError("It does not fit.", path="toy.gguf", needed=5, free=3)
     if dies == "fault":
-        raise ValueError("no ForedraftError")
+        raise ValueError("no error of ours")
+    engine = ToyEngine.random(settings.pop("seed", 3), **settings)
 
     def during() -> None:
-        if dies == "abort" and engine.passes[-1][0][2] == 7:  # a pass of seven tokens is its end
-            print("a prompt that nobody shall see", file=sys.stderr)
-            print(ASSERTION, file=sys.stderr, flush=True)
+        count = engine.passes[-1][0][2]
+        if mortal and count == DEADLY:
+            print(SECRET, file=sys.stderr)
+            print(FOLDER + ASSERTION, file=sys.stderr, flush=True)
             os.abort()
-        if dies == "slow":
-            until = time.monotonic() + 30.0
-            while time.monotonic() < until and not engine._aborted:
-                time.sleep(0.002)
+        while mortal and count == ENDLESS and not engine._aborted:
+            time.sleep(0.001)
+        time.sleep(pass_s)
 
     engine.during = during
     report(1.0)
@@ -50,3 +56,7 @@ def llamacpp(given: Mapping[str, Any], report: Callable[[float], None]) -> Engin
     """A GGUF file. `given`: `path`, and fields of `LoadOptions`."""
     options = {name: value for name, value in given.items() if name != "path"}
     return LlamaCppEngine(Path(given["path"]), LoadOptions(**options), progress=report)
+
+
+def embedder(given: Mapping[str, Any], report: Callable[[float], None]) -> EmbeddingEngine:
+    return LlamaCppEmbedder(Path(given["path"]), LoadOptions(n_threads=1), progress=report)

@@ -176,7 +176,7 @@ class EngineDiedError(EngineError):
             said += "; by a user, or by the system because memory ran out"
         super().__init__(
             f"The process that held {model} has ended ({said}).",
-            hint="The answers it was writing are lost. Send the request again: the model is loaded again.",
+            hint="What it was writing is lost. A server loads the model again by itself: send the request again.",
         )
         self.model = model
         self.ended = ended
