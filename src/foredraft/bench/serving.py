@@ -5,17 +5,18 @@
 Without a model it is the embedded pair. The two sides of a ratio take turns, and the row is the median of the ratios
 with the smallest and the largest. `--clock cpu` counts the processor time of the thread that runs the models, one
 thread each: what wall time would be if nothing else ran on this machine. Rows over HTTP always count wall time, on an
-engine that waits 20 ms a pass (`over_http.py`).
+engine that waits 20 ms a pass (`over_http.py`); the row of isolation counts both times (`isolation.py`).
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from foredraft.bench import over_http
+from foredraft.bench import isolation, over_http
 from foredraft.bench.categories import Prompt, prompts
 from foredraft.bench.inflated import inflated
 from foredraft.bench.machine import in_words, machine
@@ -237,7 +238,7 @@ ROWS: Mapping[str, Callable[[Load, int], Iterator[Row]]] = {
     "long-prompt": long_prompt,
 }
 """Rows that need a pair."""
-HTTP = "http"
+HTTP, ISOLATION = "http", "isolation"
 
 
 def main() -> None:
@@ -246,30 +247,36 @@ def main() -> None:
     parser.add_argument("--draft", default=None)
     parser.add_argument("--inflate", default=None, help="the main model at the cost of 0.5b, 1b, 3b or 8b")
     parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall")
-    parser.add_argument("--row", action="append", choices=(*ROWS, HTTP), help="default: all")
+    parser.add_argument("--row", action="append", choices=(*ROWS, HTTP, ISOLATION), help="default: all")
     parser.add_argument("--tokens", type=int, default=64, help="tokens of an answer")
     parser.add_argument("--repeats", type=int, default=5)
     asked = parser.parse_args()
     print(in_words(machine()))
-    wanted = asked.row or (*ROWS, HTTP)
+    wanted = asked.row or (*ROWS, HTTP, ISOLATION)
     if HTTP in wanted:
         for found, name, bar in over_http.measure(asked.repeats):
             print(row(name, found, bar), flush=True)
     chosen = [ROWS[name] for name in wanted if name in ROWS]
-    if not chosen:
-        return
     model = locate(asked.main) if asked.main else main_path()
     draft = locate(asked.draft) if asked.draft else draft_path()
     if asked.inflate:
         model = inflated(model, asked.inflate, print)
     threads = 1 if asked.clock == "cpu" else None
+    if ISOLATION in wanted:
+        rows = itertools.chain(
+            isolation.crossing(asked.repeats), isolation.measure(model, asked.repeats, threads=threads)
+        )
+        for found, name, bar in rows:
+            print(row(name, found, bar), flush=True)
+    if not chosen:
+        return
     settings = LoadSettings(slots=8, context=8192, threads=threads, draft_threads=threads, remember=False)
     texts = [prompt for of in zip(*prompts(DISCRETE).values(), strict=False) for prompt in of]
     with LLM.load(model, draft, settings=settings) as llm, stage(llm, CLOCKS[asked.clock]) as of:
         print(f"{model.name} with {draft.name}, {asked.clock} time, {asked.tokens} tokens an answer")
         load = Load(of, texts, asked.tokens)
-        for rows in chosen:
-            for made in rows(load, asked.repeats):
+        for of_pair in chosen:
+            for made in of_pair(load, asked.repeats):
                 print(made, flush=True)
 
 
