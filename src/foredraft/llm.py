@@ -29,6 +29,7 @@ from foredraft.models.template import ChatTemplate, fallback_template
 from foredraft.numerics import check_mode
 from foredraft.opening import Isolation, check_isolation, isolation, open_draft, open_main
 from foredraft.scheduling.answer import Answer, Generation, SpeculationStatus
+from foredraft.scheduling.hosted import Place
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.scheduling.stream import Piece
 from foredraft.shelf import auto_draft, locate, open_shelf
@@ -478,14 +479,13 @@ class LLM:
         return self.engine.numerics
 
     @property
-    def places(self) -> tuple[str, ...]:
-        """Where the main model and the draft lie, in words."""
+    def places(self) -> tuple[Place, ...]:
+        """Where the main model and the draft lie, as far as they were loaded from files."""
         drafter = self._draft_model
         engines = (self.engine, *([drafter.engine] if drafter is not None else []))
-        pids = [getattr(engine, "pid", None) for engine in engines]
         return tuple(
-            f"{where} (PID {pid})" if pid is not None else str(where)
-            for where, pid in zip(self.isolation, pids, strict=False)
+            Place(getattr(engine, "pid", None), where.reason)
+            for where, engine in zip(self.isolation, engines, strict=False)
         )
 
     @property

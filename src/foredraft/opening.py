@@ -38,10 +38,6 @@ class Isolation:
     isolated: bool
     reason: str = ""
 
-    def __str__(self) -> str:
-        where = "in a process of its own" if self.isolated else "in the program's process"
-        return f"{where}: {self.reason}" if self.reason else where
-
 
 def check_isolation(wish: str) -> None:
     """Raises `ParameterError` for a word that is none of `ISOLATION`."""

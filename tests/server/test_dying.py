@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import signal
 import sys
 import time
@@ -51,7 +50,7 @@ def load(spec: LoadSpec, progress: Progress) -> LLM | Embedder:
     """Toys in processes of their own; "drafted" has a draft in one, too; "vectors" is a real embedding model."""
     if spec.kind == "embedding":
         where = IsolatedEmbedder("tests.engines.openers:embedder", {"path": spec.model})
-        return Embedder(where, place=f"own (PID {where.pid})")
+        return Embedder(where)
     settings = {"n_slots": 2, "n_ctx": 4096, "n_batch": 256, "chat_template": toy.CHATML, "name": spec.id}
 
     def engine(**more: Any) -> IsolatedEngine:
@@ -121,9 +120,7 @@ def state(http: httpx.Client, model: str) -> dict[str, Any]:
 
 
 def pid(http: httpx.Client, model: str, part: str = "main") -> int:
-    found = re.search(r"PID (\d+)", state(http, model)["places"][part])
-    assert found is not None
-    return int(found[1])
+    return state(http, model)["places"][part]["pid"]
 
 
 def wait_for(condition: Callable[[], Any]) -> None:

@@ -42,7 +42,7 @@ def ps(
     print_table(columns, [_row(model) for model in models], right=frozenset({5, 6, 7, 8, 9}))
     for model in models:
         for part, place in model["places"].items():
-            print(f"{model['id']}: {part} {place}.")
+            print(f"{model['id']}: {part} {place['words']}.")
         if model["deaths"]:
             print(f"{model['id']}: loaded again {model['deaths']} times. {model['last_death']}")
         reason = model["speculation"]["reason"]

@@ -55,13 +55,13 @@ class Embedder:
         engine: EmbeddingEngine,
         notes: Sequence[str] = (),
         *,
-        place: str = "",
+        place_reason: str = "",
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`place` says where the model lies, in words."""
+        """`place_reason` says why the model lies where it does."""
         self.engine = engine
         self.notes = list(notes)
-        self.places = (place,) if place else ()
+        self.place_reason = place_reason
         self.speculation = _GUESSES_NOTHING
         self._clock = clock
         self._jobs: deque[_Job] = deque()
@@ -69,6 +69,11 @@ class Embedder:
     @property
     def info(self) -> ModelInfo:
         return self.engine.info
+
+    @property
+    def pid(self) -> int | None:
+        """Of its process, where it has one of its own."""
+        return getattr(self.engine, "pid", None)
 
     @property
     def died(self) -> EngineDiedError | None:

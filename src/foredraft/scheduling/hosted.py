@@ -50,6 +50,18 @@ class LoadSpec:
     """Loaded because a request named it: leaves when another of its kind is asked for (auto-evict)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a model lies: in a process of its own, or (`pid` None) in the program's; and why there, in words."""
+
+    pid: int | None = None
+    reason: str = ""
+
+    def __str__(self) -> str:
+        where = "in the program's process" if self.pid is None else f"in a process of its own (PID {self.pid})"
+        return f"{where}: {self.reason}" if self.reason else where
+
+
 class LoadedModel(Protocol):
     """What a loader returns for a model that writes; `foredraft.LLM` is one. Called by one thread at a time."""
 
@@ -66,8 +78,8 @@ class LoadedModel(Protocol):
     @property
     def notes(self) -> list[str]: ...
     @property
-    def places(self) -> tuple[str, ...]:
-        """Where the main model and the draft lie, in words."""
+    def places(self) -> tuple[Place, ...]:
+        """Where the main model and the draft lie, as far as that is known."""
 
     @property
     def died(self) -> EngineDiedError | None:
@@ -183,8 +195,8 @@ class ModelState:
     last_used: float = 0.0
     expires_at: float | None = None
     totals: Totals = field(default_factory=Totals)
-    places: tuple[str, ...] = ()
-    """Where the main model and the draft lie, in words."""
+    places: tuple[Place, ...] = ()
+    """Where the main model and the draft lie."""
     deaths: int = 0
     """How often its process has died and it was loaded again."""
     last_death: str = ""
@@ -276,10 +288,11 @@ class Hosted:
     def state(self) -> ModelState:
         model = self.model
         draft, numerics, running, waiting = None, None, 0, len(self.pending)
+        places: tuple[Place, ...] = ()
         if isinstance(model, Embedder):
-            running = model.waiting
+            running, places = model.waiting, (Place(model.pid, model.place_reason),)
         elif model is not None:
-            draft, numerics = model.draft_info, model.numerics
+            draft, numerics, places = model.draft_info, model.numerics, model.places
             running = len(model.scheduler.running)
             waiting += len(model.scheduler.waiting)
         return ModelState(
@@ -301,7 +314,7 @@ class Hosted:
             last_used=self.last_used,
             expires_at=self.expires_at,
             totals=self.totals,
-            places=model.places if model is not None else (),
+            places=places,
             deaths=self.deaths,
             last_death=self.last_death.message if self.last_death is not None else "",
         )

@@ -47,6 +47,8 @@ class Hosting:
         """Nothing new is loaded any more."""
         self.on_death: list[Callable[[Death], None]] = []
         """Called on the model thread when the process of a model has ended."""
+        self.on_lost: list[Callable[[str, Exception], None]] = []
+        """Called on the loader thread when such a model could not be loaded again."""
         self._deaths: dict[str, deque[float]] = {}
         """When the processes of each model have died, the last few times."""
         self._given_up: dict[str, tuple[float, EngineDiedError]] = {}
@@ -260,6 +262,8 @@ class Hosting:
             return self._open(hosted)
         except Exception as error:
             logger.warning("%s could not be loaded again: %s", hosted.id, error)
+            for listener in self.on_lost:
+                listener(hosted.id, error)
             raise
 
     def _tell(self, death: Death) -> None:

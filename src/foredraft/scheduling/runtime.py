@@ -61,6 +61,8 @@ class Runtime:
         self._hosting = Hosting(loader, self._thread, auto_evict=auto_evict)
         self.on_death = self._hosting.on_death
         """Called with a `Death` on the model thread, when the process of a model has ended."""
+        self.on_lost = self._hosting.on_lost
+        """Called with (model id, error) on the loader thread, when such a model could not be loaded again."""
         self._answering = Answering(self._hosting, queue_limit=queue_limit, listeners=self.listeners)
         self._thread.start()
 

@@ -16,6 +16,9 @@ from starlette.routing import Match
 from foredraft.core.errors import ForedraftError
 from foredraft.scheduling.answering import Outcome
 from foredraft.scheduling.embedder import Embeddings
+from foredraft.scheduling.errors import ModelGivenUpError
+from foredraft.scheduling.hosted import Death
+from foredraft.scheduling.hosting import DEATHS, WITHIN_S
 from foredraft.server import control, errors
 from foredraft.server.accesslog import AccessLog
 from foredraft.server.docs import add_docs
@@ -49,9 +52,8 @@ def create_app(services: Services) -> FastAPI:
     app = FastAPI(title="Foredraft", description=DESCRIPTION, docs_url=None, redoc_url=None, lifespan=living)
     app.state.services = services
     app.state.metrics = Metrics(services.runtime)
-    services.runtime.on_death.append(
-        lambda death: services.journal.write("model", str(death), model=death.model, part=death.part, died=True)
-    )
+    services.runtime.on_death.append(lambda death: _died(services, death))
+    services.runtime.on_lost.append(lambda model, error: _lost(services, model, error))
     services.runtime.listeners.append(write_down)
     for router in (openai.router, embeddings.router, responses.router, v0.router, v1.router, control.router):
         app.include_router(router)
@@ -73,6 +75,17 @@ def create_app(services: Services) -> FastAPI:
             allow_headers=["*"],
         )
     return app
+
+
+def _died(services: Services, death: Death) -> None:
+    services.journal.write("model", str(death), model=death.model, part=death.part, died=True)
+    if death.part == "main" and not death.again:
+        services.load_failure = ModelGivenUpError(death.model, DEATHS, round(WITHIN_S), death.error.message)
+
+
+def _lost(services: Services, model: str, error: Exception) -> None:
+    services.load_failure = error
+    services.journal.write("model", f"{model} could not be loaded again: {error}", model=model)
 
 
 def _close_off(app: FastAPI) -> None:

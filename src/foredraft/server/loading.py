@@ -9,7 +9,6 @@ from typing import get_args, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from foredraft.core.errors import ParameterError
-from foredraft.engines.isolated import IsolatedEmbedder
 from foredraft.llm import LLM, SMALL_MODEL_BYTES, LoadSettings
 from foredraft.opening import ISOLATION, isolation, open_embedder
 from foredraft.scheduling.embedder import Embedder
@@ -75,5 +74,4 @@ def _load_embedder(path: Path, settings: LoadSettings, progress: Progress) -> Em
     )
     where = isolation(path, options, settings.isolation)
     engine = open_embedder(path, options, where=where, progress=lambda share: progress("main", share))
-    pid = f" (PID {engine.pid})" if isinstance(engine, IsolatedEmbedder) else ""
-    return Embedder(engine, engine.notes, place=f"{where}{pid}")
+    return Embedder(engine, engine.notes, place_reason=where.reason)

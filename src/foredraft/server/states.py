@@ -28,7 +28,10 @@ def state_object(state: ModelState, draft_name: str | None = None) -> dict[str, 
         "speculation": {"status": state.speculation.status, "reason": state.speculation.reason},
         "remembers_answers": bool(state.spec.settings.get("remember_answers")),
         "notes": list(state.notes),
-        "places": dict(zip(("main", "draft"), state.places, strict=False)),
+        "places": {
+            part: {"isolated": place.pid is not None, "pid": place.pid, "reason": place.reason, "words": str(place)}
+            for part, place in zip(("main", "draft"), state.places, strict=False)
+        },
         "deaths": state.deaths,
         "last_death": state.last_death,
         "running": state.running,

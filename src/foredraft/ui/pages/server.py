@@ -8,6 +8,7 @@ import time
 
 from nicegui import ui
 
+from foredraft.scheduling.hosted import ModelState
 from foredraft.ui.components.elements import Tag, icon_button, table
 from foredraft.ui.frame import begin, frame, notices, page_head
 from foredraft.ui.state import AppState, Page
@@ -63,11 +64,12 @@ def _models(page: Page) -> None:
     def rows() -> None:
         states = page.app.services.runtime.models()
         if states:
-            head = [t(f"server.{name}") for name in ("model", "status", "answers", "tokens", "accepted")]
+            head = [t(f"server.{name}") for name in ("model", "status", "process", "answers", "tokens", "accepted")]
             data = [
                 (
                     state.id,
                     f"{t('server.status_' + state.status)} · {t('spec.status_' + state.speculation.status)}",
+                    _process(page, state),
                     state.totals.answers,
                     state.totals.tokens,
                     "–" if state.totals.acceptance is None else f"{state.totals.acceptance:.0%}",
@@ -75,11 +77,21 @@ def _models(page: Page) -> None:
                 for state in states
             ]
             with Tag("div", "", tabindex="0", role="region", aria_label=t("server.models")).classes("fd-scroll-x"):
-                table(head, data, numbers_from=2, caption=t("server.models"))
+                table(head, data, numbers_from=3, caption=t("server.models"))
 
     Tag("h2", t("server.models"))
     rows()
     page.refreshers["models"] = rows.refresh
+
+
+def _process(page: Page, state: ModelState) -> str:
+    """Where it lies, and how often that process has died."""
+    t = page.words
+    pids = [place.pid for place in state.places]
+    own = " · ".join(t("server.own_process", pid=pid) for pid in pids if pid is not None)
+    here = t("server.this_process") if None in pids else ""
+    deaths = t("server.deaths", n=state.deaths) if state.deaths else ""
+    return " · ".join(filter(None, (own, here, deaths))) or "–"
 
 
 def _log(page: Page) -> None:
