@@ -21,6 +21,7 @@ from foredraft import child
 from foredraft.core.errors import Cancelled, EngineDiedError, EngineError, MemoryLimitError, ParameterError
 from foredraft.engines.base import Chunk
 from foredraft.engines.isolated import IsolatedEmbedder, IsolatedEngine
+from foredraft.engines.isolated.wire import Kind
 from foredraft.engines.llamacpp import LlamaCppEmbedder, LlamaCppEngine, LoadOptions
 from foredraft.engines.toy import ToyEngine
 from tests import tiny_gguf
@@ -205,6 +206,27 @@ def test_abort_reaches_a_running_pass_and_no_later_one(toy: IsolatedEngine) -> N
         toy.abort()
         assert toy.forward([Chunk(0, 2, [4], 1)])[0].shape == (1, toy.info.n_vocab)
         toy.rewind(0, 2)
+
+
+def test_an_abort_that_comes_late_or_early_hits_its_own_pass(toy: IsolatedEngine) -> None:
+    """The two sockets are not in step: as if it had been sent during the pass before, and before this one had begun."""
+    toy.forward([Chunk(0, 0, [2, 3])])
+    process = toy._process
+    before = next(process._passes)
+    running = Elsewhere(lambda: toy.forward([Chunk(0, 2, [4] * ENDLESS, 1)]))
+    while not process._running:
+        time.sleep(0.001)
+    process._side.send(Kind.ABORT, before)
+    for _ in range(300):  # round trips: by now it has come, and done what it does
+        toy.tokenizer.encode("the cat")
+    assert not running.done
+    toy.abort()
+    with pytest.raises(Cancelled):
+        running.outcome()
+    process._side.send(Kind.ABORT, before + 2)
+    toy.tokenizer.encode("the cat")
+    with pytest.raises(Cancelled):
+        toy.forward([Chunk(0, 2, [4] * ENDLESS, 1)])
 
 
 def test_a_text_becomes_tokens_while_a_pass_runs(toy: IsolatedEngine) -> None:

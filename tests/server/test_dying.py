@@ -170,7 +170,7 @@ def test_a_killed_process_ends_its_own_answers_and_nobody_else_s() -> None:
         assert "SIGKILL" in now["last_death"]
         assert state(http, "second")["deaths"] == 0
         assert now["totals"]["failed"] == 4
-        assert any(entry.fields.get("died") for entry in services.journal.recent())
+        assert any(entry.fields.get("died") for entry in services.journal.recent(2000))
         metrics = http.get("/metrics").text
         assert 'foredraft_deaths_total{model="first",part="main"} 1.0' in metrics
         assert 'foredraft_answers_total{model="first",outcome="engine_died"} 4.0' in metrics
@@ -204,7 +204,7 @@ def test_one_that_dies_again_and_again_is_given_up_until_it_is_loaded_by_hand(mo
         assert "3 times" in error["message"]
         assert "SIGKILL" in error["message"]
         assert 0 < int(refused.headers["retry-after"]) <= hosting.WITHIN_S + 1
-        assert any("too often" in entry.message for entry in services.journal.recent())
+        assert any("too often" in entry.message for entry in services.journal.recent(2000))
         assert http.post("/api/foredraft/load", json={"model": "first"}).status_code == 200
         assert said(http, "first", max_tokens=5) == text
         monkeypatch.setattr(hosting, "WITHIN_S", 0.0)
@@ -230,7 +230,7 @@ def test_a_cancelled_answer_and_an_unloaded_model_leave_no_process() -> None:
 
 @pytest.mark.timeout(120)
 def test_the_death_of_a_draft_costs_no_answer() -> None:
-    with served() as (_, http):
+    with served() as (services, http):
         expected = said(http, "drafted")
         running = Asked(str(http.base_url), "/v1/chat/completions", chat("drafted", stream=True))
         assert running.begun.wait(60)
@@ -243,6 +243,9 @@ def test_the_death_of_a_draft_costs_no_answer() -> None:
         answer = http.post("/v1/chat/completions", json=chat("drafted")).json()
         assert answer["choices"][0]["message"]["content"] == expected
         assert state(http, "drafted")["speculation"]["status"] != "unavailable"
+        assert [entry.fields["part"] for entry in services.journal.recent(2000) if entry.fields.get("died")] == [
+            "draft"
+        ]
 
 
 @pytest.mark.timeout(120)

@@ -111,8 +111,7 @@ class Scheduler:
         answer.cancelled = True
 
     def step(self) -> list[Answer]:
-        """One pass of the model for everyone. Returns the answers that moved: their `pieces` or `done` changed. Raises
-        `EngineDiedError` when there is no model any more; then `fail_all`."""
+        """One pass of the model for everyone. Returns the answers that moved: their `pieces` or `done` changed."""
         moved = [*self._drop_cancelled(), *self._admit()]
         rounds, prefill, reading = self._pack()
         if not rounds and not prefill:
@@ -127,8 +126,6 @@ class Scheduler:
             return moved
         except Cancelled:
             return moved
-        except EngineDiedError:
-            raise
         except EngineError as error:
             return [*moved, *self._blame(everyone, error)]
         self._suspects = [answer for answer in self._suspects if answer not in everyone]
