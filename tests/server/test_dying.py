@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -172,6 +173,9 @@ def test_a_killed_process_ends_its_own_answers_and_nobody_else_s() -> None:
         assert now["totals"]["failed"] == 4
         assert any(entry.fields.get("died") for entry in services.journal.recent(2000))
         metrics = http.get("/metrics").text
+        resident = re.search(r'foredraft_model_process_bytes{model="first"} (\S+)', metrics)
+        assert resident is not None
+        assert float(resident[1]) > 2**20
         assert 'foredraft_deaths_total{model="first",part="main"} 1.0' in metrics
         assert 'foredraft_answers_total{model="first",outcome="engine_died"} 4.0' in metrics
 

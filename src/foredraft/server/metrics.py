@@ -111,6 +111,19 @@ class _RuntimeGauges(Collector):
             (s.info.size_bytes if s.info else 0) + (s.draft_info.size_bytes if s.draft_info else 0) for s in states
         ]
         yield gauge("model_bytes", "Size of the main model and its draft.", [float(size) for size in sizes])
+        yield gauge(
+            "model_process_bytes",
+            "Memory of the processes that a main model and its draft have of their own.",
+            [float(sum(_resident(place.pid) for place in state.places if place.pid is not None)) for state in states],
+        )
         memory = GaugeMetricFamily("foredraft_process_bytes", "Memory of this process.")
         memory.add_metric([], float(self._process.memory_info().rss))
         yield memory
+
+
+def _resident(pid: int) -> int:
+    """Bytes of memory of a process; 0 for one that has just ended."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0

@@ -37,6 +37,8 @@ class IsolatedEngine:
         """How it was loaded in the end, where it is a model of llama.cpp."""
         self.notes: list[str] = facts["notes"]
         self._lengths = [0] * self.info.n_slots
+        self._rewinds: list[int] = []
+        """Slots and lengths that go with the next message: half as many round trips."""
         self._rows: Logits | None = self._process.block.open(facts["rows"], self.info.n_vocab)
 
     @property
@@ -79,7 +81,13 @@ class IsolatedEngine:
         return self._lengths[slot]
 
     def rewind(self, slot: int, length: int) -> None:
-        if length != self.length(slot):
+        have = self.length(slot)
+        if length == have:
+            return
+        if self.rewind_limit is None and 0 <= length < have:  # nothing can be wrong with it
+            self._rewinds += (slot, length)
+            self._lengths[slot] = length
+        else:
             self._ask(Kind.REWIND, wire.numbers((slot, length)))
 
     def copy(self, src: int, dst: int, length: int) -> None:
@@ -93,7 +101,9 @@ class IsolatedEngine:
         self._lengths, self._rows = [], None
 
     def _ask(self, kind: Kind, body: bytes) -> None:
-        said = self._process.ask(kind, body)
+        before = wire.numbers((len(self._rewinds) // 2, *self._rewinds))
+        self._rewinds.clear()
+        said = self._process.ask(kind, before + body)
         if said.kind is Kind.FAILED:
             failed = wire.from_json(said.body)
             self._lengths = failed["lengths"]

@@ -114,20 +114,24 @@ class _Host:
 
     def _do(self, said: Message) -> None:
         assert self._rows is not None
+        values = wire.read_numbers(said.body)
         if said.kind is Kind.EMBED:
-            texts = [chunk.tokens for chunk in wire.chunks_from_bytes(said.body)]
+            texts = [chunk.tokens for chunk in wire.read_chunks(values)]
             self._rows[: len(texts)] = cast(EmbeddingEngine, self._engine).embed(texts)
             return
         engine = cast(Engine, self._engine)
+        begin = 1 + 2 * values[0]
+        for at in range(1, begin, 2):  # what was taken back since the last message
+            engine.rewind(values[at], values[at + 1])
         if said.kind is Kind.FORWARD:
             first = 0
-            for rows in engine.forward(wire.chunks_from_bytes(said.body)):
+            for rows in engine.forward(wire.read_chunks(values[begin:])):
                 self._rows[first : first + len(rows)] = rows
                 first += len(rows)
         elif said.kind is Kind.REWIND:
-            engine.rewind(*wire.read_numbers(said.body))
+            engine.rewind(*values[begin:])
         elif said.kind is Kind.COPY:
-            engine.copy(*wire.read_numbers(said.body))
+            engine.copy(*values[begin:])
         else:
             raise EngineError(f"{said.kind.name} is nothing that can be asked.")
 

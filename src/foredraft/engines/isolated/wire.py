@@ -115,8 +115,9 @@ def chunks_to_bytes(chunks: Sequence[Chunk]) -> bytes:
     return packed.tobytes()
 
 
-def chunks_from_bytes(body: bytes) -> list[Chunk]:
-    values, chunks, at = read_numbers(body), [], 0
+def read_chunks(values: Sequence[int]) -> list[Chunk]:
+    """What `chunks_to_bytes` was given."""
+    chunks, at = [], 0
     while at < len(values):
         slot, start, want, count = values[at : at + 4]
         at += 4
