@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from foredraft.engines.llamacpp import LlamaCppEmbedder, LlamaCppEngine
 
 ISOLATION = ("auto", "on", "off")
-LEAST_BYTES = 192 * 2**20
+LEAST_BYTES = 256 * 2**20
 """With auto, smaller models stay in the process. Crossing costs about as much for every model (a row of 152,000 numbers
 and two context switches: 0.1 to 0.2 ms, `bench/isolation.py`), and a token of a model of this size takes 10 ms and more
 on a processor: 2 % of it."""

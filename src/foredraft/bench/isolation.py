@@ -1,15 +1,18 @@
 """What a process of its own costs a model: the same passes here and there, in turns.
 
-Rows: a plain step (one token, one row of logits) and a pass of five (five rows), wall time and processor time of all
-processes together. And the crossing alone, with an engine that answers at once: what remains when the model costs
-nothing, which does not depend on how busy its passes keep the machine.
+Rows, for a plain step (one token, one row of logits) and a pass of five (five rows): the ratio of both sides, in wall
+time and in processor time of all processes together; and, as a busy machine moves such ratios by more than there is to
+see, the way there and back alone: what a pass takes here, less what the engine took there for the very same one. Last,
+an engine that answers at once: the same without a model, whose passes empty the processor's caches.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,9 @@ import psutil
 
 from foredraft.bench.instant import InstantEngine
 from foredraft.core.errors import ForedraftError
-from foredraft.engines.base import Chunk, Engine
+from foredraft.engines.base import Chunk, Engine, Logits
 from foredraft.engines.isolated import IsolatedEngine
-from foredraft.engines.llamacpp import LoadOptions
+from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions
 from foredraft.opening import Isolation, open_draft
 
 BAR = 2.0
@@ -37,18 +40,44 @@ def instant(given: Mapping[str, Any], report: Callable[[float], None]) -> Engine
     return InstantEngine(int(given["n_vocab"]))
 
 
+def timed(given: Mapping[str, Any], report: Callable[[float], None]) -> Engine:
+    """In its process: a file, whose passes are timed there."""
+    engine = LlamaCppEngine(Path(given["path"]), LoadOptions(**given["options"]), progress=report)
+    return _Timed(engine, Path(given["times"]))
+
+
+class _Timed:
+    """An engine that writes down the seconds of its passes."""
+
+    def __init__(self, engine: LlamaCppEngine, times: Path) -> None:
+        self._engine = engine
+        self._times = times.open("w", encoding="ascii", buffering=1)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def forward(self, chunks: Sequence[Chunk]) -> list[Logits]:
+        began = time.perf_counter()
+        rows = self._engine.forward(chunks)
+        self._times.write(f"{time.perf_counter() - began!r}\n")
+        return rows
+
+
 def measure(path: Path, repeats: int, *, threads: int | None = None, steps: int = 20) -> Iterator[Found]:
     """(what was found in each repeat, name, bar) of every row, for a GGUF file. A repeat is `steps` passes of each
     side."""
     options = LoadOptions(n_ctx=512, n_threads=threads, probe=False)
     here = open_draft(path, options, where=Isolation(False))
     try:
-        there = open_draft(path, options, where=Isolation(True))
-        try:
-            for size in SIZES:
-                yield from _compare(here, there, size, repeats, steps)
-        finally:
-            there.close()
+        with tempfile.TemporaryDirectory() as folder:
+            times = Path(folder) / "times"
+            given = {"path": str(path), "options": dataclasses.asdict(options), "times": str(times)}
+            there = IsolatedEngine(f"{__name__}:timed", given)
+            try:
+                for size in SIZES:
+                    yield from _compare(here, there, times, size, repeats, steps)
+            finally:
+                there.close()
     finally:
         here.close()
 
@@ -89,18 +118,23 @@ class _Clocks:
         return time.perf_counter(), spent
 
 
-def _pass(engine: Engine, size: int) -> None:
-    """One pass behind what the slot holds, looked at, and taken back as a round takes back guesses."""
+def _pass(engine: Engine, size: int) -> float:
+    """One pass behind what the slot holds, looked at, and taken back as a round takes back guesses. Returns the seconds
+    of the pass."""
     length = engine.length(0)
+    began = time.perf_counter()
     rows = engine.forward([Chunk(0, length, [7] * size, size)])[0]
+    took = time.perf_counter() - began
     if len(rows) != size:
         raise ForedraftError("A pass gave too few rows.")
     rows[-1].max()
     engine.rewind(0, length)
+    return took
 
 
-def _compare(here: Engine, there: Engine, size: int, repeats: int, steps: int) -> Iterator[Found]:
-    """Passes of one size in turns, one here, one there. The ratio of their medians in each repeat, less one."""
+def _compare(here: Engine, there: Engine, times: Path, size: int, repeats: int, steps: int) -> Iterator[Found]:
+    """Passes of one size in turns, one here, one there. The ratio of their medians in each repeat, less one; and the
+    median of what the passes there took more than in their own process."""
     sides = (here, there)
     for engine in sides:
         engine.rewind(0, 0)
@@ -108,22 +142,29 @@ def _compare(here: Engine, there: Engine, size: int, repeats: int, steps: int) -
     clocks = [_Clocks(engine) for engine in sides]
     walls: list[float] = []
     spents: list[float] = []
+    ways: list[float] = []
     took = 0.0
     for repeat in range(repeats + 1):
         wall: tuple[list[float], list[float]] = ([], [])
-        spent = [0.0, 0.0]
+        spent, outside = [0.0, 0.0], []
         for step in range(steps):
             for side in (0, 1) if (step + repeat) % 2 else (1, 0):
                 began = clocks[side].now()
-                _pass(sides[side], size)
+                seconds = _pass(sides[side], size)
                 ended = clocks[side].now()
+                if side:
+                    outside.append(seconds)
                 wall[side].append(ended[0] - began[0])
                 spent[side] += ended[1] - began[1]
         if repeat:  # the first warms up
             took = statistics.median(wall[0])
             walls.append((statistics.median(wall[1]) / took - 1.0) * 100.0)
             spents.append((spent[1] / spent[0] - 1.0) * 100.0)
+            inside = [float(line) for line in times.read_text(encoding="ascii").split()[-steps:]]
+            more = statistics.median(a - b for a, b in zip(outside, inside, strict=True))
+            ways.append(more / took * 100.0)
     name = f"a process of its own, {size} row{'s' if size > 1 else ''} of {here.info.n_vocab:,}"
     bar = f"≤ {BAR:g}"
     yield walls, f"{name}: % of {took * 1e3:.0f} ms", bar
     yield spents, f"{name}: % of processor time", bar
+    yield ways, f"{name}: way there and back, %", bar
