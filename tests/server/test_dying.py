@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import httpx
 import psutil
 import pytest
 
+from foredraft.cli.main import app as command
 from foredraft.engines.base import Engine
 from foredraft.engines.isolated import IsolatedEmbedder, IsolatedEngine
 from foredraft.llm import LLM
@@ -28,6 +30,9 @@ from foredraft.scheduling.hosted import LoadSpec, Progress
 from foredraft.scheduling.runtime import Runtime
 from foredraft.server.loading import load_pair
 from foredraft.server.services import ServerSettings, Services
+from foredraft.server.shelf import StoreShelf
+from foredraft.settings import load_settings
+from foredraft.shelf import open_shelf
 from foredraft.speculative.drafters import Arbiter, ModelDrafter
 from tests import tiny_gguf
 from tests.conftest import ROOT
@@ -214,6 +219,28 @@ def test_one_that_dies_again_and_again_is_given_up_until_it_is_loaded_by_hand(mo
         monkeypatch.setattr(hosting, "WITHIN_S", 0.0)
         os.kill(pid(http, "first"), signal.SIGKILL)
         wait_for(lambda: (now := state(http, "first")) and now["deaths"] == 1 and now["status"] == "ready")
+
+
+@pytest.mark.timeout(120)
+def test_ps_says_where_models_lie_and_what_became_of_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with served() as (_, http):
+        said(http, "first", max_tokens=5)
+        os.kill(pid(http, "first"), signal.SIGKILL)
+        wait_for(lambda: (now := state(http, "first")) and now["deaths"] == 1 and now["status"] == "ready")
+        monkeypatch.setenv("FOREDRAFT_SERVER__PORT", str(http.base_url.port))
+        with contextlib.suppress(SystemExit):
+            command(["ps"], standalone_mode=False)
+        shown = capsys.readouterr().out
+        assert f"first: main in a process of its own (PID {pid(http, 'first')})." in shown
+        assert "first: loaded again 1 times. The process that held first has ended (SIGKILL" in shown
+
+
+@pytest.mark.parametrize("wish", ["auto", "on", "off"])
+def test_the_setting_reaches_every_load_of_the_server(wish: str) -> None:
+    shelf = StoreShelf(open_shelf(), load_settings({"server.isolation": wish}))
+    assert shelf.spec(shelf.embedded()).settings["isolation"] == wish
 
 
 @pytest.mark.timeout(120)

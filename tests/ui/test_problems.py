@@ -1,11 +1,14 @@
 """What goes wrong is told in words and numbers: loads that fail, chats that cannot be written down."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from foredraft.chats import ChatStoreError
-from foredraft.core.errors import MemoryLimitError, ModelFormatError
+from foredraft.core.errors import EngineDiedError, MemoryLimitError, ModelFormatError
+from foredraft.scheduling.errors import ModelGivenUpError
+from foredraft.scheduling.hosted import Place
 from foredraft.ui.i18n import Words
 from foredraft.ui.panels.load_dialog import start_load
 from foredraft.ui.state import Page
@@ -73,3 +76,27 @@ async def test_only_a_model_that_was_loaded_is_loaded_at_the_next_start(app):
         await asyncio.gather(*state.tasks)
         assert state.load_error is not None
         assert state.chats.preference("last_model", "") == good.name
+
+
+@pytest.mark.parametrize(
+    ("language", "place", "ended", "given_up"),
+    [
+        (
+            "en",
+            "own (PID 4711) · the server's · died and loaded again: 2",
+            "The model's process has ended",
+            "Load it anew",
+        ),
+        ("ja", "専用（PID 4711） · サーバーと共通 · 異常終了して再読み込み: 2 回", "プロセスが終了したため", "手動で"),
+    ],
+)
+async def test_whose_process_has_a_model_and_what_became_of_it(app, language, place, ended, given_up):
+    told = replace(LOADED, places=(Place(4711), Place()), deaths=2)
+    async with app(told, language=language) as (user, state):
+        await user.open("/server")
+        await sees(user, place)
+        error = EngineDiedError("Main", "SIGSEGV")
+        assert Page(state, Words(language)).error_words(error.code, error.message).find(ended) >= 0
+        state.services.load_failure = ModelGivenUpError("Main", 3, 300, error.message)
+        await user.open("/models")
+        await sees(user, given_up)

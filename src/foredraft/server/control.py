@@ -117,7 +117,9 @@ async def load_model(services: Services, body: LoadRequest) -> str:
         ttl_s=None if ttl == -1.0 else ttl,
     )
     services.journal.write("model", f"Loading {spec.id or spec.model}", model=spec.id or spec.model)
-    return await services.runtime.load(spec)
+    model_id = await services.runtime.load(spec)
+    services.load_failure = None
+    return model_id
 
 
 def _check_settings(state: ModelState, wanted: dict[str, Any]) -> None:

@@ -27,7 +27,8 @@ from foredraft.engines.isolated.wire import Kind, Message, Wire
 
 ENDS_WITHIN_S = 5.0
 """A process that was told to end is killed when it has not done so by then."""
-_LAST_LINES = 50
+_LAST_LINES, _LAST_WORDS_S = 50, 1.0
+"""Lines that are kept of what it says, and how long the last ones are waited for."""
 logger = logging.getLogger("foredraft.llamacpp")
 
 
@@ -154,10 +155,10 @@ class ModelProcess:
             )
             if sys.platform == "win32":
                 assert self._process.stdin is not None
-                for one in inherited:
-                    given = one.share(self._process.pid)
-                    self._process.stdin.write(len(given).to_bytes(4, "little") + given)
-                self._process.stdin.close()
+                with contextlib.suppress(OSError), self._process.stdin as stdin:  # one that has gone is noticed below
+                    for one in inherited:
+                        given = one.share(self._process.pid)
+                        stdin.write(len(given).to_bytes(4, "little") + given)
         except OSError as error:
             for end in (work, side):
                 end.close()
@@ -206,7 +207,7 @@ class ModelProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._listener.join()
+        self._listener.join(_LAST_WORDS_S)
         with self._lock:
             if not self._closing:
                 words = child.last_words("\n".join(self._said))
