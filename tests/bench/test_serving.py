@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from foredraft.bench import over_http
+from foredraft.bench import isolation, over_http
 from foredraft.bench.modes import stage
 from foredraft.bench.serving import LONG, Load, Row, long_prompt, paired, second_turn, speculation, together
 from tests.bench.toys import PROMPTS, pair
@@ -59,3 +61,12 @@ def test_over_http(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rate[0][0] > 0
     assert len(kept[0]) == len(new[0]) == 2
     assert after[0][0] >= 0
+
+
+def test_every_row_of_isolation(tiny_llama: Path) -> None:
+    rows = [*isolation.crossing(1, n_vocab=64), *isolation.measure(tiny_llama, 2, threads=1, steps=2)]
+    assert [len(found) for found, _, _ in rows] == [1] * 4 + [2] * 6
+    assert all(found[0] > 0 for found, name, _ in rows if name.startswith("crossing") and "processor" not in name)
+    ways = [found for found, name, _ in rows if "there and back" in name]
+    assert len(ways) == len(isolation.SIZES)
+    assert all(share > 0 for found in ways for share in found), "a pass takes longer than what was done in it"

@@ -31,7 +31,9 @@ VOCABULARY = 151_936
 SIZES = (1, 5)
 """Tokens of a pass: a plain step, and a round with four guesses."""
 _ALONE = 400
+"""Passes of a repeat of the crossing alone."""
 _DEPTH = 64
+"""Tokens behind which passes are made."""
 Found = tuple[list[float], str, str]
 
 
