@@ -151,12 +151,14 @@ def _judge(llm: LLM, request: Request, plain: Answer, answer: Answer, how: str, 
         tally.defects.append(f"{how}: {difference}")
 
 
-def load(main: Path, draft: Path | str | None, numerics: str, *, threads: int | None = None) -> LLM:
+def load(
+    main: Path, draft: Path | str | None, numerics: str, *, threads: int | None = None, isolation: str = "off"
+) -> LLM:
     """The pair with four slots."""
     return LLM.load(
         main,
         draft,
-        settings=LoadSettings(numerics=numerics, slots=AT_ONCE, context=4096, threads=threads),
+        settings=LoadSettings(numerics=numerics, slots=AT_ONCE, context=4096, threads=threads, isolation=isolation),
         force=True,
     )
 
@@ -182,11 +184,12 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=24)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--weights", choices=("repacked", "file"), default="repacked")
+    parser.add_argument("--isolation", choices=("off", "on"), default="off", help="with --weights repacked")
     given = parser.parse_args()
     if given.weights == "file":
         exactness.attentions = as_in_the_file(exactness.attentions)
     shared = Path(__file__).parents[3] / "shared" / "data" / "prompts"
-    llm = load(given.main, given.draft or "auto", given.numerics, threads=given.threads)
+    llm = load(given.main, given.draft or "auto", given.numerics, threads=given.threads, isolation=given.isolation)
     print(llm.info.name, llm.numerics, llm.notes, flush=True)
     began, defects = time.time(), list[str]()
     for tally in compare(llm, prompts(given.prompts, shared), tokens=given.tokens):

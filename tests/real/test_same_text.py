@@ -35,6 +35,13 @@ def test_exact_numerics_write_one_text(real_file: RealFile, name: str) -> None:
     assert found.same == found.answers, found
 
 
+def test_exact_numerics_write_one_text_in_a_process_of_their_own(real_file: RealFile) -> None:
+    llm = same_text.load(real_file("smollm2"), "auto", "exact", threads=1, isolation="on")
+    assert llm.places[0].pid is not None
+    found = tally(llm)
+    assert found.same == found.answers, found
+
+
 def test_exact_numerics_where_large_passes_round(real_file: RealFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the weights as they lie in the file, llama.cpp has another kernel from eight rows on (measured on x86)."""
     monkeypatch.setattr(exactness, "attentions", same_text.as_in_the_file(exactness.attentions))
