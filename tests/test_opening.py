@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from foredraft.core.errors import EngineDiedError, ModelFormatError, ModelNotFoundError, ParameterError
@@ -112,3 +113,20 @@ def test_a_draft_that_dies_is_said_and_its_answer_goes_on(chat_pair: tuple[Path,
         with pytest.raises(EngineDiedError):
             llm.generate(ask)
         assert llm.died is not None
+
+
+def test_a_pair_that_cannot_be_measured_leaves_no_process(
+    chat_pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main, draft = chat_pair
+    if not (main.is_file() and draft.is_file()):
+        pytest.skip(f"no pair at {main}")
+
+    def dies(*_: object) -> None:
+        raise EngineDiedError("draft", "SIGSEGV")
+
+    monkeypatch.setattr(LLM, "_tune", dies)
+    before = set(psutil.Process().children())
+    with pytest.raises(EngineDiedError):
+        LLM.load(main, draft, settings=LoadSettings(isolation="on", probe=False, context=256, remember=False))
+    assert set(psutil.Process().children()) <= before

@@ -253,7 +253,13 @@ class LLM:
         self.draft_info = drafter.engine.info if drafter is not None else None
         self.isolation = (*self.isolation[:1], *where)
         if wanted and self.engine.rewind_limit is None and self.engine.exact_rows != 1:
-            self._tune(drafter)
+            try:
+                self._tune(drafter)
+            except BaseException:  # one of the two cannot compute, or has died
+                if drafter is not None:
+                    drafter.close()
+                self.draft_info, self.isolation = None, self.isolation[:1]
+                raise
 
     def _require_guesses(self) -> None:
         """Raises `IncompatibleDraftError` for a main model before which nothing can be guessed: it cannot take rejected
