@@ -28,7 +28,7 @@ class IsolatedEmbedder:
         self.dimensions: int = facts["dimensions"]
         self.pooling: str = facts["pooling"]
         self.notes: list[str] = facts["notes"]
-        self._rows: Vectors = self._process.block.open(facts["rows"], self.dimensions)
+        self._rows: Vectors = self._process.rows(self.dimensions)
 
     @property
     def died(self) -> EngineDiedError | None:

@@ -39,7 +39,7 @@ class IsolatedEngine:
         self._lengths = [0] * self.info.n_slots
         self._rewinds: list[int] = []
         """Slots and lengths that go with the next message: half as many round trips."""
-        self._rows: Logits | None = self._process.block.open(facts["rows"], self.info.n_vocab)
+        self._rows: Logits | None = self._process.rows(self.info.n_vocab)
 
     @property
     def died(self) -> EngineDiedError | None:

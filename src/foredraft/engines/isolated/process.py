@@ -22,7 +22,7 @@ from typing import IO, Any
 from foredraft import child
 from foredraft.core.errors import EngineDiedError, EngineError
 from foredraft.engines.isolated import wire
-from foredraft.engines.isolated.block import Block
+from foredraft.engines.isolated.block import Block, Rows
 from foredraft.engines.isolated.wire import Kind, Message, Wire
 
 ENDS_WITHIN_S = 5.0
@@ -45,7 +45,7 @@ class ModelProcess:
         self.died: EngineDiedError | None = None
         """Set when the process has ended without being told to."""
         self.facts: dict[str, Any] = {}
-        self.block = Block.new()
+        self._block = Block.new()
         self._closing = False
         self._over = threading.Event()
         self._lock = threading.Lock()
@@ -64,6 +64,12 @@ class ModelProcess:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    def rows(self, columns: int) -> Rows:
+        """What the process writes its rows into, as many as `facts` say. To be asked for once."""
+        rows = self._block.open(self.facts["rows"], columns)
+        self._block.close()
+        return rows
 
     # ---- asking ----
 
@@ -134,13 +140,13 @@ class ModelProcess:
         self._side.close()
         self._over.wait()
         self._reader.join()
-        self.block.close()
+        self._block.close()
 
     def _start(self) -> None:
         work, theirs = socket.socketpair()
         side, theirs_too = socket.socketpair()
         inherited = (theirs, theirs_too)
-        command = [*child.command("foredraft.engines.isolated.host"), self.block.handle]
+        command = [*child.command("foredraft.engines.isolated.host"), self._block.handle]
         more: dict[str, Any] = {"stdin": subprocess.DEVNULL}
         if sys.platform == "win32":  # sockets are handed over by the number of a process that is there
             for one in (work, side, *inherited):
@@ -148,7 +154,7 @@ class ModelProcess:
             more = {"stdin": subprocess.PIPE, "creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
         else:  # Ctrl-C in the terminal is for the program, whose answers end first
             command += [str(one.fileno()) for one in inherited]
-            more |= {"pass_fds": (*(one.fileno() for one in inherited), *self.block.descriptors), "process_group": 0}
+            more |= {"pass_fds": (*(one.fileno() for one in inherited), *self._block.descriptors), "process_group": 0}
         try:
             self._process = subprocess.Popen(  # noqa: S603 (this interpreter, and a function of this package)
                 command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=child.environment(), **more
@@ -162,7 +168,7 @@ class ModelProcess:
         except OSError as error:
             for end in (work, side):
                 end.close()
-            self.block.close()
+            self._block.close()
             raise EngineError(f"No process for {self.name} can be started: {error.strerror or error}.") from error
         finally:
             for one in inherited:
