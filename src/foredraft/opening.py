@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 ISOLATION = ("auto", "on", "off")
 LEAST_BYTES = 256 * 2**20
-"""With auto, smaller models stay in the process. Crossing costs about as much for every model (a row of 152,000 numbers
-and two context switches: 0.1 to 0.2 ms, `bench/isolation.py`), and a token of a model of this size takes 10 ms and more
-on a processor: 2 % of it."""
+"""With auto, smaller models stay in the process. There and back costs about as much for every model: a row of 152,000
+numbers and two waits for the processor, 0.3 to 0.5 ms behind a pass that has emptied the caches (`bench/isolation.py`).
+A token of a model of this size takes 15 ms and more on a processor, so it is 2 % of it at most."""
 _CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE")
 Report = Callable[[float], None]
 Isolated = TypeVar("Isolated", IsolatedEngine, IsolatedEmbedder)
