@@ -32,6 +32,7 @@ class IsolatedEngine:
         self.tokenizer = IsolatedTokenizer(self._process, facts["tokenizer"])
         self.numerics: Numerics | None = wire.numerics_from_json(facts["numerics"])
         self.exact_rows: int | None = facts["exact_rows"]
+        self.exact_grain: int = facts["exact_grain"]
         self.rewind_limit: int | None = facts["rewind_limit"]
         self.options: LoadOptions | None = None if facts["options"] is None else LoadOptions(**facts["options"])
         """How it was loaded in the end, where it is a model of llama.cpp."""

@@ -153,6 +153,7 @@ class _Host:
             "rows": rows,
             "numerics": None if numerics is None else dataclasses.asdict(numerics),
             "exact_rows": engine.exact_rows,
+            "exact_grain": engine.exact_grain,
             "rewind_limit": engine.rewind_limit,
             "options": None if options is None else dataclasses.asdict(options),
         }
