@@ -1,5 +1,15 @@
 """`python -m foredraft` is the command line."""
 
-from foredraft.cli.main import app
+from foredraft import huge_pages
 
-app()
+
+def main() -> None:
+    """The command line, in a process whose memory suits large models."""
+    huge_pages.restart()
+    from foredraft.cli.main import app
+
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import pytest
 
-from foredraft import child
+from foredraft import child, huge_pages
 from foredraft.core.errors import Cancelled, EngineDiedError, EngineError, MemoryLimitError, ParameterError
 from foredraft.engines.base import Chunk
 from foredraft.engines.isolated import IsolatedEmbedder, IsolatedEngine
@@ -123,6 +123,15 @@ def test_every_bit_is_that_of_the_engine_in_this_process(tiny_llama: Path) -> No
 @pytest.mark.real
 def test_every_bit_of_a_trained_model(real_model: Path) -> None:
     same_bits(real_model, n_ctx=512, n_slots=2, n_threads=1, probe=False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux gives huge pages to whoever asks")
+def test_the_environment_asks_for_huge_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huge_pages, "environment", lambda environ: {"GLIBC_TUNABLES": "asked for"})
+    engine = IsolatedEngine("tests.engines.openers:toy")
+    told = Path(f"/proc/{engine.pid}/environ").read_text(encoding="utf-8").split("\0")
+    engine.close()
+    assert "GLIBC_TUNABLES=asked for" in told
 
 
 def test_numerics_and_options_cross(tiny_llama: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import IO, Any
 
-from foredraft import child
+from foredraft import child, huge_pages
 from foredraft.core.errors import EngineDiedError, EngineError
 from foredraft.engines.isolated import wire
 from foredraft.engines.isolated.block import Block, Rows
@@ -148,6 +149,7 @@ class ModelProcess:
         inherited = (theirs, theirs_too)
         command = [*child.command("foredraft.engines.isolated.host"), self._block.handle]
         more: dict[str, Any] = {"stdin": subprocess.DEVNULL}
+        environ = child.environment(huge_pages.environment(os.environ))
         if sys.platform == "win32":  # sockets are handed over by the number of a process that is there
             for one in (work, side, *inherited):
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -157,7 +159,7 @@ class ModelProcess:
             more |= {"pass_fds": (*(one.fileno() for one in inherited), *self._block.descriptors), "process_group": 0}
         try:
             self._process = subprocess.Popen(  # noqa: S603 (this interpreter, and a function of this package)
-                command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=child.environment(), **more
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environ, **more
             )
             if sys.platform == "win32":
                 assert self._process.stdin is not None
