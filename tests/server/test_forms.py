@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import llguidance
 import openai
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -111,6 +112,25 @@ def conforms(value: Any, schema: dict[str, Any]) -> bool:
 def test_any_schema_is_kept(client: openai.OpenAI, schema: dict[str, Any], seed: int, draft: str) -> None:
     answer = ask(client, seed=seed, response_format=by_schema(schema), extra_body={"draft_model": draft})
     assert conforms(json.loads(answer.choices[0].message.content), schema)
+
+
+def test_all_choices_share_one_compiled_schema(client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And each is the answer that it is alone."""
+    compiled = []
+    real = llguidance.LLMatcher
+
+    class Counted:
+        def __new__(cls, tokenizer: Any, grammar: str, **more: Any) -> Any:
+            compiled.append(grammar)
+            return real(tokenizer, grammar, **more)
+
+    monkeypatch.setattr("llguidance.LLMatcher", Counted)
+    form = by_schema({**PERSON, "title": "somebody that no other test asks for"})
+    together = [choice.message.content for choice in ask(client, response_format=form, n=4, seed=5).choices]
+    alone = [ask(client, response_format=form, seed=5 + i).choices[0].message.content for i in range(4)]
+    assert together == alone
+    assert len(set(together)) > 1
+    assert len(compiled) == 1
 
 
 def test_json_object_is_an_object(client: openai.OpenAI) -> None:

@@ -6,12 +6,15 @@ those tokens: guesses that cost nothing.
 
 The grammars are llguidance's (imported when one is first needed). They come from strangers: `grammar_limits.py` says
 how large they may be, each is compiled in a child process first (`grammar_trial.py`), and here on a stack that suits
-its size.
+its size. That is done once: who asks for the same grammar again gets a copy of its beginning.
 """
 
 from __future__ import annotations
 
 import functools
+import threading
+import time
+from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -30,6 +33,12 @@ space, and so that whatever a schema prescribes is forced: free guesses."""
 COMPILE_SECONDS = 3.0
 COMPILE_BYTES = 2**28
 """Time and memory that compiling a grammar may take. The longest schemas known take tenths of a second."""
+
+
+KEPT = 8
+"""Compiled grammars that a vocabulary keeps, those used last, and texts that were tried and found good."""
+KEPT_SECONDS = 0.25
+"""Grammars that took longer are not kept: what takes time takes memory too, 0.2 MB a millisecond at most as seen."""
 
 
 class Encoder(Protocol):
@@ -51,6 +60,37 @@ class GrammarVocabulary:
         marked = [piece or b"\xff<control %d>" % token for token, piece in enumerate(pieces)]
         wrapped = TokenizerWrapper(_Words(marked, self.ends, encoder))
         self.tokenizer = LLTokenizer(wrapped, n_vocab=self.n_vocab, eos_token=self.ends or [0])
+        self._kept: OrderedDict[str, Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def matcher(self, grammar: str) -> Any:
+        """llguidance's matcher at the beginning of a grammar: to be copied (microseconds), not to be moved on. Raises
+        `GrammarError`. From any thread."""
+        with self._lock:
+            kept = self._kept.get(grammar)
+            if kept is not None:
+                self._kept.move_to_end(grammar)
+                return kept
+        began = time.perf_counter()
+        made = on_deep_stack(STACK + STACK_A_BYTE * len(grammar), lambda: self._made(grammar))
+        if made.is_error():
+            raise GrammarError(first_line(made.get_error()))
+        if time.perf_counter() - began <= KEPT_SECONDS:
+            with self._lock:
+                self._kept[grammar] = made
+                while len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
+        return made
+
+    def _made(self, grammar: str) -> Any:
+        """With its first mask, which is the dearest: here, and not on the thread that owns the models."""
+        from llguidance import LLMatcher
+
+        made = LLMatcher(self.tokenizer, grammar, log_level=0)
+        if not made.is_error() and not made.is_stopped():
+            made.compute_ff_tokens()
+            made.compute_bitmask()
+        return made
 
 
 class _Words:
@@ -74,13 +114,17 @@ class GrammarConstraint:
 
     def __init__(self, vocabulary: GrammarVocabulary, grammar: str) -> None:
         """`grammar` as `json_grammar` and `lark_grammar` make it. Raises `GrammarError`."""
-        from llguidance import LLMatcher
+        self._begin(vocabulary, vocabulary.matcher(grammar))
 
-        self._vocabulary = vocabulary
-        stack = STACK + STACK_A_BYTE * len(grammar)
-        self._matcher = on_deep_stack(stack, lambda: LLMatcher(vocabulary.tokenizer, grammar, log_level=0))
-        if self._matcher.is_error():
-            raise GrammarError(first_line(self._matcher.get_error()))
+    def again(self) -> GrammarConstraint:
+        """The beginning of the same grammar, for another answer, without compiling it again."""
+        other = GrammarConstraint.__new__(GrammarConstraint)
+        other._begin(self._vocabulary, self._beginning)
+        return other
+
+    def _begin(self, vocabulary: GrammarVocabulary, beginning: Any) -> None:
+        self._vocabulary, self._beginning = vocabulary, beginning
+        self._matcher = beginning.deep_copy()
         self._ahead: list[int] = []  # tokens the matcher has read beyond what was emitted
         self._masks: dict[tuple[int, ...], NDArray[np.bool_]] = {}
 
@@ -164,6 +208,7 @@ def json_rule(schema: Mapping[str, Any] | bool) -> str:
     return "%json " + schema_text({**(schema if isinstance(schema, Mapping) else {}), "x-guidance": STYLE})
 
 
+@functools.lru_cache(maxsize=KEPT)
 def _tried(kind: str, text: str) -> str:
     """The grammar, after a child has compiled it within its limits and found nothing wrong."""
     try:

@@ -316,7 +316,8 @@ async def _constraints(
         else:
             return [None] * question.n
         vocabulary = await services.vocabularies.of(model_id, model)
-        return [await compiled(GrammarConstraint, vocabulary, grammar) for _ in range(question.n)]
+        first = await compiled(GrammarConstraint, vocabulary, grammar)
+        return [first, *(first.again() for _ in range(question.n - 1))]
     except GrammarError as error:
         where = f"{param}.{error.path}" if error.path else param
         raise RequestError(error.message, param=where) from None
