@@ -44,6 +44,11 @@ SMALL_MODEL_BYTES = 32 << 20
 """Models below this size run on one thread unless told otherwise: handing work over costs about as much as the work
 (measured: 5 MB at 1,900 tok/s on one thread, 2,200 on two of an idle machine, and 20 to 900 on two of a busy one)."""
 
+MIN_CONTEXT = 8
+"""Tokens. Shorter ones have no room for what is read at a load."""
+MIN_BATCH, MAX_BATCH = 16, 2**16
+"""Tokens of a pass."""
+
 Message = Mapping[str, Any]
 Progress = Callable[[str, float], None]
 """Called with what is going on ("main", "draft", "prompt") and the share done, 0 to 1."""
@@ -92,6 +97,10 @@ class LoadSettings:
     def __post_init__(self) -> None:
         if self.controller not in CONTROLLERS:
             raise ParameterError("controller", self.controller, f"one of {', '.join(CONTROLLERS)}")
+        if self.context and self.context < MIN_CONTEXT:
+            raise ParameterError("context", self.context, f"0 (from the file), or at least {MIN_CONTEXT}")
+        if not MIN_BATCH <= self.batch <= MAX_BATCH:
+            raise ParameterError("batch", self.batch, f"a whole number from {MIN_BATCH} to {MAX_BATCH}")
         check_device(self.draft_device)
         check_mode(self.numerics)
         check_isolation(self.isolation)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from foredraft.core import errors
 from foredraft.core.errors import ForedraftError, ModelError, ParameterError
 from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions, failures
 from foredraft.engines.llamacpp.failures import load_error, reason
+from foredraft.llm import LoadSettings
 from tests import tiny_gguf
 
 OPTIONS = LoadOptions(n_threads=1)
@@ -175,3 +178,32 @@ def test_options_out_of_range_are_named(name: str, value: object) -> None:
 def test_a_quantised_cache_needs_flash_attention() -> None:
     with pytest.raises(ParameterError, match="flash_attention"):
         LoadOptions(kv_type="q8_0", flash_attention="off")
+
+
+SHORT = """
+import sys
+from foredraft import LLM
+from foredraft.core.errors import ForedraftError
+from foredraft.llm import LoadSettings
+for context, slots in ((8, 1), (8, 8), (8, 256), (16, 1), (300, 256)):
+    with LLM.load(sys.argv[1], "off", settings=LoadSettings(context=context, slots=slots, threads=1)) as llm:
+        print(len(llm.generate("a", max_tokens=2).pieces))
+"""
+
+
+def test_short_contexts_of_many_slots_load(tiny_llama: Path) -> None:
+    """llama.cpp asserts a row of logits for each sequence, in a process of its own here."""
+    ran = subprocess.run(
+        [sys.executable, "-c", SHORT, str(tiny_llama)], capture_output=True, encoding="utf-8", check=False
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert len(ran.stdout.split()) == 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"context": 7}, "at least 8"), ({"batch": 15}, "from 16"), ({"batch": 2**16 + 1}, "to 65536")],
+)
+def test_lengths_that_cannot_be_loaded_are_refused(settings: dict[str, int], words: str) -> None:
+    with pytest.raises(errors.ParameterError, match=words):
+        LoadSettings(**settings)

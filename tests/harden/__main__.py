@@ -32,6 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.harden", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*CAMPAIGNS, []], help="campaigns; all of them by default")
     parser.add_argument("--minutes", type=float, default=5.0, help="for all campaigns together")
+    parser.add_argument("--cases", type=int, default=sys.maxsize, help="of each campaign, at most")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -40,20 +41,23 @@ def main() -> int:
     seconds = given.minutes * 60 / len(names)
     if given.here:
         (name,) = names
-        tally = Tally(time.monotonic() + seconds)
+        tally = Tally(time.monotonic() + seconds, most=given.cases)
         importlib.import_module(CAMPAIGNS[name]).run(tally, random.Random(seed))
         print(f"{name}: {tally}")
         for bad in tally.bad:
             print(f"  {bad}")
         return int(bool(tally.bad))
     print(f"seed {seed}, {given.minutes:g} minutes", flush=True)
-    return max([_in_a_process_of_its_own(name, seconds, seed) for name in names])
+    return max([_in_a_process_of_its_own(name, seconds, seed, given.cases) for name in names])
 
 
-def _in_a_process_of_its_own(name: str, seconds: float, seed: int) -> int:
+def _in_a_process_of_its_own(name: str, seconds: float, seed: int, cases: int) -> int:
     with tempfile.TemporaryDirectory() as home, tempfile.TemporaryFile("w+", encoding="utf-8") as said:
         ran = subprocess.run(
-            [sys.executable, "-m", "tests.harden", name, "--here", "--minutes", str(seconds / 60), "--seed", str(seed)],
+            [
+                *(sys.executable, "-m", "tests.harden", name, "--here"),
+                *("--minutes", str(seconds / 60), "--seed", str(seed), "--cases", str(cases)),
+            ],
             env={**os.environ, "FOREDRAFT_HOME": home, "HF_HOME": home},
             stderr=said,
             check=False,

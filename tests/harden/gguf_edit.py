@@ -86,7 +86,7 @@ def changes(file: File) -> Iterator[tuple[str, File]]:
         yield f"without {key}", file.with_value(key, None)
     for tensor in file.tensors:
         name = tensor.name.decode()
-        for kind in (0, 1, 2, 8, 12, 14, 24, 26, 28, 30):
+        for kind in (0, 1, 2, 8, 9, 12, 14, 15, 20, 24, 25, 26, 27, 28, 29, 30, 34):
             if kind != tensor.kind:
                 yield f"{name} of type {kind}", file.with_tensor(name, kind=kind)
         yield f"{name} turned", file.with_tensor(name, shape=tensor.shape[::-1])

@@ -10,9 +10,10 @@ import pytest
 
 from foredraft.models import hub
 from tests.harden.__main__ import CAMPAIGNS
+from tests.harden.loads import known_deadly
 from tests.harden.tally import Tally
 
-CASES = {"headers": 300, "loads": 2, "templates": 4, "schemas": 12, "hosts": 12}
+CASES = {"headers": 300, "loads": 6 + len(known_deadly()), "templates": 4, "schemas": 12, "hosts": 12}
 
 
 @pytest.mark.parametrize("name", CASES)

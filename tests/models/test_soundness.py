@@ -13,6 +13,7 @@ from foredraft.models.facts import read_facts
 from tests import tiny_gguf
 from tests.harden import gguf_edit
 from tests.harden.gguf_edit import File, Value
+from tests.harden.loads import known_deadly, made_again, sound_files
 
 Damage = Callable[[File], File]
 
@@ -45,7 +46,15 @@ DEADLY: dict[str, tuple[Damage, str]] = {
     "epsilon that is no number": (number("llama.attention.layer_norm_rms_epsilon", float("nan")), "epsilon is nan"),
     "quantised norm": (tensor("output_norm.weight", 8), r"output_norm\.weight is Q8_0, and must be F32"),
     "short norm": (tensor("blk.1.attn_norm.weight", 1), r"attn_norm\.weight is F16, and must be F32"),
-    "matrix of bytes": (tensor("blk.1.ffn_up.weight", 24), r"ffn_up\.weight is I8, of which no matrix"),
+    "matrix of bytes": (tensor("blk.1.ffn_up.weight", 24), r"ffn_up\.weight is I8, of which no weights"),
+    "matrix of long numbers": (tensor("blk.1.ffn_up.weight", 28), r"ffn_up\.weight is F64, of which no matrix"),
+    "embedding of whole numbers": (tensor("token_embd.weight", 26), r"token_embd\.weight is I32, of which no weights"),
+    "no context": (number("llama.context_length", 1, 4), "made for a context of 1 tokens"),
+    "negative context": (number("llama.context_length", 2**32 - 1, 4), "made for a context of 4294967295 tokens"),
+    "RWKV's tokenizer": (
+        lambda file: file.with_value("tokenizer.ggml.model", Value(8, b"rwkv")),
+        r"RWKV's, but byte \d+ is no token",
+    ),
     "another tokenizer": (
         lambda file: tokens(lambda all_: [text.replace(b"<0x", b"<1x") for text in all_])(file),
         "SentencePiece's, but no token stands for byte 0",
@@ -85,6 +94,38 @@ def test_word_pieces_have_no_byte_tokens(tmp_path: Path) -> None:
     )
     with pytest.raises(ModelFormatError, match="WordPiece"):
         read_facts(tmp_path / "bytes.gguf")
+
+
+def test_rwkv_vocabularies_have_every_first_byte(tiny_llama: Path, tmp_path: Path) -> None:
+    """Written as Python writes bytes. Without the byte that tokens begin with, the tokenizer never ends."""
+    sound = [
+        *(repr(chr(byte))[1:-1].encode() if byte < 128 else b"\\x%02x" % byte for byte in range(256)),
+        *(b"\\n\\n", b"the", b"\\xe6\\xbc\\xa2", b"it\\'s", b"\\\\begin"),
+    ]
+    sound += [b"\\x00%d" % number for number in range(320 - len(sound))]
+    made = gguf_edit.read(tiny_llama.read_bytes()).with_value("tokenizer.ggml.model", Value(8, b"rwkv"))
+    path = tmp_path / "rwkv.gguf"
+    path.write_bytes(tokens(lambda _: sound)(made).written())
+    read_facts(path)
+    assert survives(path)
+    lacking = [text if text != b"t" else b"tt" for text in sound]
+    path.write_bytes(tokens(lambda _: lacking)(made).written())
+    with pytest.raises(ModelFormatError, match="RWKV's, but byte 116 is no token"):
+        read_facts(path)
+
+
+@pytest.mark.parametrize("name", known_deadly())
+def test_what_once_ended_a_process_is_refused_by_the_header(
+    name: str, deadly_sources: dict[str, File], tmp_path: Path
+) -> None:
+    (tmp_path / "deadly.gguf").write_bytes(made_again(deadly_sources, name))
+    with pytest.raises(ModelFormatError, match="would end the program"):
+        read_facts(tmp_path / "deadly.gguf")
+
+
+@pytest.fixture(scope="module")
+def deadly_sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, File]:
+    return sound_files(tmp_path_factory.mktemp("sound"))
 
 
 def test_the_known_deadly_files_are_refused(shared_data: Path) -> None:

@@ -1,8 +1,9 @@
 """What llama.cpp would not survive, told from a header.
 
 llama.cpp asserts what it takes for granted about a file, and a failed assertion ends the process. These are the causes
-of all 46 deaths that 2,438 believable damages of five sound files brought (b25.3, llama-cpp-python 0.3.36); what is not
-listed here ends the process in which a new file is tried first (`engines/llamacpp/trial.py`).
+of all deaths that thousands of believable damages of a dozen sound files brought (llama-cpp-python 0.3.36,
+`python -m tests.harden loads`); what is not listed here ends the process in which a new file is tried first
+(`engines/llamacpp/trial.py`).
 """
 
 from __future__ import annotations
@@ -16,10 +17,16 @@ from foredraft.models.gguf import TOKEN_TYPES, TOKENS, Header, TensorInfo, read_
 
 MAX_LAYERS = 512
 """LLAMA_MAX_LAYERS."""
+CONTEXT = (8, 2**31 - 1)
+"""Tokens of context that a file may be made for: no length that llama.cpp would take for a negative number, and none
+too short for a few words."""
 _EPSILON = re.compile(r"(rms_|norm_|group_norm_)eps(ilon)?s?$")
 _BYTE = 6
 """The token type of single bytes."""
-_NEVER_MULTIPLIED = frozenset({"I8", "I16", "I64", "F64", "Q8_1", "Q8_K"})
+_WHOLE_NUMBERS = frozenset({"I8", "I16", "I32", "I64"})
+_TABLE = re.compile(r"tid2eid")
+"""Tensors that are made of whole numbers: which expert a token goes to."""
+_NEVER_MULTIPLIED = frozenset({"F64", "Q8_1", "Q8_K"})
 _MATRIX = re.compile(r"(^|\.)(token_embd|output|(attn|ffn|ssm)_\w+)\.weight$")
 
 
@@ -29,6 +36,9 @@ def check_soundness(headers: Sequence[Header], architecture: str, vocabulary_kin
     layers = header.metadata.get(f"{architecture}.block_count")
     if layers is not None and not (isinstance(layers, int) and 0 < layers <= MAX_LAYERS):
         raise _damaged(header, f"it says that it has {layers} layers; 1 to {MAX_LAYERS} can be loaded")
+    context = header.metadata.get(f"{architecture}.context_length")
+    if context is not None and not (isinstance(context, int) and CONTEXT[0] <= context <= CONTEXT[1]):
+        raise _damaged(header, f"it says that it was made for a context of {context} tokens")
     for key, value in header.metadata.items():
         if _EPSILON.search(key) and isinstance(value, float) and not (value >= 0 and math.isfinite(value)):
             raise _damaged(header, f"{key} is {value}")
@@ -43,7 +53,9 @@ def _check_tensor(header: Header, tensor: TensorInfo) -> None:
     n_dimensions = sum(length > 1 for length in tensor.shape)
     if n_dimensions <= 1 and kind != "F32" and name.endswith(("norm.weight", ".bias")):
         raise _damaged(header, f"{name[:80]} is {kind}, and must be F32")
-    if n_dimensions > 1 and _MATRIX.search(name) and (kind in _NEVER_MULTIPLIED or kind == "I32"):
+    if kind in _WHOLE_NUMBERS and not _TABLE.search(name):
+        raise _damaged(header, f"{name[:80]} is {kind}, of which no weights can be")
+    if n_dimensions > 1 and _MATRIX.search(name) and kind in _NEVER_MULTIPLIED:
         raise _damaged(header, f"{name[:80]} is {kind}, of which no matrix can be")
 
 
@@ -69,9 +81,32 @@ def _check_tokens(header: Header, kind: str) -> None:
             raise _damaged(
                 header, f"its tokenizer is said to be SentencePiece's, but no token stands for byte {lacking}"
             )
+    if kind == "rwkv":
+        _check_trie(header, texts)
     types = header.arrays.get(TOKEN_TYPES)
     if kind == "wpm" and types is not None and _BYTE in read_array(header.path, types):
         raise _damaged(header, "its tokenizer is said to be WordPiece's, but has tokens for single bytes")
+
+
+def _check_trie(header: Header, texts: Sequence[bytes]) -> None:
+    """RWKV's tokenizer takes the longest token that a text begins with. Where tokens begin with a byte that is none by
+    itself, there may be no such token, and it writes unknown ones until no memory is left."""
+    tokens = {_unescaped(text) for text in texts}
+    for token in sorted(tokens):
+        if token and token[:1] not in tokens:
+            raise _damaged(header, f"its tokenizer is said to be RWKV's, but byte {token[0]} is no token")
+
+
+def _unescaped(text: bytes) -> bytes:
+    """An RWKV token's bytes: texts are written with backslashes, as Python does."""
+    return re.sub(rb"\\(x[0-9a-f]{2}|.)", _byte, text, flags=re.DOTALL)
+
+
+def _byte(found: re.Match[bytes]) -> bytes:
+    said = found[1]
+    if len(said) == 3:
+        return bytes([int(said[1:], 16)])
+    return {b"t": b"\t", b"n": b"\n", b"r": b"\r"}.get(said, said)
 
 
 def _damaged(header: Header, what: str) -> ModelFormatError:

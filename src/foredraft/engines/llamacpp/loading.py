@@ -106,7 +106,7 @@ def open_context(path: Path, model: Any, info: ModelInfo, options: LoadOptions) 
     params.n_batch = info.n_batch
     params.n_ubatch = min(options.n_ubatch, info.n_batch)
     params.n_seq_max = options.n_slots + spares(model, options)
-    params.n_outputs_max = info.max_rows
+    params.n_outputs_max = max(info.max_rows or 0, params.n_seq_max)  # it asserts one for each sequence
     params.n_threads = options.n_threads or cores()
     params.n_threads_batch = options.n_threads_batch or params.n_threads
     params.flash_attn_type = {
