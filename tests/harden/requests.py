@@ -1,12 +1,16 @@
 """Requests of every bad kind against a real server on the loopback, with the corpus of what once failed.
 
-The server is a process of its own with toy models. All the time another process asks it for /health, and the longest
-wait is reported. What falls: a death, a 5xx other than 503, an answer that is no error object, a request that takes
-more than 10 s, a wait of more than a second (100 ms are the bar on a quiet machine).
+The server is a process of its own with toy models, and watches its event loop. All the time another process asks it
+for /health. Said of every run: the median, 99th percentile and longest wait of /health, the longest gap of the event
+loop (with the processor time of the server in it: what is lacking of it, others took), and the request that took most
+processor time and most memory, children included. What falls: a death, a 5xx other than 503, an answer that is no error
+object, a request that takes more than 10 s of a core or 256 MB, a gap of the loop in which the server worked for more
+than 100 ms, a wait of more than a second (100 ms are the bar on a quiet machine).
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
@@ -16,25 +20,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 from tests.harden.tally import Tally
 
-LONGEST_S = 10.0
+LONGEST_CORE_S = 10.0
+MOST_BYTES = 256 << 20
+LONGEST_GAP_S = 0.1
 LONGEST_WAIT_S = 1.0
-SERVER = """
-import sys
-from tests.server import toy
-with toy.serving(toy.services()) as address:
-    print(address, flush=True)
-    sys.stdin.read()
-"""
 WATCH = """
-import http.client, select, sys, time
+import http.client, json, select, sys, time
 connection = http.client.HTTPConnection(sys.argv[1].removeprefix("http://"), timeout=60)
-longest = at = 0.0
+waits = []
 print("ready", flush=True)
 while not select.select([sys.stdin], [], [], 0.02)[0]:
     began = time.time()
@@ -43,9 +45,8 @@ while not select.select([sys.stdin], [], [], 0.02)[0]:
         connection.getresponse().read()
     except OSError:
         break
-    if time.time() - began > longest:
-        longest, at = time.time() - began, began
-print(longest, at)
+    waits.append((time.time() - began, began))
+print(json.dumps(waits))
 """
 ASK = [{"role": "user", "content": "Hi"}]
 CHAT, RESPONSES, V1 = "/v1/chat/completions", "/v1/responses", "/api/v1/chat"
@@ -119,14 +120,14 @@ def attack(seconds: float) -> list[str]:
     """First the corpus, then changes of it until the time is over; what fell."""
     fell: list[str] = []
     with subprocess.Popen(
-        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "tests.harden.server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         address = process.stdout.readline().strip()
         bodies, count, name = _bodies(random.Random(16)), 0, "the beginning"
         first = next(bodies)  # writes the whole corpus down, before anybody looks
-        watch = Watch(address)
+        watch, used = Watch(address), Used(process.pid)
         ends = time.monotonic() + seconds
         try:
             for name, raw in RAW.items():
@@ -136,27 +137,103 @@ def attack(seconds: float) -> list[str]:
                     if process.poll() is not None or (count >= len(CORPUS) and time.monotonic() > ends):
                         break
                     watch.sent.append((time.time(), name))
+                    used.begin()
                     _send(http, name, path, body, fell)
+                    used.end(name, fell)
                     count += 1
         finally:
             watch.stop()
             process.stdin.close()
+        gaps = [Gap(*gap) for gap in json.loads(process.stdout.readline() or "[]")]
         if process.wait(60) != 0:
             fell.append(f"the server ended with {process.returncode} at {name}")
+    gaps.sort(key=lambda gap: gap.own, reverse=True)
+    fell += [f"the event loop stood still: {_said(gap, watch)}" for gap in gaps if gap.own > LONGEST_GAP_S]
     if watch.longest > LONGEST_WAIT_S:
-        fell.append(f"/health waited {watch.longest:.2f} s at {watch.at}")
-    longest = f"{watch.longest * 1e3:.0f} ms ({watch.at})"
-    print(f"requests: {count} bodies, {len(RAW)} raw; longest wait of /health {longest}")
+        fell.append(f"/health waited {watch.longest:.2f} s at {watch.at(watch.longest_began + watch.longest)}")
+    print(f"requests: {count} bodies, {len(RAW)} raw; {watch}; {used}")
+    print(f"requests: longest gaps of the event loop: {'; '.join(_said(gap, watch) for gap in gaps[:5]) or 'none'}")
     return fell
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Of the event loop. `ended` is Unix time, `thread` what the loop's own thread took of a processor, `process` what
+    all threads of the server did. A gap that is longer than the latter is a machine that was busy elsewhere."""
+
+    ended: float = 0.0
+    seconds: float = 0.0
+    thread: float = 0.0
+    process: float = 0.0
+
+    @property
+    def own(self) -> float:
+        return min(self.seconds, self.process)
+
+
+def _said(gap: Gap, watch: Watch) -> str:
+    return (
+        f"{gap.seconds * 1e3:.0f} ms ({gap.process * 1e3:.0f} of the server's, {gap.thread * 1e3:.0f} of the loop's "
+        f"thread) at {watch.at(gap.ended)}"
+    )
+
+
+class Used:
+    """Processor time and memory of the server and its children, for one request after the other. Where the system does
+    not tell the most memory that was used (Linux does), it is what is left of it."""
+
+    def __init__(self, pid: int) -> None:
+        self._process = psutil.Process(pid)
+        self._seconds, self._bytes = 0.0, 0
+        self.dearest, self.largest = (0.0, "nothing"), (0, "nothing")
+
+    def begin(self) -> None:
+        with contextlib.suppress(OSError):  # the peak begins anew
+            Path(f"/proc/{self._process.pid}/clear_refs").write_text("5", encoding="ascii")
+        self._seconds, self._bytes = self._spent(), self._held()
+
+    def end(self, name: str, fell: list[str]) -> None:
+        try:
+            seconds, grew = self._spent() - self._seconds, self._held() - self._bytes
+        except psutil.NoSuchProcess:
+            return  # a death, told elsewhere
+        self.dearest = max(self.dearest, (seconds, name))
+        self.largest = max(self.largest, (grew, name))
+        if seconds > LONGEST_CORE_S:
+            fell.append(f"{name}: {seconds:.1f} s of a core")
+        if grew > MOST_BYTES:
+            fell.append(f"{name}: {grew / 2**20:.0f} MiB more")
+
+    def _spent(self) -> float:
+        family = [self._process, *self._process.children()]
+        total = 0.0
+        for one in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = one.cpu_times()
+                total += times.user + times.system
+                if one is self._process:  # those that were replaced
+                    total += times.children_user + times.children_system
+        return total
+
+    def _held(self) -> int:
+        status = Path(f"/proc/{self._process.pid}/status")
+        if status.exists():
+            return int(status.read_text(encoding="ascii").partition("VmHWM:")[2].split()[0]) * 1024
+        return int(self._process.memory_info().rss)
+
+    def __str__(self) -> str:
+        (seconds, dear), (grew, large) = self.dearest, self.largest
+        return f"at most {seconds:.1f} s of a core ({dear}) and {grew / 2**20:.0f} MiB ({large}) a request"
+
+
 class Watch:
-    """A process that asks for /health all the time, and knows the longest wait: no work of this one delays it."""
+    """A process that asks for /health all the time, and knows the waits: no work of this one delays it."""
 
     def __init__(self, address: str) -> None:
         self.sent: list[tuple[float, str]] = []
         """(Unix seconds, name) of everything that was sent."""
-        self.longest, self.at = 0.0, ""
+        self.waits: list[float] = []
+        self.longest, self.longest_began = 0.0, 0.0
         command = [sys.executable, "-c", WATCH, address]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
@@ -164,9 +241,25 @@ class Watch:
 
     def stop(self) -> None:
         said, _ = self._process.communicate()
-        self.longest, began = map(float, said.split())
-        before = [name for at, name in self.sent if at <= began + self.longest]
-        self.at = before[-1] if before else "the beginning"
+        waits = json.loads(said)
+        self.longest, self.longest_began = max(waits, default=(0.0, 0.0))
+        self.waits = sorted(wait for wait, _ in waits)
+
+    def at(self, moment: float) -> str:
+        """What was being answered then."""
+        before = [name for at, name in self.sent if at <= moment]
+        return before[-1] if before else "the beginning"
+
+    def share(self, part: float) -> float:
+        """A quantile of the waits."""
+        return self.waits[min(len(self.waits) - 1, int(part * len(self.waits)))] if self.waits else math.nan
+
+    def __str__(self) -> str:
+        return (
+            f"/health {len(self.waits)} times: median {self.share(0.5) * 1e3:.1f} ms, 99 % within "
+            f"{self.share(0.99) * 1e3:.0f} ms, longest {self.longest * 1e3:.0f} ms "
+            f"({self.at(self.longest_began + self.longest)})"
+        )
 
 
 def _bodies(chance: random.Random) -> Iterator[tuple[str, str, bytes]]:
@@ -195,19 +288,15 @@ def _bodies(chance: random.Random) -> Iterator[tuple[str, str, bytes]]:
 
 
 def _send(http: httpx.Client, name: str, path: str, body: bytes, fell: list[str]) -> None:
-    began = time.monotonic()
     try:
         answer = http.post(path, content=body, headers={"content-type": "application/json"})
     except httpx.TransportError as error:
         fell.append(f"{name}: {type(error).__name__}")
         return
-    took = time.monotonic() - began
     if answer.status_code >= 500 and answer.status_code != 503:
         fell.append(f"{name}: {answer.status_code} {answer.text[:200]}")
     elif answer.status_code >= 400 and "error" not in answer.json():
         fell.append(f"{name}: {answer.status_code} without an error object")
-    if took > LONGEST_S:
-        fell.append(f"{name}: {took:.1f} s")
 
 
 def _send_raw(address: str, name: str, raw: bytes, fell: list[str]) -> None:

@@ -64,7 +64,7 @@ def serve(
     from foredraft.server.loading import load_pair
     from foredraft.server.proof import home_secret, ticket
     from foredraft.server.services import ServerSettings, Services
-    from foredraft.server.serving import check_address
+    from foredraft.server.serving import check_address, settle
     from foredraft.server.serving import serve as run
     from foredraft.server.shelf import StoreShelf
     from foredraft.settings import load_settings
@@ -110,6 +110,7 @@ def serve(
             spec = await asyncio.to_thread(shelf.spec, wanted, draft if model else "auto")
             await services.runtime.load(dataclasses.replace(spec, ttl_s=None if model else settings.ttl_s))
             typer.echo(f"Loaded {spec.id}.")
+            settle()
         except Exception as error:  # noqa: BLE001 - the server goes on: another model may be asked for
             services.load_failure = error
             services.journal.write("model", f"{wanted} could not be loaded: {error}", model=wanted)
