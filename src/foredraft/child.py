@@ -280,13 +280,23 @@ def _say(outgoing: IO[bytes], message: bytes) -> None:
 
 
 def limit_memory(n_bytes: int) -> None:
-    """Let the process map `n_bytes` more than it has now; 0 leaves it."""
+    """Let the process map `n_bytes` more than it has now, or less where it was started with less; 0 leaves it."""
     if n_bytes and sys.platform == "linux":
         import resource
 
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        limit = pages * resource.getpagesize() + n_bytes
+        limit = min(pages * resource.getpagesize() + n_bytes, allowed_memory() or sys.maxsize)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def allowed_memory() -> int:
+    """Bytes that this process (and its children) may map, where somebody has set a limit (`ulimit -v`); else 0."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return 0 if limit == resource.RLIM_INFINITY else limit
 
 
 def _limit_time(seconds: float) -> None:

@@ -48,6 +48,19 @@ def test_a_chat_comes_back_as_it_was_written(tmp_path):
     again.close()
 
 
+@pytest.mark.parametrize("jump", [-(10.0**8), 10.0**8])
+def test_what_is_done_last_stands_first_whatever_the_clock_says(store, monkeypatch, jump):
+    first = store.create("first")
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + jump)
+    second = store.create("second")
+    monkeypatch.setattr(time, "time", real)
+    third = store.create("third")
+    assert [chat.title for chat in store.recent()] == ["third", "second", "first"]
+    store.add(first.id, "user", "again", parent=None)
+    assert [chat.id for chat in store.recent()] == [first.id, third.id, second.id]
+
+
 def test_versions_are_siblings_and_the_shown_branch_follows(store):
     chat, (question, first) = talk(store, "Q", "A1")
     second = store.add(chat.id, "assistant", "A2", parent=question)

@@ -144,3 +144,24 @@ def test_loading_a_deadly_file_is_a_typed_error(tmp_path: Path) -> None:
     assert ran.returncode == 1
     assert "typed: " in ran.stderr
     assert "GGML_ASSERT" in ran.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory of a process is limited so on Linux")
+def test_where_processes_have_little_memory_no_file_is_to_blame(tmp_path: Path, tiny_llama: Path) -> None:
+    """Within `ulimit -v` a sound file passes; one that dies may only have lacked memory, and is tried again."""
+    deadly = tiny_gguf.llama_with_one_token_twice(tmp_path / "twice.gguf")
+    code = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
+from foredraft.core.errors import MemoryLimitError
+from foredraft.engines.llamacpp.trial import require_survival
+require_survival({str(tiny_llama)!r})
+try:
+    require_survival({str(deadly)!r})
+except MemoryLimitError as error:
+    print(error.free == 2**31 and "ulimit -v" in error.message)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False)
+    assert ran.stdout.strip() == "True", ran.stderr
+    with pytest.raises(DeadlyFileError):
+        require_survival(deadly)

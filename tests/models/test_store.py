@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import socket
@@ -299,6 +300,21 @@ def test_files_that_went_are_forgotten(shelf: ModelStore, tmp_path: Path) -> Non
     path.unlink()
     assert shelf.scan() == []
     assert shelf.cache.facts() == {}
+
+
+def test_what_the_system_lacked_is_not_held_against_a_file(
+    shelf: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory, descriptors: they may be there the next time, and the file has not changed."""
+    write(tmp_path / "own" / "a.gguf", model())
+
+    def lacking(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mmap.mmap", lacking)
+        assert "Cannot allocate memory" in shelf.scan()[0].problem
+    assert shelf.scan()[0].problem == ""
 
 
 @pytest.mark.parametrize("damage", ["garbage", "older", "other facts"])

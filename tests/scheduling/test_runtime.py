@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
@@ -193,6 +194,24 @@ async def test_models_leave_when_nobody_asks_for_them(runtime: Runtime) -> None:
         await runtime.submit(model, request()).result()
     await seen(runtime, lambda: runtime.state("toy") is None)
     assert runtime.state(kept) is not None
+
+
+@pytest.mark.parametrize("jump", [-(10.0**8), 10.0**8])
+async def test_the_clock_on_the_wall_unloads_nothing(
+    runtime: Runtime, jump: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that may be idle for an hour stays where the clock jumps by years, and one whose time has come goes."""
+    kept = await runtime.load(LoadSpec("toy", id="kept", ttl_s=3600.0))
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + jump)
+    model = await runtime.load(LoadSpec("toy", id="toy", ttl_s=0.0))
+    with contextlib.suppress(ModelUnloadedError):
+        await runtime.submit(model, request()).result()
+    await seen(runtime, lambda: runtime.state("toy") is None)
+    state = runtime.state(kept)
+    assert state is not None
+    assert state.expires_at is not None
+    assert 3000 < state.expires_at - time.time() <= 3600
 
 
 async def test_only_one_model_that_was_loaded_on_demand_stays(runtime: Runtime) -> None:

@@ -30,8 +30,12 @@ _CHAT = "id, title, created, changed, leaf, system_prompt, unsent, settings, fol
 _MESSAGE = "id, chat_id, parent, role, text, created, status, model, draft, tokens, meta"
 
 
+NOT_A_CHAT = "not_a_chat"
+
+
 class ChatStoreError(Exception):
-    """The chat history cannot be read or written. `code` is newer, damaged, locked, full or unusable."""
+    """The chat history cannot be read or written. `code` is newer, damaged, locked, full or unusable; `NOT_A_CHAT` for
+    what was to be imported and is none."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -78,11 +82,12 @@ class ChatStore:
     def create(self, title: str = "", *, settings: dict[str, Any] | None = None, system_prompt: str = "") -> Chat:
         """A new chat. Without a title it is named by its first message."""
         now = time.time()
-        chat = Chat(uuid.uuid4().hex[:12], title, now, now, system_prompt=system_prompt, settings=settings or {})
         with self._transaction() as db:
+            last = _after_all(db, now)
+            chat = Chat(uuid.uuid4().hex[:12], title, now, last, system_prompt=system_prompt, settings=settings or {})
             db.execute(
                 "INSERT INTO chats (id, title, created, changed, system_prompt, settings) VALUES (?, ?, ?, ?, ?, ?)",
-                (chat.id, title, now, now, system_prompt, _dump(chat.settings)),
+                (chat.id, title, now, last, system_prompt, _dump(chat.settings)),
             )
         return chat
 
@@ -163,7 +168,8 @@ class ChatStore:
                 (chat_id, parent, role, text, now, status, model, draft, _dump(tokens), _dump(meta or {})),
             )
             message_id = int(cursor.lastrowid or 0)
-            db.execute("UPDATE chats SET leaf = ?, changed = ? WHERE id = ?", (message_id, now, chat_id))
+            changed = _after_all(db, now)
+            db.execute("UPDATE chats SET leaf = ?, changed = ? WHERE id = ?", (message_id, changed, chat_id))
         return message_id
 
     def save_answer(
@@ -404,6 +410,13 @@ def _worded() -> Iterator[None]:
 def _chat(row: tuple[Any, ...]) -> Chat:
     chat_id, title, created, changed, leaf, system_prompt, unsent, settings, folder = row
     return Chat(chat_id, title, created, changed, leaf, system_prompt, unsent, _settings(settings), folder)
+
+
+def _after_all(db: sqlite3.Connection, now: float) -> float:
+    """Now, or just after the chat that was changed last where the clock has been put back since: what is done last
+    stands first in the list, whatever the clock says."""
+    (last,) = db.execute("SELECT MAX(changed) FROM chats").fetchone()
+    return now if last is None else max(now, float(last) + 0.001)
 
 
 def _settings(text: str) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from typing import Any
 
 from foredraft.chats.attachments import attachments_of, with_attachments
 from foredraft.chats.records import Chat
-from foredraft.chats.store import ChatStore, ChatStoreError
+from foredraft.chats.store import NOT_A_CHAT, ChatStore, ChatStoreError
 from foredraft.core.stats import GenerationStats
 
 FORMAT = "foredraft-chat-1"
@@ -53,7 +54,7 @@ def to_json(store: ChatStore, chat: Chat) -> str:
 def from_json(store: ChatStore, data: Any) -> Chat:
     """A new chat from the JSON of a file of ours or of LM Studio's. Raises `ChatStoreError` with what was wrong."""
     if not isinstance(data, dict) or not isinstance(data.get("messages"), list):
-        raise ChatStoreError("unusable", "Not a chat: there is no list of messages.")
+        raise ChatStoreError(NOT_A_CHAT, "Not a chat: there is no list of messages.")
     ours = data.get("format") == FORMAT
     turns = list(_our_turns(data["messages"]) if ours else _lmstudio_turns(data["messages"]))
     title = data.get("title") if ours else data.get("name")
@@ -65,15 +66,20 @@ def from_json(store: ChatStore, data: Any) -> Chat:
         system_prompt=system if isinstance(system, str) else "",
     )
     above: int | None = None
-    for turn in turns:
-        above = store.add(chat.id, parent=above, **turn)
+    try:
+        for turn in turns:
+            above = store.add(chat.id, parent=above, **turn)
+    except ChatStoreError:  # the disk is full, say: half a chat is none
+        with contextlib.suppress(ChatStoreError):
+            store.delete(chat.id)
+        raise
     return store.get(chat.id) or chat
 
 
 def _our_turns(messages: list[Any]) -> Iterator[dict[str, Any]]:
     for message in messages:
         if not isinstance(message, dict) or message.get("role") not in ("user", "assistant"):
-            raise ChatStoreError("unusable", "A message has no role.")
+            raise ChatStoreError(NOT_A_CHAT, "A message has no role.")
         tokens, meta = message.get("tokens"), message.get("meta")
         yield {
             "role": message["role"],

@@ -19,6 +19,7 @@ from foredraft.core.errors import (
     AmbiguousModelError,
     ForedraftError,
     ModelError,
+    ModelFormatError,
     ModelNotFoundError,
     UnsupportedModelError,
 )
@@ -112,8 +113,9 @@ class ModelStore:
                 with contextlib.suppress(KeyError, TypeError):
                     facts = facts_from_json(before[1]) if before[1] is not None else None
             if facts is None and not problem:
-                facts, problem = _look(group[0].path)
-                fresh.append((path, stamp, facts_to_json(facts) if facts else None, problem))
+                facts, problem, lasting = _look(group[0].path)
+                if lasting:
+                    fresh.append((path, stamp, facts_to_json(facts) if facts else None, problem))
             models.append(_named(group, facts, problem))
         self.cache.remember(fresh)
         self.cache.forget(known.keys() - seen)
@@ -166,7 +168,7 @@ class ModelStore:
         match = PART_NAME.match(path.name)
         if match is not None:
             path = path.with_name(f"{match['stem']}-{1:05d}-of-{match['parts']}.gguf")
-        facts, problem = _look(path)
+        facts, problem, _ = _look(path)
         stem = match["stem"] if match is not None else path.stem
         size = facts.size_bytes if facts else path.stat().st_size if path.is_file() else 0
         name = model_name(stem, facts.quantisation if facts else "")
@@ -338,13 +340,15 @@ def _require_unicode(path: Path) -> None:
         raise ModelError(f"The name of {name} is not Unicode.", path=name, hint="Rename the file or its folder.")
 
 
-def _look(path: Path) -> tuple[ModelFacts | None, str]:
+def _look(path: Path) -> tuple[ModelFacts | None, str, bool]:
+    """(facts, problem, whether that is the file's own). What the system lacks (memory, descriptors, permission) may be
+    there the next time."""
     try:
-        return read_facts(path), ""
+        return read_facts(path), "", True
     except ForedraftError as error:
-        return None, error.message
+        return None, error.message, isinstance(error, (ModelFormatError, UnsupportedModelError))
     except OSError as error:
-        return None, error.strerror or str(error)
+        return None, error.strerror or str(error), False
 
 
 def _groups(found: Iterable[Found]) -> Iterator[list[Found]]:

@@ -227,7 +227,7 @@ class Exclusive:
 
 
 class Hosted:
-    """The runtime's record of one model. Only the model thread changes it, but for `leases` and `last_used`."""
+    """The runtime's record of one model. Only the model thread changes it, but for `leases` and when it was used."""
 
     def __init__(self, model_id: str, spec: LoadSpec) -> None:
         self.id = model_id
@@ -242,7 +242,8 @@ class Hosted:
         """The loader thread has it: the model thread keeps its hands off."""
         self.loaded_at = 0.0
         self.load_s = 0.0
-        self.last_used = time.time()
+        self._used = time.monotonic()
+        """The clock on the wall may jump; it is only asked when somebody wants to read it."""
         self.ttl_s = spec.ttl_s
         self.totals = Totals()
         self.speculation = NOT_LOADED
@@ -277,18 +278,24 @@ class Hosted:
         return not (self.pending or self.live or self.leases or self.lent) and self.status == "ready"
 
     @property
-    def expires_at(self) -> float | None:
+    def expires_in(self) -> float | None:
+        """Seconds until it may go, if nobody asks; None where it stays."""
         if self.ttl_s is None or self.status != "ready":
             return None
-        return self.last_used + self.ttl_s
+        return self.ttl_s - self.idle_s
+
+    @property
+    def idle_s(self) -> float:
+        return time.monotonic() - self._used
 
     def touch(self) -> None:
-        self.last_used = time.time()
+        self._used = time.monotonic()
 
     def state(self) -> ModelState:
         model = self.model
         draft, numerics, running, waiting = None, None, 0, len(self.pending)
         places: tuple[Place, ...] = ()
+        now, left = time.time(), self.expires_in
         if isinstance(model, Embedder):
             running, places = model.waiting, (Place(model.pid, model.place_reason),)
         elif model is not None:
@@ -311,8 +318,8 @@ class Hosted:
             slots=model.info.n_slots if model is not None else 0,
             loaded_at=self.loaded_at,
             load_s=self.load_s,
-            last_used=self.last_used,
-            expires_at=self.expires_at,
+            last_used=now - self.idle_s,
+            expires_at=None if left is None else now + left,
             totals=self.totals,
             places=places,
             deaths=self.deaths,

@@ -154,7 +154,8 @@ class Hosting:
             began = time.perf_counter()
             model = self._loader(spec, self._progress_of(hosted))
             hosted.load_s = time.perf_counter() - began
-            hosted.loaded_at = hosted.last_used = time.time()
+            hosted.loaded_at = time.time()
+            hosted.touch()
             hosted.speculation = model.speculation
             with self._lock:
                 hosted.model, hosted.status, hosted.progress = model, "ready", 1.0
@@ -276,11 +277,10 @@ class Hosting:
 
     def expire(self) -> None:
         """On the model thread: send away those whose time has come."""
-        now = time.time()
         for hosted in self:
-            expires = hosted.expires_at
-            if expires is not None and now >= expires and hosted.idle:
-                logger.info("Unloading %s: idle for %.0f s", hosted.id, now - hosted.last_used)
+            left = hosted.expires_in
+            if left is not None and left <= 0 and hosted.idle:
+                logger.info("Unloading %s: idle for %.0f s", hosted.id, hosted.idle_s)
                 self.leave(hosted, cancel=False)
 
     def leave(self, hosted: Hosted, *, cancel: bool) -> Future[None]:

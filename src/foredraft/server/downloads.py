@@ -32,13 +32,19 @@ class Job:
     """downloading, completed, already_downloaded or failed."""
     began: float = field(default_factory=time.time)
     ended: float | None = None
+    took: float | None = None
+    """Seconds, once it has ended; by a clock that does not jump, as `_clock` is."""
+    _clock: float = field(default_factory=time.monotonic)
     arrived: int = 0
     total: int = 0
     error: str = ""
 
+    def end(self) -> None:
+        self.ended, self.took = time.time(), time.monotonic() - self._clock
+
     def as_dict(self) -> dict[str, Any]:
         """LM Studio's object."""
-        took = (self.ended or time.time()) - self.began
+        took = self.took if self.took is not None else time.monotonic() - self._clock
         speed = self.arrived / took if took > 0 else 0.0
         result: dict[str, Any] = {
             "job_id": self.id,
@@ -102,7 +108,7 @@ class Downloads:
             job.status, job.error = "failed", str(error)
         except Exception as error:  # noqa: BLE001 - said in the job
             job.status, job.error = "failed", f"{type(error).__name__}: {error}"
-        job.ended = time.time()
+        job.end()
 
 
 def from_hub(store: Any) -> Fetch:

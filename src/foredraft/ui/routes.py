@@ -13,7 +13,7 @@ from fastapi import Path as PathParameter
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 
-from foredraft.chats import ChatStoreError
+from foredraft.chats import NOT_A_CHAT, ChatStoreError
 from foredraft.chats.transfer import from_json, to_json, to_markdown
 from foredraft.core.errors import ForedraftError
 from foredraft.server.bodies import read_json
@@ -32,6 +32,10 @@ def add_routes(app: FastAPI, state: AppState) -> None:
     """Everything below /_foredraft; none of it is in the API's description."""
     static = Path(str(files("foredraft.ui").joinpath("static")))
     app.mount("/_foredraft/static", StaticFiles(directory=static), name="foredraft-static")
+
+    @app.exception_handler(ChatStoreError)
+    async def not_kept(request: Request, error: ChatStoreError) -> JSONResponse:
+        return JSONResponse({"error": _words(state, request)("errors.no_chats", reason=str(error))}, 507)
 
     @app.get("/_foredraft/answers/{message_id}", include_in_schema=False)
     async def follow(
@@ -112,7 +116,11 @@ def add_routes(app: FastAPI, state: AppState) -> None:
             chat = await asyncio.to_thread(from_json, state.chats, data)
         except ForedraftError as error:
             return _too_much(words, error)
-        except (ChatStoreError, ValueError):
+        except ChatStoreError as error:
+            if error.code != NOT_A_CHAT:
+                raise
+            return JSONResponse({"error": words("errors.not_a_chat")}, 400)
+        except ValueError:
             return JSONResponse({"error": words("errors.not_a_chat")}, 400)
         state.hub.publish("chats")
         return JSONResponse({"chat": chat.id})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -184,8 +185,10 @@ class Page:
 
 
 def language_of(chats: ChatStore, accept_language: str) -> str:
-    """The language chosen in the settings, else the browser's."""
+    """The language chosen in the settings, else the browser's (also where the settings cannot be read)."""
     from foredraft.ui.i18n import negotiate
 
-    chosen = chats.preference("language", "auto")
+    chosen = "auto"
+    with contextlib.suppress(ChatStoreError):  # it is worded in this very language
+        chosen = chats.preference("language", "auto")
     return chosen if chosen in LANGUAGES else negotiate(accept_language)

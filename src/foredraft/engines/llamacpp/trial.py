@@ -18,11 +18,12 @@ import os
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
 from foredraft import child
-from foredraft.core.errors import ForedraftError, ModelError, ModelFormatError
+from foredraft.core.errors import ForedraftError, MemoryLimitError, ModelError, ModelFormatError
 from foredraft.demo import is_embedded
 from foredraft.engines.llamacpp.failures import parts
 from foredraft.engines.llamacpp.library import build_mark
@@ -83,8 +84,8 @@ def survives(path: str | Path, *, environment: Mapping[str, str] | None = None, 
     """Load the file elsewhere and read two tokens in one pass.
 
     False if it was refused with an ordinary error, which a load here will raise as well. Raises `DeadlyFileError` if
-    the file ended that process, `ModelFormatError` if it hung it for `timeout_s` seconds, and `ModelError` if somebody
-    else ended it.
+    the file ended that process, `ModelFormatError` if it hung it for `timeout_s` seconds, `MemoryLimitError` if it
+    ended where processes have less memory than a trial may take, and `ModelError` if somebody else ended it.
     """
     from foredraft.engines.llamacpp.tiles import TRIED, tiles_work  # which tries by this function
 
@@ -104,8 +105,18 @@ def survives(path: str | Path, *, environment: Mapping[str, str] | None = None, 
     if -done.returncode in _FROM_OUTSIDE:
         raise ModelError(f"Loading {path} in a process of its own was ended from outside.", path=str(path))
     if done.returncode not in (0, _REFUSED):
-        said = (done.stderr or b"").decode("utf-8", "replace")
-        raise DeadlyFileError(path, child.last_words(said) or child.how_it_ended(done.returncode))
+        words = child.last_words((done.stderr or b"").decode("utf-8", "replace")) or child.how_it_ended(done.returncode)
+        allowed, needed = child.allowed_memory(), MEMORY_BYTES + 2 * _size(Path(path))
+        if 0 < allowed < needed:
+            raise MemoryLimitError(
+                f"{path} could not be tried ({words}): processes may have {allowed / 2**20:,.0f} MiB of memory here "
+                f"(ulimit -v), and the trial takes up to {needed / 2**20:,.0f}.",
+                path=str(path),
+                hint="Raise the limit, or choose a smaller model.",
+                needed=needed,
+                free=allowed,
+            )
+        raise DeadlyFileError(path, words)
     return done.returncode == 0
 
 
@@ -159,6 +170,9 @@ def main(path: str) -> int:
     try:
         _load(Path(path))
     except ForedraftError:
+        code = _REFUSED
+    except Exception:  # no death: a load here raises it too  # noqa: BLE001
+        traceback.print_exc()
         code = _REFUSED
     else:
         code = 0

@@ -6,6 +6,7 @@ writable is no error: it is rebuilt, and what happened is said in `notes`.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -86,7 +87,8 @@ def write(folder: Path | None, kind: str, key: Key, content: Mapping[str, Any], 
         half.write_text(json.dumps({"format": FORMAT, "key": dict(key), "content": content}, allow_nan=False))
         half.replace(path)
     except (OSError, ValueError) as error:
-        half.unlink(missing_ok=True) if folder.is_dir() else None
+        with contextlib.suppress(OSError):  # a folder that cannot be written, or is none
+            half.unlink(missing_ok=True)
         notes.append(f"The {kind} could not be stored ({error}); they are measured again at the next start.")
         return False
     return True
