@@ -144,15 +144,17 @@ def attack(seconds: float) -> list[str]:
         finally:
             watch.stop()
             process.stdin.close()
-        gaps = [Gap(*gap) for gap in json.loads(process.stdout.readline() or "[]")]
+        seen = json.loads(process.stdout.readline() or '{"gaps": [], "left": []}')
+        gaps = [Gap(*gap) for gap in seen["gaps"]]
+        fell += seen["left"]
         if process.wait(60) != 0:
             fell.append(f"the server ended with {process.returncode} at {name}")
     gaps.sort(key=lambda gap: gap.own, reverse=True)
-    fell += [f"the event loop stood still: {_said(gap, watch)}" for gap in gaps if gap.own > LONGEST_GAP_S]
+    fell += [f"the event loop stood still: {said_of(gap, watch)}" for gap in gaps if gap.own > LONGEST_GAP_S]
     if watch.longest > LONGEST_WAIT_S:
         fell.append(f"/health waited {watch.longest:.2f} s at {watch.at(watch.longest_began + watch.longest)}")
     print(f"requests: {count} bodies, {len(RAW)} raw; {watch}; {used}")
-    print(f"requests: longest gaps of the event loop: {'; '.join(_said(gap, watch) for gap in gaps[:5]) or 'none'}")
+    print(f"requests: longest gaps of the event loop: {'; '.join(said_of(gap, watch) for gap in gaps[:5]) or 'none'}")
     return fell
 
 
@@ -171,7 +173,7 @@ class Gap:
         return min(self.seconds, self.process)
 
 
-def _said(gap: Gap, watch: Watch) -> str:
+def said_of(gap: Gap, watch: Watch) -> str:
     return (
         f"{gap.seconds * 1e3:.0f} ms ({gap.process * 1e3:.0f} of the server's, {gap.thread * 1e3:.0f} of the loop's "
         f"thread) at {watch.at(gap.ended)}"

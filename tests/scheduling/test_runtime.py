@@ -228,6 +228,23 @@ async def test_only_one_model_that_was_loaded_on_demand_stays(runtime: Runtime) 
     await seen(runtime, lambda: [state.id for state in runtime.models()] == ["own", "second"])
 
 
+async def test_what_is_asked_for_again_while_it_leaves_waits_for_its_end(runtime: Runtime) -> None:
+    """Its running answers are not lost, nor is the request that asks for it again."""
+    spec = LoadSpec("toy", id="first", on_demand=True)
+    first = await runtime.load(spec)
+    gate = Gate(runtime, first)
+    running = runtime.submit(first, request(most=2000))
+    await gate.closed()
+    await runtime.load(LoadSpec("toy", id="second", on_demand=True))
+    gate.open()
+    await seen(runtime, lambda: runtime.state("first").status == "leaving")
+    again = [asyncio.create_task(runtime.load(spec)) for _ in range(2)]
+    assert len((await running.result()).tokens) == 2000
+    assert await asyncio.gather(*again) == ["first", "first"]
+    assert len((await runtime.submit("first", request(most=5)).result()).tokens) == 5
+    await seen(runtime, lambda: [state.id for state in runtime.models()] == ["first"])
+
+
 async def test_unloading_ends_what_runs(runtime: Runtime) -> None:
     model = await runtime.load(LoadSpec("toy", id="toy"))
     gate = Gate(runtime, model)

@@ -1,29 +1,48 @@
-"""Mixed load for a long time: connections cut at random bytes, each whole answer compared with its single-run text.
+"""Mixed load for a long time, with the hostile table beside it: `python -m tests.server.soak --minutes 20`.
 
-    python -m tests.server.soak --minutes 20 --requests 10000 --cuts 500
+Eight clients ask for everything (streams, several choices, tools, schemas, grammars, log probabilities, three dialects,
+drafts by name), others cut connections at random bytes, change drafts, load and unload models, embed texts, and send
+every body that once failed (`tests/harden/requests.py`). The server is a process of its own with toy models; each whole
+answer is compared with its single run, without a draft, on a second server that does nothing else.
 
-Ends with an error when an answer was wrong, when a slot or an answer was left behind, or when memory grew by more than
-5 % after the first tenth.
+Ends with an error when an answer was wrong, a slot, an answer or a descriptor was left behind, memory grew by more than
+2 % after the first fifth, the event loop stood still for 100 ms of the server's own work, or /health needed more than
+100 ms more often than once in a hundred times.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import random
+import statistics
+import subprocess
+import sys
 import time
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import psutil
 
-from foredraft.server.services import ServerSettings
-from tests.server import toy
+from foredraft.server.limits import BODY
+from tests.harden.requests import CORPUS, LONGEST_GAP_S, Gap, Watch, said_of
+
+CHAT = "/v1/chat/completions"
+GROWTH, HEALTH_S = 0.02, 0.1
+SCHEMA = {"type": "array", "items": {"type": "boolean"}, "maxItems": 5}
+TOOL = {
+    "type": "function",
+    "function": {"name": "f", "parameters": {"type": "object", "properties": {"a": {"enum": [1, 2]}}}},
+}
+LARK = 'start: ("ab" | "c")+ "."\n'
 
 
 def wish(random_: random.Random) -> dict[str, Any]:
-    """A request, one of a few thousand different ones."""
+    """A chat request, one of many thousand different ones."""
     words = " ".join(random_.choice(["a", "cat", "the", "b", "x"]) for _ in range(random_.choice([3, 10, 60, 300])))
     body: dict[str, Any] = {
         "model": "toy",
@@ -32,97 +51,256 @@ def wish(random_: random.Random) -> dict[str, Any]:
         "seed": random_.randrange(20),
         "temperature": random_.choice([0, 1]),
         "stream": random_.random() < 0.5,
+        "n": random_.choice([1, 1, 1, 2, 3]),
         "speculative": random_.choice([{}, {"enabled": False}, {"max_draft": 1}]),
     }
-    if random_.random() < 0.2:
-        schema = {"type": "array", "items": {"type": "boolean"}, "maxItems": 5}
-        body["response_format"] = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    kind = random_.randrange(10)
+    if kind < 2:
+        body["response_format"] = {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA}}
+    elif kind == 2:
+        body["response_format"] = {"type": "grammar", "grammar": LARK}
+    elif kind == 3:
+        body |= {"tools": [TOOL], "tool_choice": "required", "max_tokens": 60}
+    elif kind == 4:
+        body |= {"logprobs": True, "top_logprobs": 2}
+    if random_.random() < 0.1:
+        body["draft_model"] = random_.choice(["good-draft", "bad-draft", "off", "no-such-draft"])
     return body
 
 
-async def text_of(http: httpx.AsyncClient, body: dict[str, Any]) -> str:
+def _said(message: dict[str, Any]) -> str:
+    calls = message.get("tool_calls") or []
+    return (message.get("content") or "") + "".join(call["function"].get("arguments") or "" for call in calls)
+
+
+async def texts_of(http: httpx.AsyncClient, body: dict[str, Any]) -> list[str]:
+    """What each choice says, calls of tools by their arguments."""
     if not body["stream"]:
-        answer = await http.post("/v1/chat/completions", json=body)
+        answer = await http.post(CHAT, json=body)
         answer.raise_for_status()
-        return answer.json()["choices"][0]["message"]["content"]
-    text = ""
-    async with http.stream("POST", "/v1/chat/completions", json=body) as answer:
+        return [_said(choice["message"]) for choice in answer.json()["choices"]]
+    texts = [""] * body["n"]
+    async with http.stream("POST", CHAT, json=body) as answer:
         answer.raise_for_status()
         async for line in answer.aiter_lines():
             if line.startswith("data: {"):
                 chunk = json.loads(line.removeprefix("data: "))
                 assert "error" not in chunk, chunk
-                text += "".join(choice["delta"].get("content") or "" for choice in chunk["choices"])
-    return text
+                for choice in chunk["choices"]:
+                    texts[choice["index"]] += _said(choice["delta"])
+    return texts
 
 
-async def cut(port: int, random_: random.Random) -> None:
-    """Open a connection, send some of a request, read some of the answer, leave."""
-    body = json.dumps({**wish(random_), "max_tokens": 500, "ignore_eos": True}).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
-    whole = f"{head}Content-Type: application/json\r\n\r\n".encode() + body
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    sent = random_.choice([random_.randrange(1, len(whole)), len(whole), len(whole)])
-    writer.write(whole[:sent])
-    await writer.drain()
-    if sent == len(whole):
-        await reader.read(random_.randrange(1, 4000))
-    writer.transport.abort()
+@dataclass
+class Soak:
+    """What happens, and what came of it."""
+
+    http: httpx.AsyncClient
+    alone: httpx.AsyncClient
+    port: int
+    deadline: float
+    counts: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    known: dict[str, list[str]] = field(default_factory=dict)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def over(self) -> bool:
+        return time.monotonic() > self.deadline
+
+    async def client(self, number: int) -> None:
+        own = random.Random(number)
+        while not self.over:
+            body = wish(own)
+            try:
+                said = await texts_of(self.http, body)
+                expected = await self.single(body)
+            except (httpx.HTTPError, AssertionError) as error:
+                self.wrong.append(f"{type(error).__name__} {str(error)[:200]} at {json.dumps(body)[:200]}")
+                continue
+            self.counts["answers"] += body["n"]
+            if said != expected:
+                self.wrong.append(f"{said} instead of {expected} at {json.dumps(body)[:300]}")
+
+    async def single(self, body: dict[str, Any]) -> list[str]:
+        """The same answers, each by itself, whole, without a draft, where nothing else is done."""
+        texts = []
+        for number in range(body["n"]):
+            plain = {**body, "stream": False, "draft_model": "off", "n": 1, "seed": body["seed"] + number}
+            key = json.dumps(plain, sort_keys=True)
+            if key not in self.known:
+                async with self.lock:
+                    self.known[key] = await texts_of(self.alone, plain)
+                if len(self.known) > 20_000:
+                    self.known.pop(next(iter(self.known)))
+            texts += self.known[key]
+        return texts
+
+    async def cutter(self, number: int) -> None:
+        """Open a connection, send some of a request, read some of the answer, leave."""
+        own = random.Random(1000 + number)
+        while not self.over:
+            body = json.dumps({**wish(own), "max_tokens": 500, "ignore_eos": True}).encode()
+            head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+            whole = f"{head}Content-Type: application/json\r\n\r\n".encode() + body
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            sent = own.choice([own.randrange(1, len(whole)), len(whole), len(whole)])
+            writer.write(whole[:sent])
+            await writer.drain()
+            if sent == len(whole):
+                await reader.read(own.randrange(1, 4000))
+            writer.transport.abort()
+            self.counts["cut connections"] += 1
+            await asyncio.sleep(0.05)
+
+    async def keeper(self) -> None:
+        """Changes drafts, loads and unloads other models, embeds, asks in the other dialects."""
+        own = random.Random(5)
+        while not self.over:
+            kind = own.randrange(5)
+            if kind == 0:
+                path, body = (
+                    "/api/foredraft/draft",
+                    {"model": "toy", "draft": own.choice(["auto", "good-draft", "off"])},
+                )
+            elif kind == 1:
+                path, body = "/api/foredraft/load", {"model": "toy-small"}
+            elif kind == 2:
+                path, body = "/v1/embeddings", {"model": "toy-embed", "input": ["a cat", "the cat"]}
+            elif kind == 3:
+                path, body = "/api/v1/chat", {"model": "toy-small", "input": "a", "max_output_tokens": 5}
+            else:
+                path, body = "/v1/responses", {"model": "toy", "input": "a cat", "max_output_tokens": 9}
+            answer = await self.http.post(path, json=body)
+            self.counts[path] += 1
+            if answer.status_code != 200:
+                self.wrong.append(f"{path}: {answer.status_code} {answer.text[:200]}")
+            if kind in (1, 3):
+                gone = await self.http.post("/api/foredraft/unload", json={"model": "toy-small"})
+                if gone.status_code not in (200, 404):
+                    self.wrong.append(f"unload: {gone.status_code} {gone.text[:200]}")
+            await asyncio.sleep(0.2)
+
+    async def enemy(self, watch: Watch, pause: float) -> None:
+        """Every body that once failed, again and again."""
+        written = [(name, path, json.dumps(body).encode()) for name, (path, body) in CORPUS.items()]
+        for name, path, content in itertools.cycle(written):
+            if self.over:
+                return
+            watch.sent.append((time.time(), name))
+            self.counts["hostile bodies"] += 1
+            try:
+                answer = await self.http.post(path, content=content, headers={"content-type": "application/json"})
+            except httpx.TransportError as error:
+                if len(content) <= BODY.most:  # else it is refused, and the connection closed, while it is being sent
+                    self.wrong.append(f"{name}: {error!r}")
+                continue
+            if answer.status_code >= 500 and answer.status_code != 503:
+                self.wrong.append(f"{name}: {answer.status_code} {answer.text[:200]}")
+            await asyncio.sleep(pause)
+
+    async def settled(self) -> None:
+        """Until nothing runs or waits any more."""
+        while True:
+            states = (await self.http.get("/api/foredraft/models")).json()["models"]
+            if all(state["running"] == state["waiting"] == 0 for state in states):
+                return
+            await asyncio.sleep(0.05)
 
 
-async def load(address: str, deadline: float, count: int, cuts: int, services: Any) -> None:
-    random_ = random.Random(1)
-    port, process = int(address.rsplit(":", 1)[1]), psutil.Process()
-    left = iter(range(count))
-    done, wrong, memory = 0, 0, []
-    async with httpx.AsyncClient(base_url=address, timeout=300) as http:
-
-        async def client(number: int) -> None:
-            nonlocal done, wrong
-            own = random.Random(number)
-            for _ in left:
-                if time.monotonic() > deadline:
-                    return
-                body = wish(own)
-                said = await text_of(http, body)
-                plain = {**body, "stream": False, "draft_model": "off"}
-                wrong += said != await text_of(http, plain)
-                done += 1
-                if done % max(1, count // 20) == 0:
-                    memory.append(process.memory_info().rss)
-                    print(f"{done} requests, {wrong} wrong, {memory[-1] / 1e6:.0f} MB", flush=True)
-
-        async def cutter() -> None:
-            for _ in range(cuts):
-                if time.monotonic() > deadline:
-                    return
-                await cut(port, random_)
-
-        await asyncio.gather(*(client(number) for number in range(8)), cutter(), cutter())
-        async for states in services.runtime.watch():
-            if all(state.running == state.waiting == 0 for state in states):
-                break
-    with services.runtime.use("toy") as model:
-        assert model.scheduler.slots.free == len(model.scheduler.slots), "a slot was left behind"
-    assert wrong == 0, f"{wrong} answers differ from their single run"
-    settled = memory[len(memory) // 10 :] or memory
-    growth = settled[-1] / settled[0] - 1 if settled else 0.0
-    print(f"done: {done} requests, each compared with its plain run; {2 * cuts} connections cut; memory {growth:+.1%}")
-    assert growth <= 0.05, "memory grew"
+async def look(server: psutil.Process, soak: Soak, memory: list[tuple[float, int]], every: float) -> None:
+    """Memory (of the server alone), all the time."""
+    said = time.monotonic()
+    while not soak.over:
+        memory.append((time.monotonic(), server.memory_info().rss))
+        if time.monotonic() - said > 60:
+            said = time.monotonic()
+            print(
+                f"{soak.counts['answers']} answers, {len(soak.wrong)} wrong, {memory[-1][1] / 1e6:.0f} MB", flush=True
+            )
+        await asyncio.sleep(every)
 
 
-def main() -> None:
+async def load(asked: argparse.Namespace, address: str, alone: str, server: psutil.Process, watch: Watch) -> list[str]:
+    limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
+    memory: list[tuple[float, int]] = []
+    seconds = asked.minutes * 60
+    async with (
+        httpx.AsyncClient(base_url=address, timeout=300, limits=limits) as http,
+        httpx.AsyncClient(base_url=alone, timeout=300) as other,
+    ):
+        port = int(address.rsplit(":", 1)[1])
+        warm = Soak(http, other, port, time.monotonic() + min(20.0, seconds / 5))
+        await asyncio.gather(*(warm.client(n) for n in range(8)), warm.cutter(0), warm.keeper(), warm.enemy(watch, 0.1))
+        await warm.settled()
+        await asyncio.sleep(1)
+        descriptors = server.num_fds()
+        soak = Soak(http, other, port, time.monotonic() + seconds)
+        await asyncio.gather(
+            *(soak.client(number) for number in range(8)),
+            *(soak.cutter(number) for number in range(2)),
+            soak.keeper(),
+            soak.enemy(watch, asked.pause),
+            look(server, soak, memory, 1.0),
+        )
+        await soak.settled()
+    await asyncio.sleep(1)  # connections that were closed are closed
+    fell = warm.wrong + soak.wrong
+    began, ended = memory[0][0], memory[-1][0]
+    share = [((at - began) / (ended - began), size) for at, size in memory]
+    first = statistics.median(size for at, size in share if 0.2 <= at < 0.4)
+    last = statistics.median(size for at, size in share if at >= 0.8)
+    growth = last / first - 1
+    print(
+        f"{', '.join(f'{count:,} {what}' for what, count in sorted(soak.counts.items()))}; {len(fell)} wrong; memory "
+        f"{first / 1e6:.0f} MB, at the end {last / 1e6:.0f} MB ({growth:+.1%})"
+    )
+    if growth > GROWTH:
+        fell.append(f"memory grew by {growth:.1%}")
+    with httpx.Client(base_url=address, timeout=60) as one:  # as many connections as before: one
+        one.get("/health")
+        left = server.num_fds()
+    print(f"descriptors: {descriptors} after the beginning, {left} at the end")
+    if left > descriptors:
+        fell.append(f"{left} descriptors instead of {descriptors}")
+    return fell
+
+
+def _server() -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.harden.server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=20.0)
-    parser.add_argument("--requests", type=int, default=10_000)
-    parser.add_argument("--cuts", type=int, default=500)
+    parser.add_argument("--pause", type=float, default=0.5, help="seconds between two hostile bodies")
     asked = parser.parse_args()
-    toy.ORDER = 1  # else the engine's memory of its rows grows for an hour
-    services = toy.services(ServerSettings(), queue_limit=1000)
-    with toy.serving(services) as address:
-        deadline = time.monotonic() + asked.minutes * 60
-        asyncio.run(load(address, deadline, asked.requests, asked.cuts // 2, services))
+    with _server() as process, _server() as quiet:
+        assert process.stdout is not None
+        assert quiet.stdout is not None
+        address, alone = process.stdout.readline().strip(), quiet.stdout.readline().strip()
+        watch = Watch(address)
+        try:
+            fell = asyncio.run(load(asked, address, alone, psutil.Process(process.pid), watch))
+        finally:
+            watch.stop()
+            for one in (process, quiet):
+                assert one.stdin is not None
+                one.stdin.close()
+        seen = json.loads(process.stdout.readline())
+        process.wait(60)
+    gaps = sorted((Gap(*gap) for gap in seen["gaps"]), key=lambda gap: gap.own, reverse=True)
+    fell += seen["left"]
+    fell += [f"the event loop stood still: {said_of(gap, watch)}" for gap in gaps if gap.own > LONGEST_GAP_S]
+    print(f"{watch}; longest gaps of the event loop: {'; '.join(said_of(gap, watch) for gap in gaps[:3]) or 'none'}")
+    if watch.share(0.99) > HEALTH_S:
+        fell.append(f"/health: 99 % within {watch.share(0.99) * 1e3:.0f} ms")
+    for what in fell[:20]:
+        print(f"  {what}")
+    return int(bool(fell))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

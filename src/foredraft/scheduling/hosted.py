@@ -240,6 +240,8 @@ class Hosted:
         self.leases = 0
         self.lent = False
         """The loader thread has it: the model thread keeps its hands off."""
+        self.gone: Future[None] = Future()
+        """Done when it is in no list any more."""
         self.loaded_at = 0.0
         self.load_s = 0.0
         self._used = time.monotonic()

@@ -137,10 +137,23 @@ class Hosting:
                 known.set_result(key)
                 return known
             future = self._loading.get(key)
-            if future is None:
+            if future is None and hosted is None:
                 self._check_given_up(key, spec)
                 future = self._loading[key] = self._opener.submit(self._open, Hosted(key, spec))
+            elif future is None:  # it is leaving: if another took its place now, its answers would never go on
+                assert hosted is not None
+                future = self._loading[key] = Future()
+                hosted.gone.add_done_callback(partial(self._open_after, key, spec, future))
             return future
+
+    def _open_after(self, key: str, spec: LoadSpec, future: Future[str], _: Future[None]) -> None:
+        """Load what has just left."""
+        try:
+            opened = self._opener.submit(self._open, Hosted(key, spec))
+        except RuntimeError:  # the loader thread has ended
+            resolve(future, error=RuntimeClosedError())
+            return
+        opened.add_done_callback(lambda done: resolve(future, key, error=done.exception()))
 
     def _open(self, hosted: Hosted) -> str:
         """On the loader thread."""
@@ -224,6 +237,8 @@ class Hosting:
                 if not leaves:
                     self._given_up[hosted.id] = time.monotonic(), error
                 self._opener.submit(_close, model)
+        if not again:
+            resolve(hosted.gone, None)  # whoever has asked for it since waits for that
         self._tell(Death(hosted.id, "main", error, again))
 
     def renew_draft(self, hosted: Hosted, model: LoadedModel, error: EngineDiedError) -> None:
@@ -336,6 +351,7 @@ class Hosting:
             if self._hosted.get(hosted.id) is hosted:
                 del self._hosted[hosted.id]
             hosted.model = None
+        resolve(hosted.gone, None)
         for job in hosted.pending:
             if isinstance(job, Submission):
                 job.running.fail(ModelUnloadedError(hosted.id))

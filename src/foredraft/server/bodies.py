@@ -12,11 +12,13 @@ from typing import Any, cast
 from fastapi import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
 
 from foredraft.server.errors import RequestError
 from foredraft.server.limits import check_json
 from foredraft.server.pools import Pool
 from foredraft.server.services import Services
+from foredraft.server.sse import ClientGoneError
 
 AT_ONCE = 16 << 10
 """Bytes that are read where they come: shorter than the way to another thread."""
@@ -43,7 +45,10 @@ class LimitedRoute(APIRoute):
 
         async def handler(request: Request) -> Response:
             taken = _Read(request.scope, request.receive)
-            body = await taken.body()
+            try:
+                body = await taken.body()
+            except ClientDisconnect:
+                raise ClientGoneError from None
             if body:
                 _check_type(request.headers.get("content-type", ""))
                 services = cast(Services, request.app.state.services)
