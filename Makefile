@@ -15,7 +15,7 @@ endif
 MINUTES ?= 110
 HARDEN_MINUTES ?= 5
 
-.PHONY: setup run test real lint bench e2e harden train clean
+.PHONY: setup run test real lint bench e2e harden audit sbom train clean
 
 run: $(STAMP)            ## the app, in the browser, on the embedded pair
 	$(BIN)/foredraft $(ARGS)
@@ -51,6 +51,21 @@ e2e: $(STAMP)            ## the app in a real browser (Debian's chromium, or CHR
 
 harden: $(STAMP)         ## attacks on headers, loads, templates, schemas, downloads; loopback only: HARDEN_MINUTES=5
 	$(BIN)/python -m tests.harden --minutes $(HARDEN_MINUTES) $(ARGS)
+
+RELEASE := $(BIN)/python -m pip install --quiet --constraint constraints.txt --group release
+
+audit: $(STAMP)          ## known vulnerabilities of what constraints.txt pins, where the data can be reached
+	$(RELEASE)
+	$(BIN)/python -m tests.audit
+
+sbom: $(STAMP)           ## dist/foredraft.cdx.json: everything that `pip install .` brings, as CycloneDX
+	$(RELEASE)
+	$(PYTHON) -m venv --clear build/sbom
+	build/sbom/$(notdir $(BIN))/python -m pip install --quiet --constraint constraints.txt .
+	build/sbom/$(notdir $(BIN))/python -m pip uninstall --quiet --yes setuptools pip
+	mkdir -p dist
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-format JSON \
+	  --output-file dist/foredraft.cdx.json build/sbom/$(notdir $(BIN))/python
 
 train: $(STAMP)          ## train the embedded pair anew: MINUTES=110
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[training]"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from tests.audit import verdict
 from tests.conftest import ROOT
 
 REQUIREMENTS = [
@@ -40,3 +43,33 @@ def test_what_is_pinned_is_above_the_floors() -> None:
     pinned = {name.replace("_", "-"): version for name, version in pinned.items()}
     for requirement in REQUIREMENTS:
         assert requirement.specifier.contains(pinned[requirement.name]), requirement.name
+
+
+def audited(*packages: dict[str, object]) -> str:
+    return json.dumps({"dependencies": list(packages), "fixes": []})
+
+
+SOUND = {"name": "a", "version": "1", "vulns": []}
+BAD = {"name": "b", "version": "2", "vulns": [{"id": "PYSEC-1", "aliases": ["CVE-7"], "fix_versions": ["3"]}]}
+
+
+@pytest.mark.parametrize(
+    ("said", "looked_at", "status", "words"),
+    [
+        (audited(SOUND), "", 0, "1 packages audited, 0 not known"),
+        (audited(SOUND, BAD), "nothing", 1, r"b 2: PYSEC-1 \(fixed in 3\)"),
+        (audited(SOUND, BAD), "| b | CVE-7 |", 0, "0 advisories not in"),
+        (
+            audited({"name": "a", "skip_reason": "not found"}),
+            "Looked at on 2026-11-30, by",
+            0,
+            "NOT AUDITED.*2026-11-30",
+        ),
+        ("", "", 0, "NOT AUDITED: pip-audit could not reach"),
+        ("ERROR: no network", "", 0, "NOT AUDITED"),
+    ],
+)
+def test_an_audit_is_never_silent(said: str, looked_at: str, status: int, words: str) -> None:
+    found, told = verdict(said, looked_at)
+    assert found == status
+    assert re.search(words, told)
