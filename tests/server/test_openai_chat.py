@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import openai
 import pytest
 
@@ -84,6 +85,18 @@ def test_an_unknown_draft_is_left_off_and_says_why(client: openai.OpenAI) -> Non
     stats = ask(client, extra_body={"draft_model": "nobody"}).stats
     assert stats["speculation"]["status"] == "unavailable"
     assert "nobody" in stats["speculation"]["reason"]
+    with pytest.raises(openai.NotFoundError) as refused:
+        ask(client, extra_body={"draft_model": "nobody", "draft_required": True})
+    assert refused.value.param == "draft_model"
+
+
+def test_an_unknown_draft_is_left_off_when_the_model_is_loaded_for_the_request_too(
+    client: openai.OpenAI, address: str
+) -> None:
+    httpx.post(f"{address}/api/foredraft/unload", json={"model": "toy"}, timeout=60)
+    stats = ask(client, extra_body={"draft_model": "nobody"}).stats
+    assert "nobody" in stats["speculation"]["reason"]
+    httpx.post(f"{address}/api/foredraft/unload", json={"model": "toy"}, timeout=60)
     with pytest.raises(openai.NotFoundError) as refused:
         ask(client, extra_body={"draft_model": "nobody", "draft_required": True})
     assert refused.value.param == "draft_model"

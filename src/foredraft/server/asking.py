@@ -271,6 +271,11 @@ async def _check_kind(services: Services, model_id: str, kind: str, wanted: str)
 def _spec(services: Services, name: str, draft: str, loaded: tuple[str, ...]) -> LoadSpec:
     if services.shelf is None:
         raise ModelNotFoundError(name, nearest=loaded)
+    if draft not in ("auto", "off"):
+        try:
+            services.shelf.spec(draft)
+        except ModelError:  # the model is loaded without it; `_draft_name` says why, or refuses
+            draft = "auto"
     try:
         return services.shelf.spec(name, None if draft == "off" else draft)
     except ModelNotFoundError as error:
