@@ -20,6 +20,7 @@ from tests.harden.tally import Tally
 CAMPAIGNS = {
     "headers": "tests.harden.headers",
     "loads": "tests.harden.loads",
+    "asked": "tests.harden.asked",
     "templates": "tests.harden.templates",
     "schemas": "tests.harden.schemas",
     "hosts": "tests.harden.hosts",

@@ -39,7 +39,7 @@ def run(tally: Tally, draw: random.Random) -> None:
                     tally.fail("passes the reader again")
                 except ModelError:
                     tally.end("known to be deadly, refused by the reader")
-            for name, changed in _changes(sound, draw):
+            for name, changed in changed_files(sound, draw):
                 if not tally.begin(name):
                     return
                 path.write_bytes(changed)
@@ -117,7 +117,7 @@ def sound_files(folder: Path) -> dict[str, File]:
     return {name: gguf_edit.read(path.read_bytes()) for name, path in made.items()}
 
 
-def _changes(sound: dict[str, File], draw: random.Random) -> Iterator[tuple[str, bytes]]:
+def changed_files(sound: dict[str, File], draw: random.Random) -> Iterator[tuple[str, bytes]]:
     """One change of a sound file, then two, or bytes of the header that are others, without end."""
     once = [
         (f"{source}: {name}", changed) for source, file in sound.items() for name, changed in gguf_edit.changes(file)

@@ -13,7 +13,7 @@ from tests.harden.__main__ import CAMPAIGNS
 from tests.harden.loads import known_deadly
 from tests.harden.tally import Tally
 
-CASES = {"headers": 300, "loads": 6 + len(known_deadly()), "templates": 4, "schemas": 12, "hosts": 12}
+CASES = {"headers": 300, "loads": 6 + len(known_deadly()), "asked": 8, "templates": 4, "schemas": 12, "hosts": 12}
 
 
 @pytest.mark.parametrize("name", CASES)

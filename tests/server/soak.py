@@ -101,8 +101,13 @@ class Soak:
     deadline: float
     counts: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    """Those that are not as they should be, each told when it happens."""
     known: dict[str, list[str]] = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def tell(self, what: str) -> None:
+        self.wrong.append(what)
+        print(f"  {what}", flush=True)
 
     @property
     def over(self) -> bool:
@@ -116,11 +121,11 @@ class Soak:
                 said = await texts_of(self.http, body)
                 expected = await self.single(body)
             except (httpx.HTTPError, AssertionError) as error:
-                self.wrong.append(f"{type(error).__name__} {str(error)[:200]} at {json.dumps(body)[:200]}")
+                self.tell(f"{type(error).__name__} {str(error)[:200]} at {json.dumps(body)[:200]}")
                 continue
             self.counts["answers"] += body["n"]
             if said != expected:
-                self.wrong.append(f"{said} instead of {expected} at {json.dumps(body)[:300]}")
+                self.tell(f"{said} instead of {expected} at {json.dumps(body)[:300]}")
 
     async def single(self, body: dict[str, Any]) -> list[str]:
         """The same answers, each by itself, whole, without a draft, where nothing else is done."""
@@ -174,11 +179,11 @@ class Soak:
             answer = await self.http.post(path, json=body)
             self.counts[path] += 1
             if answer.status_code != 200:
-                self.wrong.append(f"{path}: {answer.status_code} {answer.text[:200]}")
+                self.tell(f"{path}: {answer.status_code} {answer.text[:200]}")
             if kind in (1, 3):
                 gone = await self.http.post("/api/foredraft/unload", json={"model": "toy-small"})
                 if gone.status_code not in (200, 404):
-                    self.wrong.append(f"unload: {gone.status_code} {gone.text[:200]}")
+                    self.tell(f"unload: {gone.status_code} {gone.text[:200]}")
             await asyncio.sleep(0.2)
 
     async def enemy(self, watch: Watch, pause: float) -> None:
@@ -193,10 +198,10 @@ class Soak:
                 answer = await self.http.post(path, content=content, headers={"content-type": "application/json"})
             except httpx.TransportError as error:
                 if len(content) <= BODY.most:  # else it is refused, and the connection closed, while it is being sent
-                    self.wrong.append(f"{name}: {error!r}")
+                    self.tell(f"{name}: {error!r}")
                 continue
             if answer.status_code >= 500 and answer.status_code != 503:
-                self.wrong.append(f"{name}: {answer.status_code} {answer.text[:200]}")
+                self.tell(f"{name}: {answer.status_code} {answer.text[:200]}")
             await asyncio.sleep(pause)
 
     async def settled(self) -> None:
@@ -230,6 +235,8 @@ async def load(asked: argparse.Namespace, address: str, alone: str, server: psut
         httpx.AsyncClient(base_url=alone, timeout=300) as other,
     ):
         port = int(address.rsplit(":", 1)[1])
+        # The model that everybody uses is loaded for good; the others come and go.
+        (await http.post("/api/foredraft/load", json={"model": "toy"})).raise_for_status()
         warm = Soak(http, other, port, time.monotonic() + min(20.0, seconds / 5))
         await asyncio.gather(*(warm.client(n) for n in range(8)), warm.cutter(0), warm.keeper(), warm.enemy(watch, 0.1))
         await warm.settled()
