@@ -115,6 +115,9 @@ RAW = {
 }
 """Bytes that once got a 500, or were taken without an end."""
 
+LOOKS = ("/v1/nothing", "/docs", "/openapi.json", "/metrics", "/v1/models", "/api/v1/models", "/" + "x" * 60_000)
+"""Addresses that cost something, the first time at least."""
+
 
 def attack(seconds: float) -> list[str]:
     """First the corpus, then changes of it until the time is over; what fell."""
@@ -133,6 +136,10 @@ def attack(seconds: float) -> list[str]:
             for name, raw in RAW.items():
                 _send_raw(address, name, raw, fell)
             with httpx.Client(base_url=address, timeout=60) as http:
+                for path in LOOKS:
+                    watch.sent.append((time.time(), path[:60]))
+                    if http.get(path).status_code >= 500:
+                        fell.append(f"GET {path[:60]}")
                 for name, path, body in itertools.chain([first], bodies):
                     if process.poll() is not None or (count >= len(CORPUS) and time.monotonic() > ends):
                         break

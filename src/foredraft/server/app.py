@@ -49,7 +49,7 @@ def create_app(services: Services) -> FastAPI:
         await services.runtime.close(services.settings.grace_s)
         services.pools.close()
 
-    app = FastAPI(title="Foredraft", description=DESCRIPTION, docs_url=None, redoc_url=None, lifespan=living)
+    app = FastAPI(title="Foredraft", description=DESCRIPTION, openapi_url=None, lifespan=living)
     app.state.services = services
     app.state.metrics = Metrics(services.runtime)
     services.runtime.on_death.append(lambda death: _died(services, death))

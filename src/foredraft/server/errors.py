@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -166,7 +167,7 @@ def install(app: FastAPI) -> None:
         message, hint = str(error.detail), ""
         if error.status_code == 404:
             message = f"There is nothing at {request.method} {request.url.path}."
-            hint = _nearest(app, request.url.path)
+            hint = await asyncio.to_thread(_nearest, app, request.url.path)
         elif error.status_code == 405:
             message = f"{request.url.path} does not take {request.method}."
         answer = _answer(request, RequestError(message, hint=hint, status=error.status_code))
