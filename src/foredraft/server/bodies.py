@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
-from collections.abc import Callable, Coroutine
+import threading
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, cast
 
 from fastapi import Request
@@ -71,9 +74,35 @@ async def read_json(body: bytes, pool: Pool) -> Any:
 def _read(body: bytes) -> Any:
     check_json(body)
     try:
-        return json.loads(body)
+        with _COLLECTOR.off():
+            return json.loads(body)
     except RecursionError:
         raise ValueError("nested too deep") from None
+
+
+class _Collector:
+    """The garbage collector, for as long as somebody reads a body: it would look again and again at all that has been
+    read so far, and holds up every thread while it does. JSON has no circles, so nothing is missed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._readers = 0
+
+    @contextlib.contextmanager
+    def off(self) -> Iterator[None]:
+        with self._lock:
+            self._readers += 1
+            gc.disable()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._readers -= 1
+                if not self._readers:
+                    gc.enable()
+
+
+_COLLECTOR = _Collector()
 
 
 def _check_type(content_type: str) -> None:

@@ -25,6 +25,7 @@ from foredraft.core.errors import (
     MemoryLimitError,
     ModelError,
     ModelNotFoundError,
+    NonFiniteLogitsError,
     ParameterError,
 )
 from foredraft.scheduling.errors import (
@@ -100,6 +101,8 @@ def word(error: ForedraftError) -> Wording:
         status, kind, param = 503, "unavailable_error", "model"
     elif isinstance(error, ModelError):
         param = "model"
+    elif isinstance(error, NonFiniteLogitsError):
+        param = "model"  # its file is damaged, most likely
     elif isinstance(error, EngineError):
         status, kind = 500, "server_error"
     return Wording(status, kind, param, code, headers)
