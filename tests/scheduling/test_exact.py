@@ -154,7 +154,7 @@ def test_where_every_size_is_exact_nothing_is_restricted() -> None:
     of.engine.exact_rows = None  # type: ignore[misc]
     of.submit(request(prompt(200), 0.0))
     of.step()
-    assert max(size for chunks in pass_sizes(of) for _, _, size in chunks) == 196
+    assert max(size for chunks in pass_sizes(of) for _, _, size in chunks) == 200
 
 
 def test_without_the_rules_the_texts_part() -> None:

@@ -176,7 +176,7 @@ def test_a_late_draft_reads_the_beginning_and_the_last_tokens() -> None:
     steps = answer.stats.drafted
     assert pair.draft_read() <= 4 + 41 + steps
     assert pair.draft.read(0)[:4] == tuple(prompt(1)[:4])
-    assert pair.draft.read(0)[4:8] == tuple(prompt(1)[-41:-37])
+    assert pair.draft.read(0)[4:8] == tuple(prompt(1)[-40:-36])
     assert answer.tokens == plain(prompt(1), length=5).tokens
 
 

@@ -14,7 +14,7 @@ from foredraft.core.params import Request, SamplingParams, SpeculationParams
 from foredraft.engines.toy import ToyEngine
 from foredraft.scheduling.answer import Answer
 from foredraft.scheduling.logprobs import TokenLogprob
-from foredraft.scheduling.scheduler import PREFILL_BESIDE_OTHERS, WHOLE, Scheduler
+from foredraft.scheduling.scheduler import PREFILL_BESIDE_OTHERS, Scheduler
 from foredraft.speculative.controllers import Fixed
 from foredraft.speculative.drafters import ModelDrafter, NoDrafter
 
@@ -196,20 +196,35 @@ def test_nan_logits_end_one_answer_only() -> None:
     assert later.stop_reason == "length"
 
 
-@pytest.mark.parametrize("length", [1, 2, 4, 5, 8, 9, 61, 62, 64])
+@pytest.mark.parametrize("length", [1, 2, 5, 46, 64, 66, 150])
 @pytest.mark.parametrize("gamma", [0, 3])
-def test_what_is_left_of_a_prompt_is_read_in_the_first_round(length: int, gamma: int) -> None:
-    """Whole fours are read before, up to three tokens with the last one and the guesses: no pass is spent on them."""
-    model = engine(n_slots=1)
-    one = scheduler(model, gamma=gamma)
+def test_the_last_piece_of_a_prompt_brings_the_first_token(length: int, gamma: int) -> None:
+    """No pass is spent on the last token alone; the round that reads a piece guesses nothing."""
+    model = engine(n_slots=1, n_ctx=200)
+    one = scheduler(model, gamma=gamma, draft_ctx=200)
     answer = one.submit(Request(tuple(2 + i % 30 for i in range(length)), SamplingParams(seed=1), max_tokens=9))
     finish(one)
-    assert answer.tokens == alone(answer.request).tokens
-    whole = (length - 1) // WHOLE * WHOLE
+    assert answer.tokens == alone(answer.request, 200).tokens
     sizes = [n for ((_, _, n),) in model.passes]
-    assert sizes[: 1 if whole else 0] == ([whole] if whole else [])
-    assert length - whole + min(gamma, 1) <= sizes[1 if whole else 0] <= length - whole + gamma
-    assert answer.stats.rounds == len(sizes) - (1 if whole else 0)
+    pieces = [64] * ((length - 1) // 64) if length > 64 else []
+    assert sizes[: len(pieces)] == pieces
+    assert answer.stats.rounds == len(sizes) - len(pieces)
+    if length > 1:
+        assert sizes[len(pieces)] == length - sum(pieces)
+    assert answer.stats.prefill_s >= 0.0
+
+
+def test_the_draft_reads_a_prompt_when_its_first_token_is_out() -> None:
+    model = engine(n_slots=1)
+    draft = model.blurred(0.1, n_ctx=96)
+    one = Scheduler(model, ModelDrafter(draft, N_VOCAB), Fixed(3), clock=model.clock)
+    answer = one.submit(Request(tuple(2 + i % 30 for i in range(40)), SamplingParams(seed=1), max_tokens=9))
+    one.step()
+    assert len(answer.sequence.tokens if answer.sequence else ()) == 41
+    assert draft.length(0) == 0
+    one.step()
+    assert draft.length(0) >= 40
+    assert answer.stats.drafted > 0
 
 
 def test_a_first_round_that_fails_leaves_the_slot_as_it_was() -> None:
@@ -217,14 +232,13 @@ def test_a_first_round_that_fails_leaves_the_slot_as_it_was() -> None:
     one = scheduler(model, blur=None)
     prompt = tuple(2 + i % 30 for i in range(11))
     first = one.submit(Request(prompt, SamplingParams(seed=1), max_tokens=5))
-    one.step()
     model.fail("nan")
     one.step()
     assert first.stop_reason == "error"
-    assert model.length(0) == 8
+    assert model.length(0) == 0
     again = one.submit(first.request)
     finish(one)
-    assert again.stats.cached_tokens == 8
+    assert again.stats.cached_tokens == 0
     assert again.tokens == alone(first.request).tokens
 
 

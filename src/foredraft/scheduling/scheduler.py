@@ -36,9 +36,6 @@ from foredraft.speculative.proposal import Round
 from foredraft.speculative.round import run_round
 from foredraft.speculative.sequence import Observer, Sequence
 
-WHOLE = 4
-"""Prompts are read in multiples of so many tokens, and fewer that are left in the pass of the answer's first round:
-kernels for rows of four read the rest row by row, at the price of a single step each."""
 PREFILL_BESIDE_OTHERS = 128
 """Prompt tokens read in one pass while answers are running: their longest wait is one such piece."""
 FAIR_SHARE = 16
@@ -70,6 +67,7 @@ class Scheduler:
         self._read_last = False
         self._reads = 0
         self._suspects: list[Answer] = []
+        self._begun: list[Answer] = []  # whose first token came with the end of the prompt
         """After a pass failed: those who were in it, to be tried one at a time."""
 
     @property
@@ -113,6 +111,10 @@ class Scheduler:
     def step(self) -> list[Answer]:
         """One pass of the model for everyone. Returns the answers that moved: their `pieces` or `done` changed."""
         moved = [*self._drop_cancelled(), *self._admit()]
+        for answer in self._begun:  # the draft reads along when the first token is out
+            if answer in self.running and not answer.parked:
+                self._read_along(_sequence(answer))
+        self._begun = []
         rounds, prefill, reading = self._pack()
         if not rounds and not prefill:
             return moved
@@ -223,28 +225,28 @@ class Scheduler:
         answer.stats.prompt_tokens = len(request.prompt)
         answer.stats.cached_tokens = shared
         self.running.append(answer)
-        if self._ready(sequence):
+        if not _unread(sequence):
             self._read_along(sequence)
             answer.prefilled_at = answer.admitted_at
 
     # ---- pack ----
 
     def _pack(self) -> tuple[list[Answer], list[Chunk], list[Answer]]:
-        """Who is in the coming pass: rounds of running answers, then prompt pieces in the room that is left."""
+        """Who is in the coming pass: rounds of running answers, then prompt pieces in the room that is left. A prompt's
+        last piece is read in the answer's first round, which guesses nothing: the first token is out a pass sooner."""
         active = [answer for answer in self.running if not answer.parked]
         self._suspects = [answer for answer in self._suspects if not answer.parked]
         if self._suspects:
             active = [answer for answer in active if answer is self._suspects[0]]
-        rounds = [answer for answer in active if self._ready(_sequence(answer))]
-        reading = [answer for answer in active if not self._ready(_sequence(answer))]
+        rounds = [answer for answer in active if not _unread(_sequence(answer))]
+        reading = [answer for answer in active if _unread(_sequence(answer))]
         exact, cut = self.engine.exact_rows, cut_of(self.engine)
         beside = bool(rounds)
         if exact is not None and rounds and reading:  # passes of both kinds, in turns
             self._read_last = not self._read_last
             rounds, reading = ([], reading) if self._read_last else (rounds, [])
         n_batch, max_rows = self.engine.info.n_batch, self.engine.info.max_rows
-        longest = WHOLE + MAX_DRAFT  # tokens of a round
-        most = max(1, min(n_batch // longest, (max_rows or n_batch) // (MAX_DRAFT + 1)))
+        most = max(1, min(n_batch, max_rows or n_batch) // (MAX_DRAFT + 1))
         if exact is not None:
             most = min(most, exact)
         if len(rounds) > most:  # more answers than a pass has room for: they take turns
@@ -254,16 +256,20 @@ class Scheduler:
             _sequence(answer).ceiling = None if exact is None else (spare + len(rounds) - 1 - i) // len(rounds)
         if exact is not None and cut is not None:
             return rounds, *self._exact_pieces(reading, exact, cut, PREFILL_BESIDE_OTHERS if beside else cut.most)
-        room = n_batch - len(rounds) * longest
+        room = n_batch - len(rounds) * (MAX_DRAFT + 1)
         if rounds:
             room = min(room, PREFILL_BESIDE_OTHERS)
         chunks, chosen = [], []
         for i, answer in enumerate(reading):
             sequence = _sequence(answer)
             share = max(room // (len(reading) - i), min(room, FAIR_SHARE))
-            size = min(_unread(sequence), share)
-            size -= size % WHOLE if size > WHOLE else 0
-            piece = sequence.tokens[sequence.n_read : sequence.n_read + size]
+            left = _unread(sequence) + 1
+            if left <= share and len(rounds) < most:
+                sequence.ceiling = 0
+                rounds.append(answer)
+                room -= left
+                continue
+            piece = sequence.tokens[sequence.n_read : sequence.n_read + min(left - 1, share)]
             if not piece:
                 break
             chunks.append(Chunk(sequence.slot, sequence.n_read, piece))
@@ -336,22 +342,14 @@ class Scheduler:
         sequence.n_read += len(chunk.tokens)
         self.slots.note(sequence.slot, sequence.tokens[: sequence.n_read])
         self._read_along(sequence)
-        if answer.prefilled_at is None and self._ready(sequence):
+        if answer.prefilled_at is None and not _unread(sequence):
             answer.prefilled_at = self._clock()
             answer.stats.prefill_s = answer.prefilled_at - answer.admitted_at
 
     def _read_along(self, sequence: Sequence) -> None:
-        """Let the drafter read what the target has read of this text, and what the coming round will, if the controller
-        wants it to."""
+        """Let the drafter read what the target has read of this text, if the controller wants it to."""
         if self.controller.reads_along(sequence):
-            end = len(sequence.tokens) - 1 if self._ready(sequence) else sequence.n_read
-            self.drafter.prefill([Chunk(sequence.slot, 0, sequence.tokens[:end])])
-
-    def _ready(self, sequence: Sequence) -> bool:
-        """True when the coming round can read what is left to read. In exact numerics that is nothing where passes are
-        of two kinds."""
-        left = _unread(sequence)
-        return left == 0 or (left < WHOLE and self.engine.exact_rows is None)
+            self.drafter.prefill([Chunk(sequence.slot, 0, sequence.tokens[: sequence.n_read])])
 
     def _deliver(self, rounds: list[Answer], record: Round) -> None:
         """Label the new tokens with their origin, hand out the sure text, end what has ended."""
@@ -363,8 +361,13 @@ class Scheduler:
             answer.last_round = now
             if stats.time_to_first_token_s == 0.0 and stats.tokens:
                 stats.time_to_first_token_s = now - answer.submitted
-            if answer.prefilled_at is not None:
-                stats.generation_s = now - answer.prefilled_at
+            if answer.prefilled_at is None:  # its rows' share of the pass was for the token, the rest for the prompt
+                answer.prefilled_at = now - record.total_s * record.rows / (record.rows + record.prefill_tokens)
+                stats.prefill_s = answer.prefilled_at - answer.admitted_at
+                self.slots.note(sequence.slot, sequence.tokens[: sequence.n_read])
+                sequence.ceiling = None
+                self._begun.append(answer)
+            stats.generation_s = now - answer.prefilled_at
             if sequence.done:
                 self._finish(answer, sequence.stop_reason or "error", sequence.error)
             else:

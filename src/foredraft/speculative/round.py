@@ -1,8 +1,8 @@
 """One round of speculative decoding for every running sequence.
 
 Leviathan, Kalman & Matias 2023 (arXiv:2211.17192), Algorithm 1, batched; with γ = 0 it is plain decoding.
-Before and after a round the target has read every token of a sequence but the last; before the first one a few more of
-the prompt may be left, which the same pass reads.
+Before and after a round the target has read every token of a sequence but the last; before the first one more of the
+prompt may be left, which the same pass reads.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ class Sequence:
     """One running answer.
 
     Invariant between rounds: the target has read every token of a sequence but the last (`tokens[:-1]`), so the last
-    token is the first input of the next pass. Before the first round a few tokens of the prompt may be left: they are
-    read in that pass.
+    token is the first input of the next pass. Before the first round more of the prompt may be left: it is read in that
+    pass.
     """
 
     request: Request

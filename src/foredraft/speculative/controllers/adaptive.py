@@ -119,6 +119,7 @@ class Adaptive:
 
     def _look(self, answer: Answer, wish: int, prices: Prices, credit: float, place: tuple[int, int]) -> LookAhead:
         """The look-ahead of one answer."""
+        begins, answer.begun = not answer.begun, True
         answer.probing = answer.greeting = False
         speculation = answer.sequence.request.speculation
         if not speculation.adapt:
@@ -152,7 +153,9 @@ class Adaptive:
             plan.limit, plan.gain = limit, gain
         elif prices.best(wish, answer.lam) > _MARGIN:  # else not even a draft that is always right would pay
             risk = prices.first + catch_up + (0.0 if answer.may_hold else prices.price[1])
-            if self._greets(answer, behind) or answer.probe(risk, sure=self.costs.draft_known, jitter=self.rounds):
+            if (begins and self._greets(answer, behind)) or answer.probe(
+                risk, sure=self.costs.draft_known, jitter=self.rounds
+            ):
                 self.counts["probes"] += 1
                 plan.limit, plan.gain = min(limit, max(_PROBE_DEPTH, least)), 1e-6
         return plan
@@ -160,8 +163,6 @@ class Adaptive:
     def _greets(self, answer: Answer, behind: int) -> bool:
         """Whether to ask the draft as an answer begins: it has just read the prompt, so this is the cheapest probe. If
         that keeps failing, only every second, fourth … answer is asked."""
-        if answer.sequence.n_emitted:
-            return False
         self._unasked += 1
         answer.greeting = answer.probing = behind <= 2 and self._unasked >= self._ask_every
         if answer.greeting:

@@ -44,6 +44,8 @@ class Answer:
         """Tokens the draft model has read, as far as one can tell from here."""
         self.plain_run = 0
         """Tokens since the draft model last guessed."""
+        self.begun = False
+        """Whether it has been asked for guesses."""
         self.probing = self.greeting = False
         """Whether this round asks the draft only to find out; and whether it does so because the answer begins."""
         self.saved_s = self.saved_var = 0.0
