@@ -214,6 +214,19 @@ def test_the_last_piece_of_a_prompt_brings_the_first_token(length: int, gamma: i
     assert answer.stats.prefill_s >= 0.0
 
 
+def test_the_time_of_the_prompt_is_none_of_the_answer() -> None:
+    """A pass of n tokens takes n seconds here."""
+    model = engine(n_slots=1, cost=float)
+    one = scheduler(model, gamma=0, blur=None)
+    answer = one.submit(Request(tuple(2 + i % 30 for i in range(40)), SamplingParams(seed=1), max_tokens=9))
+    finish(one)
+    stats = answer.stats
+    assert stats.prefill_s == pytest.approx(39.0)
+    assert stats.time_to_first_token_s == pytest.approx(40.0)
+    assert stats.generation_s == pytest.approx(stats.tokens)
+    assert stats.draft_s + stats.verify_s + stats.other_s == pytest.approx(stats.generation_s)
+
+
 def test_the_draft_reads_a_prompt_when_its_first_token_is_out() -> None:
     model = engine(n_slots=1)
     draft = model.blurred(0.1, n_ctx=96)

@@ -362,7 +362,7 @@ class Scheduler:
             if stats.time_to_first_token_s == 0.0 and stats.tokens:
                 stats.time_to_first_token_s = now - answer.submitted
             if answer.prefilled_at is None:  # its rows' share of the pass was for the token, the rest for the prompt
-                answer.prefilled_at = now - record.total_s * record.rows / (record.rows + record.prefill_tokens)
+                answer.prefilled_at = now - record.verify_s * record.rows_share - (record.total_s - record.verify_s)
                 stats.prefill_s = answer.prefilled_at - answer.admitted_at
                 self.slots.note(sequence.slot, sequence.tokens[: sequence.n_read])
                 sequence.ceiling = None

@@ -71,6 +71,13 @@ class Round:
     """Tokens of running sequences in the verify pass: sum of γ + 1."""
     prefill_tokens: int = 0
     """Prompt tokens read in the same pass."""
+    own_prompt: Sequence[int] = ()
+    """Those of them that are each sequence's own: the last piece of its prompt, in its first round."""
     events: list[tuple[str, str]] = field(default_factory=list)
     """What the controller decided in this round beyond the ordinary, as (kind, reason in words): paused, active,
     parked, reset …"""
+
+    @property
+    def rows_share(self) -> float:
+        """The part of the pass that went to rows of running sequences, the rest being for prompts."""
+        return self.rows / (self.rows + self.prefill_tokens) if self.rows else 1.0

@@ -72,6 +72,7 @@ def run_round(
         total_s=clock() - began,
         rows=sum(chunk.want for chunk in chunks),
         prefill_tokens=sum(len(chunk.tokens) - chunk.want for chunk in [*chunks, *prefill]),
+        own_prompt=[len(chunk.tokens) - chunk.want for chunk in chunks],
     )
     drafter.observe(record)
     controller.observe(record)
@@ -80,15 +81,15 @@ def run_round(
 
 
 def _count(record: Round) -> None:
-    """Each sequence's statistics of the round."""
+    """Each sequence's statistics of the round. Time for its own prompt is none of the round's."""
     other_s = record.total_s - record.draft_s - record.verify_s
-    for sequence, x, verdict, kept in zip(
-        record.sequences, record.proposals, record.verdicts, record.emitted, strict=True
+    for sequence, x, verdict, kept, prompt in zip(
+        record.sequences, record.proposals, record.verdicts, record.emitted, record.own_prompt, strict=True
     ):
         if verdict.kind == "error":
             continue
         stats = sequence.stats
         stats.draft_s += record.draft_s
-        stats.verify_s += record.verify_s
+        stats.verify_s += record.verify_s * (record.rows_share if prompt else 1.0)
         stats.other_s += other_s
         stats.count_round(x.source, len(x), verdict.accepted, verdict.kind == "corrected", kept, x.draft_s)
