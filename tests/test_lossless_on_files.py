@@ -119,7 +119,7 @@ def test_beside_other_answers(chat_pair: tuple[Path, Path]) -> None:
             assert answer.tokens == expected.tokens
             # the probabilities, too, to the last bit: near-ties are rare, so equal tokens alone would prove little
             assert [piece.extra for piece in answer.pieces] == [piece.extra for piece in expected.pieces]
-        assert sum(answer.stats.rejected for answer in answers) > 100, "no cell was given back: nothing was tested"
+        assert sum(answer.stats.rejected for answer in answers) > 50, "no cell was given back: nothing was tested"
 
 
 def test_a_random_draft_of_the_same_vocabulary_changes_nothing(tiny_llama: Path) -> None:

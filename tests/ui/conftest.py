@@ -1,5 +1,6 @@
 """The app without a browser: pages are built and used in Python, on a runtime and a shelf by decree."""
 
+import sys
 from contextlib import asynccontextmanager
 
 import pytest
@@ -10,6 +11,15 @@ from foredraft.server.services import Services
 from foredraft.ui import pages
 from foredraft.ui.app import app_state
 from tests.ui.fakes import SHELF, FakeRuntime, FakeStore
+
+
+@pytest.fixture(autouse=True)
+def modules_stay():
+    """NiceGUI's simulation takes the packages of its pages out of `sys.modules`: who imports them next gets others,
+    and a test that runs later in this process would patch what nobody uses."""
+    ours = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "foredraft"}
+    yield
+    sys.modules.update(ours)
 
 
 @pytest.fixture
