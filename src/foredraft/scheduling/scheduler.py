@@ -67,8 +67,9 @@ class Scheduler:
         self._read_last = False
         self._reads = 0
         self._suspects: list[Answer] = []
-        self._begun: list[Answer] = []  # whose first token came with the end of the prompt
         """After a pass failed: those who were in it, to be tried one at a time."""
+        self._begun: list[Answer] = []
+        """Whose first token came with the end of the prompt in the last pass: the draft has not read it yet."""
 
     @property
     def busy(self) -> bool:
