@@ -255,7 +255,7 @@ class Scheduler:
         for i, answer in enumerate(rounds):  # in exact numerics they share the rows of a pass
             spare = 0 if exact is None else exact - len(rounds)
             _sequence(answer).ceiling = None if exact is None else (spare + len(rounds) - 1 - i) // len(rounds)
-        if exact is not None and cut is not None:
+        if exact is not None and cut is not None:  # both or neither
             return rounds, *self._exact_pieces(reading, exact, cut, PREFILL_BESIDE_OTHERS if beside else cut.most)
         room = n_batch - len(rounds) * (MAX_DRAFT + 1)
         if rounds:
