@@ -69,7 +69,7 @@ class Scheduler:
         self._suspects: list[Answer] = []
         """After a pass failed: those who were in it, to be tried one at a time."""
         self._begun: list[Answer] = []
-        """Whose first token came with the end of the prompt in the last pass: the draft has not read it yet."""
+        """Whose last piece to read was in the last round: the draft has not read it yet."""
 
     @property
     def busy(self) -> bool:
@@ -355,7 +355,9 @@ class Scheduler:
     def _deliver(self, rounds: list[Answer], record: Round) -> None:
         """Label the new tokens with their origin, hand out the sure text, end what has ended."""
         now = self._clock()
-        for answer, x, verdict in zip(rounds, record.proposals, record.verdicts, strict=True):
+        for answer, x, verdict, prompt in zip(
+            rounds, record.proposals, record.verdicts, record.own_prompt, strict=True
+        ):
             sequence, stats = _sequence(answer), answer.stats
             failed = x.tokens[verdict.accepted] if verdict.kind == "corrected" else None
             answer.stream.label(verdict.accepted, verdict.kind, x.source, failed)
@@ -365,6 +367,7 @@ class Scheduler:
             if answer.prefilled_at is None:  # its rows' share of the pass was for the token, the rest for the prompt
                 answer.prefilled_at = now - record.verify_s * record.rows_share - (record.total_s - record.verify_s)
                 stats.prefill_s = answer.prefilled_at - answer.admitted_at
+            if prompt:  # an answer that had been parked reads its text again in the same way
                 self.slots.note(sequence.slot, sequence.tokens[: sequence.n_read])
                 sequence.ceiling = None
                 self._begun.append(answer)
