@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from foredraft.core.errors import EngineDiedError, EngineError
+from foredraft.core.errors import EngineError
 from foredraft.engines.base import Chunk, ModelInfo
 from foredraft.engines.embedding import Vectors
 from foredraft.engines.isolated import wire
-from foredraft.engines.isolated.process import ModelProcess
+from foredraft.engines.isolated.process import Isolated, ModelProcess
 from foredraft.engines.isolated.tokenizer import IsolatedTokenizer
 from foredraft.engines.isolated.wire import Kind
 
 
-class IsolatedEmbedder:
+class IsolatedEmbedder(Isolated):
     """`EmbeddingEngine` is its contract. Whatever is asked after its process has ended raises `EngineDiedError`."""
 
     def __init__(
@@ -29,16 +29,6 @@ class IsolatedEmbedder:
         self.pooling: str = facts["pooling"]
         self.notes: list[str] = facts["notes"]
         self._rows: Vectors = self._process.rows(self.dimensions)
-
-    @property
-    def died(self) -> EngineDiedError | None:
-        """Why its process has ended; None while it lives."""
-        return self._process.died
-
-    @property
-    def pid(self) -> int:
-        """Of its process."""
-        return self._process.pid
 
     def embed(self, texts: Sequence[Sequence[int]]) -> Vectors:
         """See `EmbeddingEngine.embed`."""

@@ -6,16 +6,16 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from foredraft.core.errors import EngineDiedError, EngineError, ForedraftError
+from foredraft.core.errors import EngineError, ForedraftError
 from foredraft.engines.base import Chunk, Logits, ModelInfo, Numerics
 from foredraft.engines.isolated import wire
-from foredraft.engines.isolated.process import ModelProcess
+from foredraft.engines.isolated.process import Isolated, ModelProcess
 from foredraft.engines.isolated.tokenizer import IsolatedTokenizer
 from foredraft.engines.isolated.wire import Kind
 from foredraft.engines.llamacpp.options import LoadOptions
 
 
-class IsolatedEngine:
+class IsolatedEngine(Isolated):
     """`Engine` is its contract. Whatever is asked after its process has ended raises `EngineDiedError`."""
 
     def __init__(
@@ -41,16 +41,6 @@ class IsolatedEngine:
         self._rewinds: list[int] = []
         """Slots and lengths that go with the next message: half as many round trips."""
         self._rows: Logits | None = self._process.rows(self.info.n_vocab)
-
-    @property
-    def died(self) -> EngineDiedError | None:
-        """Why its process has ended; None while it lives."""
-        return self._process.died
-
-    @property
-    def pid(self) -> int:
-        """Of its process."""
-        return self._process.pid
 
     def forward(self, chunks: Sequence[Chunk]) -> list[Logits]:
         """See `Engine.forward`. The rows are read-only views of memory shared with the other process."""

@@ -234,3 +234,19 @@ class ModelProcess:
                 text = line.decode("utf-8", "replace").rstrip()[:1000]
                 self._said.append(text)
                 logger.debug("%s", text)
+
+
+class Isolated:
+    """What lies in a process of its own."""
+
+    _process: ModelProcess
+
+    @property
+    def died(self) -> EngineDiedError | None:
+        """Why its process has ended; None while it lives."""
+        return self._process.died
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid
