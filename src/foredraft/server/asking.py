@@ -67,6 +67,8 @@ class Question:
     ttl_s: float | None = -1.0
     """Idle seconds after which a model loaded for this request may leave; -1 takes the server's default, None never."""
     ignore_eos: bool = False
+    warnings: list[str] = field(default_factory=list)
+    """What of the request was understood leniently or left out, a sentence each: the answer repeats it."""
     answer_id: str = ""
     keep: bool = False
     """Can be followed again by its id (`Runtime.answer`)."""
@@ -115,6 +117,8 @@ class Asked:
     load_s: float | None
     """Seconds that loading the model took, where it was loaded for this request."""
     thinking: bool
+    warnings: Sequence[str] = ()
+    """What of the request was understood leniently or left out."""
 
     def cancel(self) -> None:
         for choice in self.choices:
@@ -161,7 +165,7 @@ async def _submit(services: Services, question: Question, model_id: str, load_s:
             )
             reader = AnswerReader(prepared.thinking, prepared.tool_format)
             choices.append(Choice(i, running, reader, bool(question.prediction), problem, services))
-    asked = Asked(model_id, choices, load_s, prepared.thinking)
+    asked = Asked(model_id, choices, load_s, prepared.thinking, question.warnings)
     try:
         for choice in choices:
             await choice.running.accepted()

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from foredraft.scheduling.stream import Piece
 from foredraft.server.tools import LISTED, TAGGED, ToolFormat
 
 THINK, END_THINK = "<think>", "</think>"
@@ -66,6 +68,8 @@ class AnswerReader:
     reasoning: str = ""
     content: str = ""
     calls: list[ToolCall] = field(default_factory=list)
+    reasoning_tokens: int = 0
+    """Tokens read while it was thinking."""
     _buffer: str = ""
     _state: str = "content"
     _began: bool = False
@@ -78,6 +82,14 @@ class AnswerReader:
     @property
     def is_thinking(self) -> bool:
         return self._state == "thinking"
+
+    def read(self, pieces: Iterable[Piece]) -> list[Delta]:
+        """What is sure after some more pieces of the answer."""
+        deltas: list[Delta] = []
+        for piece in pieces:
+            self.reasoning_tokens += self.is_thinking
+            deltas += self.feed(piece.text)
+        return _merged(deltas)
 
     def feed(self, text: str) -> list[Delta]:
         """What is sure after some more text."""

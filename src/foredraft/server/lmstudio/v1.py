@@ -17,13 +17,13 @@ from foredraft.scheduling.errors import ModelUnloadedError
 from foredraft.scheduling.events import Finished, NewPieces, PromptProgress
 from foredraft.scheduling.hosted import ModelState
 from foredraft.server import control, statistics
+from foredraft.server.answers import read_whole, results
 from foredraft.server.asking import Asked, Question, ask, named_model
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError, lmstudio_body
 from foredraft.server.lmstudio.catalogue import described, load_config, v1_object
 from foredraft.server.lmstudio.schemas import ChatRequest, DownloadRequest, InputItem, LoadRequest, UnloadRequest
-from foredraft.server.openai.routes import read_whole, results
 from foredraft.server.reading import CallArguments, CallStarted, Content, Delta, Reasoning
 from foredraft.server.schemas import idle_seconds
 from foredraft.server.services import Services
@@ -52,8 +52,8 @@ async def chat(body: ChatRequest, request: Request, services: ServicesOf) -> Res
         return EventStream(events, ping_s=services.settings.ping_s)
     asked = await while_connected(request, ask(services, question))
     (answer,) = await results(request, asked)
-    reasoning = read_whole(asked.choices[0], answer)
-    return JSONResponse(_result(asked, answer, reasoning, body.speculative.explain))
+    read_whole(asked.choices[0], answer)
+    return JSONResponse(_result(asked, answer, body.speculative.explain))
 
 
 def _question(body: ChatRequest) -> Question:
@@ -95,7 +95,7 @@ def _question(body: ChatRequest) -> Question:
     )
 
 
-def _result(asked: Asked, answer: Generation, reasoning_tokens: int, explain: bool) -> dict[str, Any]:
+def _result(asked: Asked, answer: Generation, explain: bool) -> dict[str, Any]:
     reader = asked.choices[0].reader
     output: list[dict[str, Any]] = []
     if reader.reasoning:
@@ -105,7 +105,7 @@ def _result(asked: Asked, answer: Generation, reasoning_tokens: int, explain: bo
     stats = {
         "input_tokens": answer.stats.prompt_tokens,
         "total_output_tokens": answer.stats.tokens,
-        "reasoning_output_tokens": reasoning_tokens,
+        "reasoning_output_tokens": reader.reasoning_tokens,
         "tokens_per_second": said["tokens_per_second"],
         "time_to_first_token_seconds": said["time_to_first_token"],
         "stop_reason": said["stop_reason"],
@@ -183,7 +183,7 @@ async def _loading(services: Services, asking: asyncio.Future[Asked], said: Any)
 
 async def _one_answer(asked: Asked, explain: bool, said: Any) -> AsyncGenerator[bytes, None]:
     choice = asked.choices[0]
-    reader, open_part, prompt, reasoning = choice.reader, "", "", 0
+    reader, open_part, prompt = choice.reader, "", ""
     async for happened in choice.events():
         if isinstance(happened, PromptProgress):
             if not prompt:
@@ -196,8 +196,7 @@ async def _one_answer(asked: Asked, explain: bool, said: Any) -> AsyncGenerator[
             if prompt != "ended":
                 prompt = "ended"
                 yield said("prompt_processing.end")
-            reasoning += len(happened.pieces) if reader.is_thinking else 0
-            for delta in reader.feed(happened.text):
+            for delta in reader.read(happened.pieces):
                 for chunk, now in _part(delta, open_part, reader.calls[-1].name if reader.calls else "", said):
                     open_part = now
                     yield chunk
@@ -210,7 +209,7 @@ async def _one_answer(asked: Asked, explain: bool, said: Any) -> AsyncGenerator[
                     yield chunk
             if open_part:
                 yield said(f"{open_part}.end")
-            yield said("chat.end", result=_result(asked, happened.generation, reasoning, explain))
+            yield said("chat.end", result=_result(asked, happened.generation, explain))
 
 
 def _part(delta: Delta, open_part: str, tool: str, said: Any) -> list[tuple[bytes, str]]:

@@ -15,11 +15,11 @@ from foredraft.core.errors import ForedraftError
 from foredraft.scheduling.answer import Generation
 from foredraft.scheduling.events import Finished, NewPieces
 from foredraft.server import limits, statistics
+from foredraft.server.answers import read_whole, results
 from foredraft.server.asking import ANY_JSON, Asked, Question, ask
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError, error_body
-from foredraft.server.openai.routes import read_whole, results
 from foredraft.server.openai.schemas import NamedFunction
 from foredraft.server.reading import AnswerReader, CallArguments, CallStarted, Content, Reasoning
 from foredraft.server.schemas import DraftControl, Sampling, Schema, idle_seconds
@@ -102,8 +102,8 @@ async def responses(body: ResponsesRequest, request: Request, services: Services
     if body.stream:
         return EventStream(writer.events(), ping_s=services.settings.ping_s)
     (answer,) = await results(request, asked)
-    reasoning = read_whole(asked.choices[0], answer)
-    return JSONResponse(writer.finished(answer, reasoning))
+    read_whole(asked.choices[0], answer)
+    return JSONResponse(writer.finished(answer))
 
 
 def _question(body: ResponsesRequest) -> Question:
@@ -197,10 +197,10 @@ class _Writer:
         self._number = 0
         self._ids = {kind: f"{kind}_{secrets.token_hex(12)}" for kind in ("rs", "msg")}
 
-    def finished(self, answer: Generation, reasoning_tokens: int) -> dict[str, Any]:
+    def finished(self, answer: Generation) -> dict[str, Any]:
         """The whole response."""
         cut = answer.stop_reason in ("length", "context")
-        spent = statistics.usage([answer], reasoning_tokens=reasoning_tokens)
+        spent = statistics.usage([answer], reasoning_tokens=self._reader.reasoning_tokens)
         details = spent["completion_tokens_details"]
         result = self._head("incomplete" if cut else "completed", self._output(self._reader, cut))
         result["incomplete_details"] = {"reason": "max_output_tokens"} if cut else None
@@ -219,14 +219,12 @@ class _Writer:
     async def events(self) -> AsyncGenerator[bytes, None]:
         """The response as it is written."""
         open_items: dict[str, int] = {}
-        reasoning = 0
         try:
             yield self._event("response.created", response=self._head("in_progress", []))
             yield self._event("response.in_progress", response=self._head("in_progress", []))
             async for happened in self._asked.choices[0].events():
                 if isinstance(happened, NewPieces):
-                    reasoning += len(happened.pieces) if self._reader.is_thinking else 0
-                    for delta in self._reader.feed(happened.text):
+                    for delta in self._reader.read(happened.pieces):
                         for chunk in self._delta(delta, open_items):
                             yield chunk
                 elif isinstance(happened, Finished):
@@ -234,7 +232,7 @@ class _Writer:
                         for chunk in self._delta(delta, open_items):
                             yield chunk
                     answer = happened.generation
-                    whole = self.finished(answer, reasoning)
+                    whole = self.finished(answer)
                     for chunk in self._closing(whole["output"], open_items):
                         yield chunk
                     yield self._event(f"response.{whole['status']}", response=whole)

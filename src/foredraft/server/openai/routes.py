@@ -15,8 +15,8 @@ from foredraft.core.errors import ForedraftError
 from foredraft.llm import LLM
 from foredraft.scheduling.answer import Generation
 from foredraft.scheduling.events import Finished, NewPieces
-from foredraft.scheduling.stream import Piece
 from foredraft.server import statistics
+from foredraft.server.answers import read_whole, results
 from foredraft.server.asking import Asked, Choice, ask, find_model
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
@@ -101,9 +101,9 @@ async def chat_completions(body: ChatRequest, request: Request, services: Servic
 
 async def _whole_chat(request: Request, asked: Asked, *, explain: bool, logprobs: bool) -> dict[str, Any]:
     answers = await results(request, asked)
-    choices, reasoning = [], 0
+    choices: list[dict[str, Any]] = []
     for choice, answer in zip(asked.choices, answers, strict=True):
-        reasoning += read_whole(choice, answer)
+        read_whole(choice, answer)
         entry: dict[str, Any] = {
             "index": choice.index,
             "message": message_of(choice.reader),
@@ -115,6 +115,7 @@ async def _whole_chat(request: Request, asked: Asked, *, explain: bool, logprobs
         choices.append(entry)
     result = head(asked, "chat.completion")
     result["choices"] = choices
+    reasoning = sum(choice.reader.reasoning_tokens for choice in asked.choices)
     result["usage"] = statistics.usage(answers, reasoning_tokens=reasoning, predicted=asked.choices[0].predicted)
     return result | statistics_of(answers)
 
@@ -133,16 +134,13 @@ async def _chat_chunks(
         return event({**base, "choices": [entry], **more})
 
     answers: dict[int, Generation] = {}
-    reasoning = 0
     try:
         for choice in asked.choices:
             yield chunk(choice, {"role": "assistant", "content": ""})
         async for choice, happened in merged(asked.choices):
             reader = choice.reader
             if isinstance(happened, NewPieces):
-                was_thinking = reader.is_thinking
-                delta = delta_of(reader.feed(happened.text))
-                reasoning += len(happened.pieces) if was_thinking else 0
+                delta = delta_of(reader.read(happened.pieces))
                 if delta or logprobs or explain:
                     more: dict[str, Any] = (
                         {"explain": {"origins": statistics.origins(happened.pieces)}} if explain else {}
@@ -161,6 +159,7 @@ async def _chat_chunks(
                 yield chunk(choice, {}, finish_reason(answer, reader), **last)
         if include_usage:
             done = [answers[choice.index] for choice in asked.choices]
+            reasoning = sum(choice.reader.reasoning_tokens for choice in asked.choices)
             spent = statistics.usage(done, reasoning_tokens=reasoning, predicted=asked.choices[0].predicted)
             yield event({**base, "choices": [], "usage": spent})
     except ForedraftError as error:
@@ -254,7 +253,7 @@ def _joined(parts: Sequence[Asked]) -> Asked:
     choices = [choice for part in parts for choice in part.choices]
     for index, choice in enumerate(choices):
         choice.index = index
-    return Asked(parts[0].model_id, choices, parts[0].load_s, False)
+    return Asked(parts[0].model_id, choices, parts[0].load_s, False, parts[0].warnings)
 
 
 def _echo(prompt: str | list[int], body: CompletionRequest) -> str:
@@ -315,30 +314,3 @@ def head(asked: Asked, kind: str) -> dict[str, Any]:
 def statistics_of(answers: Sequence[Generation]) -> dict[str, Any]:
     """`stats` and `timings`: of the answer, or of the first of several."""
     return {"stats": statistics.stats(answers[0]), "timings": statistics.timings(answers[0])}
-
-
-async def results(request: Request, asked: Asked) -> list[Generation]:
-    """Wait for every answer, unless the client leaves: then they are cancelled."""
-    try:
-        return await while_connected(request, _all(asked))
-    finally:
-        asked.cancel()
-
-
-async def _all(asked: Asked) -> list[Generation]:
-    return [await choice.result() for choice in asked.choices]
-
-
-def read_whole(choice: Choice, answer: Generation) -> int:
-    """Read a finished answer; returns the tokens of its thinking."""
-    reasoning = 0
-    for piece in answer.pieces:
-        reasoning += _read_piece(choice, piece)
-    choice.reader.end()
-    return reasoning
-
-
-def _read_piece(choice: Choice, piece: Piece) -> int:
-    was_thinking = choice.reader.is_thinking
-    choice.reader.feed(piece.text)
-    return 1 if was_thinking else 0
