@@ -98,6 +98,13 @@ def test_what_is_not_json_is_refused(http: httpx.Client, body: bytes) -> None:
     assert refused.json()["error"]["type"] == "invalid_request_error"
 
 
+def test_half_of_a_surrogate_pair_is_read(http: httpx.Client) -> None:
+    """JavaScript sends one where an emoji was cut in two."""
+    body = json.dumps(chat()).replace('"Hi"', '"Hi \\ud83d"')
+    said = http.post("/v1/chat/completions", content=body, headers={"content-type": "application/json"})
+    assert said.status_code == 200, said.text
+
+
 def test_huge_bodies_are_refused_before_they_are_read(http: httpx.Client, address: str) -> None:
     assert http.post("/v1/chat/completions", content=b" " * 100_001).status_code == 413
 

@@ -8,6 +8,7 @@ import dataclasses
 import gc
 import logging
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 
@@ -23,6 +24,9 @@ LAST_WORDS_S = 5
 """Seconds for the errors that end answers at the end of the grace time."""
 BACKLOG = 1024
 """Connections that wait to be accepted."""
+TURN_S = 0.001
+"""How long another thread (one that reads a large body, say) may keep the interpreter from the event loop and from the
+thread that owns the models when they come back from a call that let it go. Python's own is 0.005."""
 logger = logging.getLogger(__name__)
 
 
@@ -69,6 +73,7 @@ def serve(app: FastAPI, services: Services, ready: Callable[[], None] = lambda: 
 
     def begin() -> None:
         settle()
+        sys.setswitchinterval(TURN_S)
         ready()
 
     settings = services.settings
