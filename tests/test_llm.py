@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from foredraft.bench.random_model import Shape
 from foredraft.core.errors import (
+    ClosedError,
     ContextOverflowError,
     EmptyPromptError,
     ForedraftError,
@@ -331,7 +335,7 @@ def test_a_base_model_says_that_it_has_no_template(tiny_llama: Path) -> None:
     with toy(chat_template="{% for m in messages %}{{ m.content }}{% endfor %}") as chatty:
         assert not chatty.template.note
         assert chatty.render([{"role": "user", "content": "ab"}]) == "ab"
-        assert chatty.chat("ab", max_tokens=3, seed=1, ignore_eos=True).result.stop_reason == "cancelled"
+        assert chatty.chat("ab", max_tokens=3, seed=1, ignore_eos=True).result.stop_reason == "length"
 
 
 # ---- real files ----
@@ -416,3 +420,91 @@ def test_a_truncated_file_is_refused(tmp_path: Path, tiny_llama: Path) -> None:
     path.write_bytes(tiny_llama.read_bytes()[:-20_000])
     with pytest.raises(ModelFormatError):
         LLM.load(path, "off")
+
+
+# ---- closed pairs, unread answers, threads, names ----
+
+
+def test_every_door_of_a_closed_pair_is_a_typed_error(tiny_llama: Path) -> None:
+    llm = LLM.load(tiny_llama, "off", settings=LoadSettings(probe=False))
+    begun = llm.stream("ab", max_tokens=50, ignore_eos=True)
+    llm.close()
+    llm.close()
+    doors: list[Callable[[], object]] = [
+        lambda: llm.generate("x", max_tokens=2),
+        lambda: llm.stream("x"),
+        lambda: llm.chat("x"),
+        lambda: llm.render("x"),
+        lambda: llm.request([1, 2]),
+        lambda: llm.set_draft("off"),
+        lambda: llm.engine.tokenizer.encode("x"),
+    ]
+    for door in doors:
+        with pytest.raises(ClosedError, match="has been closed"):
+            door()
+    assert begun.result.stop_reason == "cancelled"
+    assert llm.info.name
+
+
+def test_an_answer_that_nobody_reads_is_finished_by_asking_for_it() -> None:
+    with toy() as llm:
+        whole = llm.generate("ab", max_tokens=9, seed=1, ignore_eos=True)
+        assert len(whole.tokens) == 9
+        assert llm.stream("ab", max_tokens=9, seed=1, ignore_eos=True).result.tokens == whole.tokens
+        assert llm.stream("ab", max_tokens=9, seed=1, ignore_eos=True).text == whole.text
+        assert str(llm.stream("ab", max_tokens=9, seed=1, ignore_eos=True)) == whole.text
+        left = llm.stream("ab", max_tokens=90, seed=1, ignore_eos=True)
+        for _ in left:
+            assert whole.text.startswith(left.text[: len(whole.text)])  # so far, while it is being read
+            break
+        assert left.result.stop_reason == "cancelled"
+
+
+def test_threads_take_turns_and_every_answer_is_what_it_is_alone() -> None:
+    with toy() as llm:
+        alone = {seed: llm.generate("abc", max_tokens=30, seed=seed, ignore_eos=True).text for seed in range(8)}
+        with ThreadPoolExecutor(8) as pool:
+            ask = lambda seed: llm.generate("abc", max_tokens=30, seed=seed, ignore_eos=True).text  # noqa: E731
+            together = dict(zip(alone, pool.map(ask, alone), strict=True))
+        assert together == alone
+
+
+def test_a_misspelt_parameter_is_told_its_name() -> None:
+    with toy() as llm:
+        with pytest.raises(ParameterError, match="Did you mean temperature"):
+            llm.generate("ab", temprature=1)
+        with pytest.raises(ParameterError, match="Did you mean max_tokens"):
+            llm.generate("ab", max_token=1)
+        for wrong in (["ab", "cd"], b"ab"):
+            with pytest.raises(ParameterError, match="prompt"):
+                llm.generate(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["kv_type", "guardrail", "flash_attention", "promise", "controller"])
+def test_a_setting_of_few_words_names_them(name: str) -> None:
+    with pytest.raises(ParameterError, match=f"{name} is 'foo', but must be one of"):
+        LoadSettings(**{name: "foo"})
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a thread that waits cannot be interrupted there")
+def test_ctrl_c_during_a_load_is_not_lost(tiny_llama: Path) -> None:
+    """It comes while llama.cpp writes a line of its log, whose callback would swallow it."""
+    code = f"""
+import logging, signal
+from foredraft import LLM
+class Sends(logging.Handler):
+    def emit(self, record):
+        logging.getLogger("foredraft.llamacpp").removeHandler(self)
+        signal.raise_signal(signal.SIGINT)
+logging.getLogger("foredraft.llamacpp").setLevel(logging.DEBUG)
+logging.getLogger("foredraft.llamacpp").addHandler(Sends())
+try:
+    LLM.load({str(tiny_llama)!r}, "off")
+except KeyboardInterrupt:
+    print("interrupted")
+else:
+    print("lost")
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=True)
+    assert said.stdout.strip() == "interrupted"
+    assert not said.stderr

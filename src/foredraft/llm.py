@@ -2,12 +2,15 @@
 
 >>> from foredraft import LLM
 >>> with LLM.load() as llm:                       # the embedded pair
-...     print(llm.generate("What is 2 + 3?").text)
+...     print(llm.chat("What is 2 + 3?", temperature=0).text)
+5
 """
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from foredraft.core.errors import (
+    ClosedError,
     EmptyPromptError,
     EngineDiedError,
     ForedraftError,
@@ -23,6 +27,7 @@ from foredraft.core.errors import (
 )
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
 from foredraft.engines.base import Engine, ModelInfo, Numerics
+from foredraft.engines.llamacpp.memory import KV_TYPES
 from foredraft.engines.llamacpp.options import check_device
 from foredraft.folders import cache_folder, data_folder
 from foredraft.models.template import ChatTemplate, fallback_template
@@ -34,6 +39,7 @@ from foredraft.scheduling.scheduler import Scheduler
 from foredraft.scheduling.stream import Piece
 from foredraft.shelf import auto_draft, locate, open_shelf
 from foredraft.speculative.controllers import CONTROLLERS, DraftController, Fixed
+from foredraft.speculative.controllers.bucket import PRESETS
 from foredraft.speculative.drafters import Arbiter, Drafter, ModelDrafter, NoDrafter
 from foredraft.tuning import Tuning, adaptive, fixed, written_off
 
@@ -48,6 +54,15 @@ MIN_CONTEXT = 8
 """Tokens. Shorter ones have no room for what is read at a load."""
 MIN_BATCH, MAX_BATCH = 16, 2**16
 """Tokens of a pass."""
+
+CHOICES: Mapping[str, Sequence[str]] = {
+    "kv_type": KV_TYPES,
+    "flash_attention": ("auto", "on", "off"),
+    "controller": tuple(CONTROLLERS),
+    "promise": tuple(PRESETS),
+    "guardrail": ("off", "relaxed", "strict"),
+}
+"""What those settings of a load may be."""
 
 Message = Mapping[str, Any]
 Progress = Callable[[str, float], None]
@@ -95,8 +110,9 @@ class LoadSettings:
     """Keep the answers themselves on this machine, as a source of guesses for later ones."""
 
     def __post_init__(self) -> None:
-        if self.controller not in CONTROLLERS:
-            raise ParameterError("controller", self.controller, f"one of {', '.join(CONTROLLERS)}")
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ParameterError(name, getattr(self, name), f"one of {', '.join(allowed)}")
         if self.context and self.context < MIN_CONTEXT:
             raise ParameterError("context", self.context, f"0 (from the file), or at least {MIN_CONTEXT}")
         if not MIN_BATCH <= self.batch <= MAX_BATCH:
@@ -109,15 +125,18 @@ class LoadSettings:
 
 
 class AnswerStream:
-    """An answer being written: iterate for its pieces, then read `result`. Leaving it early cancels the answer."""
+    """An answer being written: iterate for its pieces, or ask for its `text` or `result`, which finish it. Leaving the
+    loop early cancels the answer."""
 
     def __init__(self, llm: LLM, answer: Answer, progress: Progress | None) -> None:
         self._llm = llm
         self._answer = answer
         self._progress = progress
         self._kept: list[Piece] = []
+        self._begun = False
 
     def __iter__(self) -> Iterator[Piece]:
+        self._begun = True
         answer = self._answer
         try:
             while True:
@@ -127,7 +146,7 @@ class AnswerStream:
                     yield piece
                 if answer.done:
                     break
-                self._llm.scheduler.step()
+                self._llm.step(answer)
                 if self._progress is not None and not self._kept:
                     read, total = answer.prompt_progress
                     self._progress("prompt", read / total)
@@ -147,20 +166,30 @@ class AnswerStream:
 
     @property
     def text(self) -> str:
-        """What has been written so far."""
+        """What has been written so far; of an answer that nobody has begun to read, all of it."""
+        if not self._begun:
+            self._finish()
         return self._answer.text
 
     @property
     def result(self) -> Generation:
         """The finished (or cancelled) answer. Raises what ended it, if that was an error."""
-        self.cancel()
+        self._finish()
         if self._answer.error is not None:
             raise self._answer.error
         return self._llm.generation(self._answer, self._kept)
 
+    def __str__(self) -> str:
+        return self.text
+
+    def _finish(self) -> None:
+        for _ in self:
+            pass
+
 
 class LLM:
-    """A loaded pair. Not thread-safe: one thread at a time (`scheduling/runtime.py` owns one for the server)."""
+    """A loaded pair. Several threads may use it: they take turns, a pass each, and every answer is what it would be
+    alone. (The server's have a thread of their own for it: `scheduling/runtime.py`.)"""
 
     def __init__(
         self,
@@ -173,6 +202,9 @@ class LLM:
         """From parts, for tests and experiments; `load` is the usual way. `unavailable` says why there is no draft,
         where one was wanted."""
         self.engine = engine
+        self._closed = False
+        self._turn = threading.RLock()
+        """Held for a pass, and for whatever changes the pair."""
         self._unavailable = unavailable
         self.notes: list[str] = []
         """What the load decided on its own, in words."""
@@ -234,8 +266,21 @@ class LLM:
     ) -> None:
         """Change the draft; the main model stays as it is. See `load`. Running answers must have ended. `device` is
         where it runs from now on (`LoadSettings.draft_device`); None is where it ran."""
-        if self.scheduler.busy:
-            raise ForedraftError("The draft cannot be changed while an answer is being written.")
+        with self._turn:
+            self._require_open()
+            if self.scheduler.busy:
+                raise ForedraftError("The draft cannot be changed while an answer is being written.")
+            self._change_draft(draft, required=required, force=force, device=device, progress=progress)
+
+    def _change_draft(
+        self,
+        draft: str | Path | None,
+        *,
+        required: bool,
+        force: bool,
+        device: str | None,
+        progress: Progress | None,
+    ) -> None:
         if device is not None:
             self._settings = dataclasses.replace(self._settings, draft_device=device)
         wanted = draft is not None and str(draft) not in ("off", "")
@@ -409,10 +454,13 @@ class LLM:
         **fields: Any,
     ) -> Request:
         """A request from text or token ids. `fields` are single ones of `SamplingParams`, instead of `sampling`'s."""
-        known = {f.name for f in dataclasses.fields(SamplingParams)}
+        self._require_open()
         for name in fields:
-            if name not in known:
-                raise ParameterError(name, fields[name], f"left out: the parameters are {', '.join(sorted(known))}")
+            _check_name(name, fields[name])
+        if not isinstance(prompt, str) and not all(isinstance(token, int) for token in prompt):
+            raise ParameterError("prompt", prompt, "a text, or a list of token ids")
+        if isinstance(prompt, bytes):
+            raise ParameterError("prompt", prompt, "a text, or a list of token ids: decode bytes first")
         if not prompt:
             raise EmptyPromptError
         encode = self.engine.tokenizer.encode
@@ -431,14 +479,13 @@ class LLM:
     ) -> AnswerStream:
         """Continue a text (no chat template), piece by piece. `params` are those of `request`."""
         request = prompt if isinstance(prompt, Request) else self.request(prompt, **params)
-        return AnswerStream(self, self.scheduler.submit(request), progress)
+        with self._turn:
+            self._require_open()
+            return AnswerStream(self, self.scheduler.submit(request), progress)
 
     def generate(self, prompt: str | Sequence[int] | Request, **params: Any) -> Generation:
         """Continue a text (no chat template) to its end."""
-        stream = self.stream(prompt, **params)
-        for _ in stream:
-            pass
-        return stream.result
+        return self.stream(prompt, **params).result
 
     def chat(
         self,
@@ -471,6 +518,7 @@ class LLM:
     def template(self) -> ChatTemplate:
         """The chat template of the file, or a fallback that says so in its `note`."""
         if self._template is None:
+            self._require_open()
             tokenizer, source, note = self.engine.tokenizer, self.engine.info.chat_template, ""
             if source is None:
                 source, note = fallback_template(_control_texts(self.engine))
@@ -539,10 +587,16 @@ class LLM:
             reason = " ".join(filter(None, (reason, self._given_back, self._would_pay())))
         return SpeculationStatus(status, reason)
 
+    def step(self, answer: Answer) -> None:
+        """A pass, of which an answer that has not ended gets its share."""
+        with self._turn:
+            if not answer.done:
+                self.scheduler.step()
+
     def finish(self, answer: Answer) -> None:
         """Step until an answer has ended."""
         while not answer.done:
-            self.scheduler.step()
+            self.step(answer)
 
     def generation(self, answer: Answer, pieces: list[Piece]) -> Generation:
         """The finished answer as a value."""
@@ -564,11 +618,20 @@ class LLM:
         )
 
     def close(self) -> None:
-        """End every answer, keep what was learned about the pair, and free both models."""
-        self.scheduler.close()
-        self._save()
-        self.scheduler.drafter.close()
-        self.engine.close()
+        """End every answer, keep what was learned about the pair, and free both models. Whatever is asked afterwards
+        raises `ClosedError`; closing again does nothing."""
+        with self._turn:
+            if self._closed:
+                return
+            self._closed = True
+            self.scheduler.close()
+            self._save()
+            self.scheduler.drafter.close()
+            self.engine.close()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ClosedError(self.info.name)
 
     def __enter__(self) -> Self:
         return self
@@ -577,6 +640,19 @@ class LLM:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(SamplingParams))
+
+
+def _check_name(name: str, value: object) -> None:
+    """Raises `ParameterError` for a parameter that nobody knows."""
+    if name in _FIELDS:
+        return
+    others = ("stop", "max_tokens", "prediction", "speculation", "ignore_eos", "sampling")
+    near = difflib.get_close_matches(name, (*_FIELDS, *others), n=1)
+    meant = f" Did you mean {near[0]}?" if near else ""
+    raise ParameterError(name, value, f"left out: the parameters are {', '.join(sorted((*_FIELDS, *others)))}.{meant}")
 
 
 def _embedded(draft: str | Path | None) -> tuple[Path, str | Path | None]:

@@ -22,11 +22,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from foredraft.core.errors import CacheFullError, EngineError
+from foredraft.core.errors import CacheFullError, ClosedError, EngineError
 from foredraft.engines import ENGINES
 from foredraft.engines.base import Chunk, Engine
 from foredraft.engines.llamacpp import LoadOptions
 from foredraft.engines.probe import probe
+from foredraft.engines.toy import ToyTokenizer
 from tests.conftest import ROOT
 
 N_CTX, N_BATCH, N_SLOTS = 256, 64, 4
@@ -325,5 +326,11 @@ def test_a_closed_engine_refuses_and_closes_again(maker: Callable[[Path], Engine
     engine = maker(tiny_llama)
     engine.close()
     engine.close()
-    with pytest.raises(EngineError):
+    with pytest.raises(ClosedError):
         read(engine, 0, [1])
+    tokenizer = engine.tokenizer
+    if isinstance(tokenizer, ToyTokenizer):  # it needs nothing that was given back
+        return
+    for ask in (lambda: tokenizer.encode("the cat"), lambda: tokenizer.text(5), lambda: tokenizer.piece(5)):
+        with pytest.raises(ClosedError):
+            ask()

@@ -158,6 +158,16 @@ class EngineError(ForedraftError):
     code = "engine"
 
 
+class ClosedError(EngineError):
+    """What was asked had been closed, and its memory given back. `name` is the model's."""
+
+    code = "closed"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} has been closed.", hint="Load it again.")
+        self.name = name
+
+
 class CacheFullError(EngineError):
     """No free cells in the KV cache. Nothing was read; the caller may free a slot and try again."""
 

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from foredraft.core.errors import ParameterError
 from foredraft.llm import LLM, SMALL_MODEL_BYTES, LoadSettings
-from foredraft.opening import ISOLATION, isolation, open_embedder
+from foredraft.opening import isolation, open_embedder
 from foredraft.scheduling.embedder import Embedder
 from foredraft.scheduling.hosted import LoadedModel, LoadSpec, Progress
-from foredraft.settings import KvType
-
-_ALLOWED = {
-    "kv_type": get_args(KvType),
-    "flash_attention": ("auto", "on", "off"),
-    "promise": ("standard", "strict", "eager"),
-    "isolation": ISOLATION,
-    "guardrail": ("off", "relaxed", "strict"),
-}
-"""Settings that are one of a few words."""
 
 
 def load_pair(spec: LoadSpec, progress: Progress) -> LoadedModel | Embedder:
@@ -47,9 +37,6 @@ def load_settings(given: dict[str, object]) -> LoadSettings:
     for name in given:
         if name not in known:
             raise ParameterError(name, given[name], f"left out: the load settings are {', '.join(sorted(known))}")
-    for name, allowed in _ALLOWED.items():
-        if name in given and given[name] not in allowed:
-            raise ParameterError(name, given[name], f"one of {', '.join(allowed)}")
     types = get_type_hints(LoadSettings)
     for name, value in given.items():
         try:

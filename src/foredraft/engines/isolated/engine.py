@@ -67,6 +67,8 @@ class IsolatedEngine(Isolated):
         return cuts
 
     def length(self, slot: int) -> int:
+        if not self._lengths:
+            raise self._process.failure()
         if not 0 <= slot < len(self._lengths):
             raise EngineError(f"There is no slot {slot}; the engine has {len(self._lengths)}.")
         return self._lengths[slot]

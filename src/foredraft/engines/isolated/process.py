@@ -21,7 +21,7 @@ from concurrent.futures import Future
 from typing import IO, Any
 
 from foredraft import child, huge_pages
-from foredraft.core.errors import EngineDiedError, EngineError
+from foredraft.core.errors import ClosedError, EngineDiedError, EngineError
 from foredraft.engines.isolated import wire
 from foredraft.engines.isolated.block import Block, Rows
 from foredraft.engines.isolated.wire import Kind, Message, Wire
@@ -121,7 +121,7 @@ class ModelProcess:
     def failure(self) -> EngineError:
         """Why nothing can be asked any more."""
         if self._closing:
-            return EngineError(f"{self.name} is closed.")
+            return ClosedError(self.name)
         self._over.wait()
         assert self.died is not None
         return EngineDiedError(self.died.model, self.died.ended, self.died.words)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from foredraft.core.errors import EngineError, UnsupportedModelError
+from foredraft.core.errors import ClosedError, EngineError, UnsupportedModelError
 from foredraft.engines.base import Chunk, ModelInfo
 from foredraft.engines.embedding import Vectors
 from foredraft.engines.llamacpp.batch import Batch
@@ -75,7 +75,7 @@ class LlamaCppEmbedder:
         if not texts:
             return np.empty((0, self.dimensions), dtype=np.float32)
         if not self._ctx:
-            raise EngineError(f"{self.info.name} is closed.")
+            raise ClosedError(self.info.name)
         if len(texts) > self.info.n_slots:
             raise EngineError(f"{len(texts)} texts are more than the {self.info.n_slots} of one pass.")
         if not all(texts) or sum(map(len, texts)) > self.info.n_batch:
@@ -105,6 +105,8 @@ class LlamaCppEmbedder:
         return vectors
 
     def close(self) -> None:
+        if hasattr(self, "tokenizer"):  # of a load that failed early there is none
+            self.tokenizer.close()
         if self._ctx:
             self._api.llama_free(self._ctx)
         if self._model:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from foredraft.core.errors import CacheFullError, Cancelled, EngineError, ModelError
+from foredraft.core.errors import CacheFullError, Cancelled, ClosedError, EngineError, ModelError
 from foredraft.engines.base import BLOCK, Chunk, Logits, ModelInfo, Numerics
 from foredraft.engines.llamacpp.batch import Batch
 from foredraft.engines.llamacpp.cells import Cells
@@ -57,6 +57,7 @@ class LlamaCppEngine:
         self.exact_grain = BLOCK
         self._model: Any = None
         self._ctx: Any = None
+        self._closed = False
         self._lengths: list[int] = []
         self._api = api = library().api
         path = Path(path)
@@ -253,12 +254,15 @@ class LlamaCppEngine:
                 self._abort_flag[0] = 1
 
     def close(self) -> None:
+        self._closed = True
+        if hasattr(self, "tokenizer"):  # of a load that failed early there is none
+            self.tokenizer.close()
         if self._ctx:
             self._api.llama_free(self._ctx)
         if self._model:
             self._api.llama_model_free(self._model)
         self._ctx = self._model = None
-        self._lengths = []  # whatever is asked from now on names a slot that is not there
+        self._lengths = []
 
     def _rows(self, count: int) -> Logits:
         """The first `count` rows of the library's buffer, where the wanted rows lie in the order of the batch."""
@@ -318,6 +322,8 @@ class LlamaCppEngine:
             )
 
     def _checked(self, slot: int) -> int:
+        if self._closed:
+            raise ClosedError(self.info.name)
         if not 0 <= slot < len(self._lengths):
             raise EngineError(f"There is no slot {slot}; the engine has {len(self._lengths)}.")
         return slot

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import psutil
 
 from foredraft.core.errors import UnsupportedModelError
+from foredraft.core.interrupts import interruptible
 from foredraft.engines.base import ModelInfo
 from foredraft.engines.llamacpp.devices import handles
 from foredraft.engines.llamacpp.failures import check_file, check_memory, load_error, parts
@@ -61,6 +63,7 @@ def open_model(
     }[options.use_mmap, options.use_mlock]
 
     interrupted: list[BaseException] = []
+    stopped = threading.Event()
 
     def report(done: float, _: object) -> bool:
         try:
@@ -68,11 +71,15 @@ def open_model(
                 progress(done)
         except BaseException as error:  # noqa: BLE001 (C code called us: the error travels around it)
             interrupted.append(error)
-        return not interrupted
+        return not interrupted and not stopped.is_set()
 
     params.progress_callback = api.llama_progress_callback(report)  # `params` keeps it alive during the load
     with library().record() as lines:
-        model = api.llama_model_load_from_file(os.fsencode(path), params)
+        model = interruptible(
+            lambda: api.llama_model_load_from_file(os.fsencode(path), params),
+            stop=stopped.set,
+            undo=lambda loaded: api.llama_model_free(loaded) if loaded else None,
+        )
     if interrupted:
         if model:
             api.llama_model_free(model)
@@ -120,11 +127,19 @@ def open_context(path: Path, model: Any, info: ModelInfo, options: LoadOptions) 
     params.kv_unified = True
     # Sliding-window layers forget what left the window, so going back would read holes: keep everything.
     params.swa_full = True
+
+    def made() -> Any:
+        return interruptible(
+            lambda: api.llama_init_from_model(model, params),
+            stop=lambda: None,
+            undo=lambda context: api.llama_free(context) if context else None,
+        )
+
     with library().record() as lines:
-        context = api.llama_init_from_model(model, params)
+        context = made()
         if not context and params.type_v != params.type_k:  # multi-head latent attention keeps both in one
             params.type_k = params.type_v = _type(options.kv_type)
-            context = api.llama_init_from_model(model, params)
+            context = made()
     if not context:
         raise load_error(path, lines)
     if not api.llama_get_memory(context):

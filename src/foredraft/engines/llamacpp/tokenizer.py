@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from foredraft.core.deep_stack import on_deep_stack
-from foredraft.core.errors import ParameterError, UnsupportedModelError
+from foredraft.core.errors import ClosedError, ParameterError, UnsupportedModelError
 from foredraft.engines.llamacpp.library import library
 from foredraft.engines.llamacpp.loading import open_model
 
@@ -32,7 +32,8 @@ class LlamaTokenizer:
 
     def __init__(self, vocab: Any, *, path: str = "") -> None:
         self._api = library().api
-        self._vocab = vocab
+        self._path = path
+        self._open_vocab: Any = vocab
         kind = self._api.llama_vocab_type(vocab)
         if kind == 0:
             raise UnsupportedModelError(
@@ -54,9 +55,22 @@ class LlamaTokenizer:
         api = library().api
         model = open_model(Path(path), vocab_only=True)
         try:
-            yield cls(api.llama_model_get_vocab(model), path=str(path))
+            tokenizer = cls(api.llama_model_get_vocab(model), path=str(path))
+            yield tokenizer
+            tokenizer.close()
         finally:
             api.llama_model_free(model)
+
+    def close(self) -> None:
+        """The model is about to be freed: whatever is asked from now on raises `ClosedError`, where the library would
+        end the process. What has been read of single tokens stays known."""
+        self._open_vocab = None
+
+    @property
+    def _vocab(self) -> Any:
+        if self._open_vocab is None:
+            raise ClosedError(self._path)
+        return self._open_vocab
 
     @cached_property
     def eog(self) -> frozenset[int]:

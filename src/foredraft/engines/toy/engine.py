@@ -15,7 +15,7 @@ from itertools import count
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from foredraft.core.errors import CacheFullError, Cancelled, EngineError
+from foredraft.core.errors import CacheFullError, Cancelled, ClosedError, EngineError
 from foredraft.engines.base import BLOCK, Chunk, Logits, ModelInfo, Numerics, Tokenizer
 from foredraft.engines.probe import probe
 from foredraft.engines.toy.tokenizer import ToyTokenizer
@@ -320,6 +320,8 @@ class ToyEngine:
         return tuple(tokens[len(tokens) - min(self._order, len(tokens)) :])
 
     def _checked(self, slot: int) -> int:
+        if not self._slots:
+            raise ClosedError(self.info.name)
         if not 0 <= slot < len(self._slots):
             raise EngineError(f"There is no slot {slot}; the engine has {len(self._slots)}.")
         return slot
