@@ -178,7 +178,7 @@ def test_numerics_are_chosen_and_said(numerics: str) -> None:
         (["run", "hi", "--max-draft", "17"], 2, "from 0 to 16"),
         (["run", "hi", "--top-p", "1.5"], 2, "from 0 to 1"),
         (["run", "hi", "--model", "nowhere.gguf"], 1, "nowhere.gguf"),
-        (["verify", "hi", "--min-p", "nan"], 2, "min_p"),
+        (["verify", "hi", "--min-p", "nan"], 2, "--min-p"),
     ],
 )
 def test_wrong_values_are_refused_before_anything_is_loaded(args: list[str], code: int, says: str) -> None:

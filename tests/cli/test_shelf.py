@@ -225,7 +225,6 @@ def test_pair_measure_keeps_what_it_finds(cli: Cli, folder: Path, monkeypatch: p
         (("rm", "big"), "model", "not Foredraft's own folder"),
         (("load", "big"), "no_server", ""),
         (("load", "big", "--estimate-only", "--draft", "other"), "incompatible_draft", "Different kind"),
-        (("load", "big", "--estimate-only", "--kv-type", "q9"), "settings", "must be one of f32"),
     ],
 )
 def test_errors_have_a_code_and_a_way_on(cli: Cli, folder: Path, args: tuple[str, ...], error: str, words: str) -> None:
@@ -235,6 +234,12 @@ def test_errors_have_a_code_and_a_way_on(cli: Cli, folder: Path, args: tuple[str
     plain = cli(*args, code=1)
     assert plain.stderr.startswith("Error: ")
     assert "Traceback" not in plain.output
+
+
+def test_a_wrong_value_is_named_as_it_was_typed(cli: Cli, folder: Path) -> None:
+    error = cli("load", "big", "--estimate-only", "--kv-type", "q9", "--json", code=2).data["error"]
+    assert error["code"] == "parameter"
+    assert error["message"].startswith("--kv-type is 'q9', but must be one of f32")
 
 
 def test_ambiguous_names_are_answered_with_the_candidates(cli: Cli, folder: Path) -> None:

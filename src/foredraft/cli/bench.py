@@ -177,7 +177,6 @@ def bench(
     Ctrl-C ends it with what has been measured.
     """
     began = time.perf_counter()
-    terminal.use_utf8()
     if what not in WHAT:
         raise ParameterError("what", what, f"one of {', '.join(WHAT)}")
     _check_against(

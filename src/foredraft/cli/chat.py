@@ -14,6 +14,7 @@ from foredraft.cli import terminal
 from foredraft.cli.loading import loaded
 from foredraft.cli.options import Asked, asks, system_message
 from foredraft.cli.remote import Served, served
+from foredraft.cli.streams import line_of_input
 from foredraft.core.errors import ForedraftError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ HELP = """Type a message and press Enter. \"\"\" begins and ends a message of se
 /stats     statistics of the last answer
 /draft D   change the draft: a file, a name, auto or off
 /help      this list
-/exit      leave (also Ctrl-D); Ctrl-C ends an answer"""
+/exit      leave (also Ctrl-D); Ctrl-C ends an answer, or clears the line"""
 
 
 @asks()
@@ -100,7 +101,8 @@ class Conversation:
         self._begin()
 
     def loop(self) -> None:
-        """Until /exit, the end of the input, or Ctrl-C while nothing is being written (exit code 130)."""
+        """Until /exit or the end of the input. Ctrl-C ends an answer, or gives up the line that is being typed; where
+        nobody types, it ends the program (exit code 130)."""
         interactive = sys.stdin.isatty()
         if interactive:
             with contextlib.suppress(ImportError):
@@ -112,7 +114,11 @@ class Conversation:
             except EOFError:
                 return
             except KeyboardInterrupt:
-                raise typer.Exit(130) from None
+                if not interactive:
+                    raise typer.Exit(130) from None
+                # As in every shell: the line is given up, the conversation is not.
+                terminal.errors().print("\n[dim]/exit or Ctrl-D leaves.[/dim]")
+                continue
             if not said.strip():
                 continue
             if said.startswith("/") and interactive:
@@ -128,12 +134,12 @@ class Conversation:
 
     def _read(self, interactive: bool) -> str:
         prompt = "\n> " if interactive else ""
-        line = input(prompt)
+        line = line_of_input(prompt)
         if not line.startswith('"""'):
             return line
         lines = [line[3:]]
         while not lines[-1].endswith('"""'):
-            lines.append(input("… " if interactive else ""))
+            lines.append(line_of_input("… " if interactive else ""))
         lines[-1] = lines[-1][:-3]
         return "\n".join(lines)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from foredraft.cli import terminal
 from foredraft.cli.options import Asked
+from foredraft.cli.streams import standard_input
 
 if TYPE_CHECKING:
     from foredraft.llm import LLM
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def loaded(asked: Asked, *, draft_required: bool = False) -> Iterator[tuple[LLM, terminal.LoadProgress]]:
     """The loaded pair and the progress display. What was chosen and left off is said on stderr (with --json it is in
-    the object instead). Inside, text in and out is UTF-8 and a closed pipe ends the program quietly."""
+    the object instead). Inside, a closed pipe ends the program quietly."""
     from foredraft.llm import LLM
 
-    terminal.use_utf8()
     with terminal.closed_pipes_are_quiet(), terminal.LoadProgress() as progress:
         llm = LLM.load(
             asked.model,
@@ -38,8 +37,5 @@ def loaded(asked: Asked, *, draft_required: bool = False) -> Iterator[tuple[LLM,
 
 
 def prompt_text(argument: str) -> str:
-    """The prompt itself, or standard input for "-". Bytes that are not UTF-8 reach the model as they are."""
-    if argument != "-":
-        return argument
-    terminal.use_utf8()
-    return sys.stdin.read()
+    """The prompt itself, or standard input for "-"."""
+    return standard_input() if argument == "-" else argument

@@ -8,8 +8,11 @@ Exit codes: 0 done, 1 it could not be done (the reason is on stderr), 2 a parame
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
 import importlib
 import json
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -18,7 +21,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from foredraft.core.errors import ForedraftError, ParameterError
+from foredraft.cli import streams
+from foredraft.core.errors import ForedraftError, ParameterError, SettingsError
 
 COMMANDS: dict[str, str] = {
     "app": "foredraft.cli.app:app",
@@ -43,13 +47,15 @@ COMMANDS: dict[str, str] = {
 """Command name to "module:attribute". The attribute is a function with Typer's annotations, or a `typer.Typer` with
 commands of its own. The order is the order of `--help`."""
 
-ALIASES: dict[str, str] = {"pull": "get"}
+ALIASES: dict[str, str] = {"pull": "get", "list": "ls", "stop": "unload"}
 """Other names of commands; they work but are not listed."""
 
-OWN_OPTIONS = ("--version", "--debug", "-h", "--help", "--install-completion", "--show-completion")
+OWN_OPTIONS = ("--version", "-V", "--debug", "-h", "--help", "--install-completion", "--show-completion")
 """Options of the program itself. Any other before a command belongs to the app, which is what runs without one."""
 
 PLAIN_ERROR, PARAMETER_ERROR = 1, 2
+_USAGE: Any = typer.BadParameter.__mro__[1]
+"""What a wrong command line raises; Typer has it, and gives it no name of its own."""
 
 
 class LazyGroup(TyperGroup):
@@ -74,24 +80,53 @@ class LazyGroup(TyperGroup):
         return command
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        # Without a command the app is meant: `foredraft`, `foredraft --no-browser`.
-        if not args or (args[0].startswith("-") and args[0] not in OWN_OPTIONS):
+        if args[:1] == ["version"]:
+            args = ["--version", *args[1:]]
+        elif args[:1] == ["help"]:  # `foredraft help run`
+            args = [*args[1:2], "--help"]
+        # Without a command the app is meant: `foredraft`, `foredraft --no-browser`. Not while a shell completes.
+        if ctx.resilient_parsing:
+            pass
+        elif not args or (args[0].startswith("-") and args[0] not in OWN_OPTIONS):
             args = ["app", *args]
         return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] in ALIASES:
             args = [ALIASES[args[0]], *args[1:]]
+        if args and not ctx.resilient_parsing and args[0] not in COMMANDS:
+            raise UnknownCommandError(args[0])
         return super().resolve_command(ctx, args)
 
     def main(self, args: Sequence[str] | None = None, *more: Any, **extra: Any) -> Any:
         words = list(sys.argv[1:] if args is None else args)
+        # of bench it is a file that takes the figures, not the form of what is said
+        as_json = "--json" in words and words[0] != "bench"
+        streams.prepare()
         try:
+            if as_json:
+                return _in_json(super().main(args, *more, **{**extra, "standalone_mode": False}))
             return super().main(args, *more, **extra)
         except Exception as error:  # noqa: BLE001 - the last line of defence: one line instead of a traceback
-            # of bench it is a file that takes the figures, not the form of what is said
-            as_json = "--json" in words and "bench" not in words[: words.index("--json")]
             sys.exit(report_error(error, as_json=as_json, debug="--debug" in words))
+
+
+class UnknownCommandError(ParameterError):
+    """There is no such command. `near` are those that look like it."""
+
+    code = "command"
+
+    def __init__(self, name: str) -> None:
+        super().__init__("command", name, f"one of {', '.join(COMMANDS)}")
+        known = (*COMMANDS, *ALIASES, "version", "help")
+        self.near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        self.message = f"There is no command {name!r}."
+        self.hint = f"Did you mean: {', '.join(self.near)}?" if self.near else "`foredraft --help` lists them."
+
+
+def _in_json(code: Any) -> None:
+    """The end of a command whose errors are said as JSON; its exit code is what Typer returned."""
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def report_error(error: Exception, *, as_json: bool = False, debug: bool = False) -> int:
@@ -102,17 +137,47 @@ def report_error(error: Exception, *, as_json: bool = False, debug: bool = False
     if debug:
         traceback.print_exception(error)
     code, message, hint = "unexpected", f"{type(error).__name__}: {error}", "`foredraft --debug …` shows where."
-    if isinstance(error, ForedraftError):
+    wrong = isinstance(error, ParameterError)
+    if isinstance(error, SettingsError) and error.source == "flag":
+        said_plainly = error.message.partition(": ")[2].replace(f"{error.key} is", f"{_option(error.key)} is", 1)
+        code, message, hint, wrong = "parameter", said_plainly, error.hint, True
+    elif isinstance(error, ParameterError):
+        option = _option(error.name)
+        code, message, hint = error.code, error.message.replace(f"{error.name} is", f"{option} is", 1), error.hint
+    elif isinstance(error, ForedraftError):
         code, message, hint = error.code, error.message, error.hint
+    elif isinstance(error, _USAGE):
+        code, message, hint, wrong = "usage", error.format_message(), "", True
+    elif isinstance(error, typer.Abort):
+        code, message, hint = "aborted", "Aborted.", ""
     elif isinstance(error, OSError):
         code, message, hint = "system", str(error), ""
-    if as_json:
-        print(json.dumps({"error": {"code": code, "message": message, "hint": hint}}, ensure_ascii=False))
-    else:
-        print(f"Error: {message}", file=sys.stderr)
-        if hint:
-            print(hint, file=sys.stderr)
-    return PARAMETER_ERROR if isinstance(error, ParameterError) else PLAIN_ERROR
+    try:
+        if as_json:
+            said = {"error": {"code": code, "message": message, "hint": hint}}
+            print(json.dumps(said, ensure_ascii=False), flush=True)
+            return PARAMETER_ERROR if wrong else PLAIN_ERROR
+    except OSError:  # nothing more goes to stdout (a full disk, say): it is said on stderr instead
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - outlives this function
+    print(f"Error: {message}", file=sys.stderr)
+    if hint:
+        print(hint, file=sys.stderr)
+    return PARAMETER_ERROR if wrong else PLAIN_ERROR
+
+
+_OPTIONS = {"n_ctx": "context", "n_threads": "threads", "n_batch": "batch", "device": "draft-device"}
+"""Parameters that the command line knows by other names."""
+
+
+def _option(name: str) -> str:
+    """The option for a parameter, where there is one."""
+    from foredraft.cli.options import Asked
+
+    own = name.rpartition(".")[2]
+    known = {field.name for field in dataclasses.fields(Asked)} | {"host", "port", "isolation", "token"}
+    if own in _OPTIONS:
+        return f"--{_OPTIONS[own]}"
+    return f"--{own.replace('_', '-')}" if own in known else name
 
 
 def _print_version(wanted: bool) -> None:
@@ -120,7 +185,7 @@ def _print_version(wanted: bool) -> None:
         from importlib.metadata import PackageNotFoundError, version
 
         try:
-            print(f"foredraft {version('foredraft')}")
+            print(f"foredraft {version('foredraft')} (llama-cpp-python {version('llama-cpp-python')})")
         except PackageNotFoundError:
             print("foredraft (not installed: run from its source)")
         raise typer.Exit
@@ -139,7 +204,7 @@ app = typer.Typer(
 def foredraft(
     ctx: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error happened.")] = False,
 ) -> None:

@@ -28,6 +28,11 @@ def complete_model(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete.lower())]
 
 
+def complete_draft(incomplete: str) -> list[str]:
+    """What `--draft` takes: words, and names on the shelf."""
+    return [word for word in ("auto", "off") if word.startswith(incomplete)] + complete_model(incomplete)
+
+
 ModelName = Annotated[
     str, typer.Argument(help="A name on the shelf, a short form of one, or a file.", autocompletion=complete_model)
 ]

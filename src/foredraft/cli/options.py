@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from typer import Option
 
+from foredraft.cli.models import complete_draft, complete_model
+
 if TYPE_CHECKING:
     from foredraft.core.params import Request
     from foredraft.llm import LLM, LoadSettings
@@ -21,11 +23,22 @@ class Asked:
     """What was asked for on the command line."""
 
     model: Annotated[
-        str | None, Option("--model", "-m", help="A GGUF file, or a name on the shelf. Default: the embedded model.")
+        str | None,
+        Option(
+            "--model",
+            "-m",
+            help="A GGUF file, or a name on the shelf. Default: the embedded model.",
+            autocompletion=complete_model,
+        ),
     ] = None
     draft: Annotated[
         str | None,
-        Option("--draft", "-d", help="A GGUF file or a name; auto takes the best that fits; off: plain decoding."),
+        Option(
+            "--draft",
+            "-d",
+            help="A GGUF file or a name; auto takes the best that fits; off: plain decoding.",
+            autocompletion=complete_draft,
+        ),
     ] = None
     temperature: Annotated[float, Option("--temperature", "-t", help="0 is greedy.")] = 0.8
     seed: Annotated[int | None, Option("--seed", help="Same seed, same text, with or without a draft.")] = None
@@ -87,20 +100,26 @@ class Asked:
     raw: Annotated[bool, Option("--raw", help="Continue the text itself; no chat template.")] = False
 
     def check(self) -> None:
-        """Refuse values out of range before anything is loaded. Raises `ParameterError`."""
+        """Refuse values out of range, and a draft that nobody knows, before anything is loaded. Raises `ParameterError`
+        or a `ModelError`."""
         from foredraft.core.params import Request, SamplingParams
+        from foredraft.shelf import open_shelf
+
+        if self.draft not in (None, "", "auto", "off"):
+            open_shelf().find(self.draft or "")
 
         Request((), SamplingParams.of(self), self._speculation(), max_tokens=self.max_tokens)
         self.settings()
 
     def with_settings(self) -> Asked:
         """The same with what was not given taken from the settings: those of the model, then the general ones."""
+        from foredraft.demo import main_path
         from foredraft.settings import load_settings
         from foredraft.shelf import open_shelf
 
-        settings, name = load_settings(), self.model or ""
-        if settings.model and name:
-            name = open_shelf().find(name).name
+        settings, name = load_settings(), ""
+        if settings.model:
+            name = open_shelf().find(self.model or main_path()).name
         own, load = settings.for_model(name), settings.load
         stored: dict[str, Any] = {
             "draft": own.draft,

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -42,6 +43,7 @@ class Served:
     model: str
     draft: str | None
     """The name of the draft that is loaded there."""
+    draft_path: str | None = None
 
     def answer(self, messages: Sequence[Mapping[str, Any]], asked: Asked) -> RemoteAnswer:
         """Answer a conversation."""
@@ -53,14 +55,23 @@ class Served:
 
     @contextlib.contextmanager
     def ready(self) -> Iterator[None]:
-        """For as long as it is used: says on stderr who answers; text is UTF-8, and a closed pipe ends quietly."""
+        """For as long as it is used: says on stderr who answers, and a closed pipe ends quietly."""
         from foredraft.cli import terminal
 
         with self.client, terminal.closed_pipes_are_quiet():
-            terminal.use_utf8()
             said = f"Answered by {self.model} of the server at {self.client.address}"
             terminal.errors().print(f"{said}, draft: {self.draft or 'none'}.", style="dim", markup=False)
             yield
+
+    @contextlib.contextmanager
+    def draft_left_alone(self, asked: Asked) -> Iterator[None]:
+        """For one answer with a draft that was named: afterwards the server, which is shared, has its own again."""
+        try:
+            yield
+        finally:
+            if asked.draft not in (None, "", "auto", "off"):
+                with contextlib.suppress(ForedraftError):  # the server is gone, or somebody answers with another now
+                    self.client.set_draft(self.model, self.draft_path or "off")
 
 
 def served(asked: Asked) -> Served | None:
@@ -77,8 +88,8 @@ def served(asked: Asked) -> Served | None:
     if name is None:
         client.close()
         return None
-    draft = ready[name]["draft"]
-    return Served(client, name, draft["name"] if draft is not None else None)
+    draft = ready[name]["draft"] or {}
+    return Served(client, name, draft.get("name"), draft.get("path"))
 
 
 def _name(wanted: str, ready: list[str]) -> str | None:
@@ -94,6 +105,12 @@ def _name(wanted: str, ready: list[str]) -> str | None:
     return found if found in ready else None
 
 
+def _there(draft: str) -> str:
+    """A draft as the server understands it, which may run in another folder: paths are whole."""
+    path = Path(draft).expanduser()
+    return str(path.absolute()) if path.is_file() else draft
+
+
 def _how(asked: Asked) -> dict[str, Any]:
     """Fields of the request."""
     speculative = {
@@ -104,7 +121,7 @@ def _how(asked: Asked) -> dict[str, Any]:
         "p_min": asked.p_min or 0.0,
     }
     return {
-        "draft_model": asked.draft or "auto",
+        "draft_model": _there(asked.draft or "auto"),
         "draft_required": asked.draft_required,
         "temperature": asked.temperature,
         "seed": asked.seed,

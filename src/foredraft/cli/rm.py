@@ -21,7 +21,7 @@ def rm(
     from foredraft.core.errors import ForedraftError
 
     store = shelf()
-    found = store.find(model)
+    found = store.find(model, whole=True)
     imported = found.source == "imported"
     question = (
         f"Forget {found.name}? The file stays."

@@ -27,7 +27,7 @@ def run(
     text = prompt_text(prompt)
     server = served(asked) if text else None
     if server is not None:
-        with server.ready():
+        with server.ready(), server.draft_left_alone(asked):
             if asked.raw:
                 _write(server.go_on(text, asked), asked)
             else:

@@ -40,17 +40,10 @@ def errors() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def use_utf8() -> None:
-    """Text in and out is UTF-8 whatever the system's locale says; bytes that are not UTF-8 pass through."""
-    for stream, problem in ((sys.stdin, "surrogateescape"), (sys.stdout, "surrogateescape"), (sys.stderr, "replace")):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(encoding="utf-8", errors=problem)
-
-
 def coloured(stream: TextIO) -> bool:
     """True on a terminal that understands colours, unless NO_COLOR is set."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and not Console(file=stream).legacy_windows
+    dumb = os.environ.get("TERM", "") in ("dumb", "unknown")
+    return stream.isatty() and not dumb and not os.environ.get("NO_COLOR") and not Console(file=stream).legacy_windows
 
 
 class AnswerWriter:

@@ -32,8 +32,8 @@ def split_quantisation(stem: str) -> tuple[str, str]:
     return (stem[: match.start()], match[1]) if match else (stem, "")
 
 
-def find_name(wanted: str, names: Sequence[str]) -> str:
-    """The one name that `wanted` stands for.
+def find_name(wanted: str, names: Sequence[str], *, whole: bool = False) -> str:
+    """The one name that `wanted` stands for; with `whole` it must be all of it but for publisher or quantisation.
 
     Tried in this order, the first that fits anything decides: the full name; the name without its publisher; without
     its quantisation; the beginning of a name; a part of a name. Upper case, ":" for "@" do not matter.
@@ -53,7 +53,7 @@ def find_name(wanted: str, names: Sequence[str]) -> str:
         lambda name: name.rsplit("/", 1)[-1].startswith(base) and _quantisation_fits(name, quantisation),
         lambda name: base in name.split("@")[0] and _quantisation_fits(name, quantisation),
     )
-    for fits in rules:
+    for fits in rules[: 4 if whole else None]:
         found = [name for name in names if fits(name)]
         if len(found) == 1:
             return found[0]

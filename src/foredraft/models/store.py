@@ -140,17 +140,18 @@ class ModelStore:
 
     # ---- finding ----
 
-    def find(self, name: str | Path) -> ModelFile:
-        """The model of a name, a short form of one, or a path.
+    def find(self, name: str | Path, *, whole: bool = False) -> ModelFile:
+        """The model of a name, a short form of one, or a path. With `whole` short forms are not taken: for what cannot
+        be taken back.
 
         Raises `ModelNotFoundError` with the nearest names, or `AmbiguousModelError` with the candidates.
         """
         path = Path(name).expanduser()
-        if isinstance(name, Path) or path.suffix.lower() == ".gguf":
+        if isinstance(name, Path) or path.suffix.lower() == ".gguf" or (path.parent != Path() and path.is_file()):
             return self._file(path)
         models = {model.name: model for model in self.models()}
         try:
-            return models[find_name(str(name), list(models))]
+            return models[find_name(str(name), list(models), whole=whole)]
         except AmbiguousModelError as error:
             # Copies of one file in several places are no question: the first place decides.
             candidates = [models[candidate] for candidate in error.candidates]
@@ -162,8 +163,9 @@ class ModelStore:
         _require_unicode(path)
         if not path.is_file():
             raise ModelNotFoundError(str(path), nearest=nearest(path.stem, [model.name for model in self.models()]))
+        same = {path, path.absolute(), path.resolve()}
         for model in self.models():
-            if model.path == path or (model.facts is not None and path in model.facts.paths):
+            if model.path in same or (model.facts is not None and not same.isdisjoint(model.facts.paths)):
                 return model
         match = PART_NAME.match(path.name)
         if match is not None:

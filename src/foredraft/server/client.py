@@ -72,7 +72,8 @@ class Client:
 
     def _connections(self) -> httpx.Client:
         timeout = httpx.Timeout(None, connect=5.0)
-        return httpx.Client(base_url=self.address, headers=self._headers, timeout=timeout)
+        # Never by a proxy of the environment: it is this machine's own server.
+        return httpx.Client(base_url=self.address, headers=self._headers, timeout=timeout, trust_env=False)
 
     @classmethod
     def find(cls, host: str = "127.0.0.1", port: int = PORT, api_key: str = "") -> Client | None:

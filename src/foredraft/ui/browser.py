@@ -7,10 +7,13 @@ import os
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 import webbrowser
 
 WAIT_S = 30.0
+_DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""A proxy of the environment is not asked for this machine's own server."""
 
 
 def has_screen() -> bool:
@@ -23,9 +26,19 @@ def has_screen() -> bool:
 def already_running(address: str) -> bool:
     """Whether a Foredraft answers there."""
     try:
-        with urllib.request.urlopen(f"{address}/health", timeout=1) as answer:  # noqa: S310
+        with _DIRECTLY.open(f"{address}/health", timeout=1) as answer:
             return bool(json.loads(answer.read()).get("name") == "foredraft")
+    except urllib.error.HTTPError as answer:  # it is loading, or stopping
+        with answer:
+            return _calls_itself_foredraft(answer)
     except (OSError, ValueError):
+        return False
+
+
+def _calls_itself_foredraft(answer: urllib.error.HTTPError) -> bool:
+    try:
+        return bool(json.loads(answer.read()).get("name") == "foredraft")
+    except (OSError, ValueError, AttributeError):
         return False
 
 
@@ -39,7 +52,7 @@ def open_when_ready(address: str, page: str) -> None:
         ends = time.monotonic() + WAIT_S
         while time.monotonic() < ends:
             try:
-                urllib.request.urlopen(f"{address}/health", timeout=1).close()  # noqa: S310
+                _DIRECTLY.open(f"{address}/health", timeout=1).close()
             except urllib.error.HTTPError:
                 pass  # it answers: it is loading
             except OSError:
