@@ -28,7 +28,7 @@ def locate(name: str | Path) -> Path:
     path = Path(name).expanduser()
     if not is_unicode(path):
         raise ModelError(f"The name of {shown(path)} is not Unicode.", path=shown(path), hint="Rename the file.")
-    if isinstance(name, Path) or path.suffix.lower() == ".gguf" or path.is_file():
+    if isinstance(name, Path) or path.is_file() or (path.suffix.lower() == ".gguf" and path.is_absolute()):
         return path
     return open_shelf().require(name).path
 

@@ -55,6 +55,7 @@ def names(shelf: ModelStore) -> list[str]:
         ("model", "", "", "model"),
         ("日本語 モデル", "Q8_0", "", "日本語-モデル@q8_0"),
         ("mxfp4-thing-mxfp4_moe", "MXFP4_MOE", "", "mxfp4-thing@mxfp4_moe"),
+        ("Q8_0", "Q8_0", "OpenBioLLM-70B-GGUF", "openbiollm-70b@q8_0"),
     ],
 )  # fmt: skip
 def test_names_of_files(stem: str, quantisation: str, folder: str, name: str) -> None:
@@ -116,6 +117,63 @@ def test_misspelt_names_are_answered_with_the_nearest(wanted: str, near: str) ->
 def test_unknown_names(wanted: str) -> None:
     with pytest.raises(ModelNotFoundError):
         find_name(wanted, KNOWN)
+
+
+@pytest.fixture
+def brought(tmp_path: Path) -> ModelStore:
+    """Files as LM Studio and the hub lay them, under the names that they really have."""
+    lmstudio, own = tmp_path / "lm", tmp_path / "own"
+    write(lmstudio / "lmstudio-community/Meta-Llama-3.1-8B-Instruct-GGUF/Meta-Llama-3.1-8B-Instruct-Q8_0.gguf", model())
+    write(lmstudio / "openai/gpt-oss-20b/gpt-oss-20b-MXFP4.gguf", model(params=64))
+    write(lmstudio / "LiteLLMs/OpenBioLLM-70B-GGUF/Q8_0.gguf", model(params=96, kind="Q8_0"))
+    write(lmstudio / "lmstudio-community/gemma-3-12b-it-GGUF/gemma-3-12b-it-Q4_K_M.gguf", model(params=128))
+    write(own / "unsloth/Qwen3-8B-GGUF/Qwen3-8B-Q8_0.gguf", model(params=160, kind="Q8_0"))
+    write(own / "unsloth/Qwen3-8B-GGUF/Qwen3-8B-UD-Q4_K_XL.gguf", model(params=192))
+    write(own / "Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF/qwen2.5-coder-1.5b-instruct-q4_k_m.gguf", model(params=224))
+    return ModelStore([Place(own, places.OWN), Place(lmstudio, places.LM_STUDIO)])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "file"),
+    [
+        ("lmstudio-community/meta-llama-3.1-8b-instruct", "Meta-Llama-3.1-8B-Instruct-Q8_0"),
+        (
+            "lmstudio-community/Meta-Llama-3.1-8B-Instruct-GGUF/Meta-Llama-3.1-8B-Instruct-Q8_0.gguf",
+            "Meta-Llama-3.1-8B-Instruct-Q8_0",
+        ),
+        ("META-LLAMA-3.1-8B-INSTRUCT-Q8_0.GGUF", "Meta-Llama-3.1-8B-Instruct-Q8_0"),
+        ("Meta-Llama-3.1-8B-Instruct-Q8_0", "Meta-Llama-3.1-8B-Instruct-Q8_0"),
+        ("openai/gpt-oss-20b", "gpt-oss-20b-MXFP4"),
+        ("gpt-oss-20b:latest", "gpt-oss-20b-MXFP4"),
+        ("openbiollm-70b", "Q8_0"),
+        ("google/gemma-3-12b", None),
+        ("google/gemma-3-12b-it", "gemma-3-12b-it-Q4_K_M"),
+        ("google/gemma-3-12b-it-GGUF", None),
+        ("hf.co/google/gemma-3-12b-it", None),
+        ("unsloth/Qwen3-8B-GGUF:Q8_0", "Qwen3-8B-Q8_0"),
+        ("unsloth/Qwen3-8B-GGUF:UD-Q4_K_XL", "Qwen3-8B-UD-Q4_K_XL"),
+        ("hf.co/unsloth/qwen3-8b-gguf:q4_k_xl", "Qwen3-8B-UD-Q4_K_XL"),
+        ("https://huggingface.co/unsloth/Qwen3-8B-GGUF/resolve/main/Qwen3-8B-Q8_0.gguf", "Qwen3-8B-Q8_0"),
+        ("unsloth/Qwen3-8B-GGUF:Q2_K", None),
+        ("bartowski/Qwen3-8B-GGUF:Q8_0", None),
+        ("qwen2.5-coder:1.5b", "qwen2.5-coder-1.5b-instruct-q4_k_m"),
+        ("qwen2.5-coder:1.5b-instruct-q4_K_M", "qwen2.5-coder-1.5b-instruct-q4_k_m"),
+        ("there/is/no-such.gguf", None),
+    ],
+)
+def test_names_that_people_bring_from_other_programs(brought: ModelStore, wanted: str, file: str | None) -> None:
+    if file is None:
+        with pytest.raises(ModelNotFoundError):
+            brought.find(wanted)
+    else:
+        assert brought.find(wanted).path.stem == file
+
+
+@pytest.mark.parametrize("wanted", ["unsloth/Qwen3-8B-GGUF", "hf.co/unsloth/Qwen3-8B-GGUF", "qwen3-8b-gguf"])
+def test_a_repository_of_several_files_is_answered_with_the_candidates(brought: ModelStore, wanted: str) -> None:
+    with pytest.raises(AmbiguousModelError) as raised:
+        brought.find(wanted)
+    assert raised.value.candidates == ("qwen3-8b@f32", "qwen3-8b@q8_0")
 
 
 def test_names_that_occur_twice_get_their_publisher_or_a_number() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from foredraft.core.errors import AmbiguousModelError, ModelNotFoundError
+from foredraft.models.brought import Origin, last_rules, rules
 
 _QUANTISATION = re.compile(
-    r"[-._](?:ud[-_])?((?:i?q\d[a-z0-9_]*|bf16|f16|f32|fp16|fp32|tq\d_0|mxfp4(?:_moe)?|nvfp4))$", re.IGNORECASE
+    r"(?:^|[-._])(?:ud[-_])?((?:i?q\d[a-z0-9_]*|bf16|f16|f32|fp16|fp32|tq\d_0|mxfp4(?:_moe)?|nvfp4))$", re.IGNORECASE
 )
 _GENERIC = frozenset({"model", "ggml-model", "gguf", "main", "weights", ""})
 MAX_CANDIDATES = 8
@@ -32,11 +33,15 @@ def split_quantisation(stem: str) -> tuple[str, str]:
     return (stem[: match.start()], match[1]) if match else (stem, "")
 
 
-def find_name(wanted: str, names: Sequence[str], *, whole: bool = False) -> str:
-    """The one name that `wanted` stands for; with `whole` it must be all of it but for publisher or quantisation.
+def find_name(
+    wanted: str, names: Sequence[str], origins: Mapping[str, Origin] | None = None, *, whole: bool = False
+) -> str:
+    """The one name that `wanted` stands for; `origins` say where models lie, by name. With `whole` it must be all of it
+    but for publisher or quantisation.
 
     Tried in this order, the first that fits anything decides: the full name; the name without its publisher; without
-    its quantisation; the beginning of a name; a part of a name. Upper case, ":" for "@" do not matter.
+    its quantisation; a name that other programs have for it (`brought.py`); the beginning of a name; a part of a name.
+    Upper case, ":" for "@" do not matter.
     Raises `AmbiguousModelError` with the candidates, or `ModelNotFoundError` with the nearest names.
     """
     text = unicodedata.normalize("NFC", wanted).strip().lower()
@@ -45,21 +50,28 @@ def find_name(wanted: str, names: Sequence[str], *, whole: bool = False) -> str:
     if not text.strip("@"):
         raise ModelNotFoundError(wanted, nearest=tuple(names[:MAX_CANDIDATES]))
     base, _, quantisation = text.partition("@")
-    rules: tuple[Callable[[str], bool], ...] = (
+    known = origins or {}
+
+    def of_others(rule: Callable[[str, Origin], bool]) -> Callable[[str], bool]:
+        return lambda name: rule(name, known.get(name, Origin()))
+
+    in_order: tuple[Callable[[str], bool], ...] = (
         lambda name: name == text,
         lambda name: name.rsplit("/", 1)[-1] == text,
         lambda name: name.split("@")[0] == text,
         lambda name: name.rsplit("/", 1)[-1].split("@")[0] == text,
+        *map(of_others, rules(wanted)),
         lambda name: name.rsplit("/", 1)[-1].startswith(base) and _quantisation_fits(name, quantisation),
         lambda name: base in name.split("@")[0] and _quantisation_fits(name, quantisation),
+        *map(of_others, last_rules(wanted)),
     )
-    for fits in rules[: 4 if whole else None]:
+    for fits in in_order[: 4 if whole else None]:
         found = [name for name in names if fits(name)]
         if len(found) == 1:
             return found[0]
         if found:
             raise AmbiguousModelError(wanted, tuple(found[:MAX_CANDIDATES]))
-    raise ModelNotFoundError(wanted, nearest=nearest(text, names))
+    raise ModelNotFoundError(wanted, nearest=nearest(text.removesuffix(".gguf").rsplit("/", 1)[-1], names))
 
 
 def nearest(wanted: str, names: Iterable[str]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ and only the own folder is ever changed. What was read is remembered (`cache.py`
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import shutil
 import stat
@@ -24,6 +25,7 @@ from foredraft.core.errors import (
     UnsupportedModelError,
 )
 from foredraft.models import places
+from foredraft.models.brought import Origin
 from foredraft.models.cache import Measured, ShelfCache
 from foredraft.models.facts import PART_NAME, ModelFacts, facts_from_json, facts_to_json, read_facts
 from foredraft.models.names import find_name, model_name, nearest, unique_names
@@ -51,6 +53,8 @@ class ModelFile:
     size_bytes: int
     facts: ModelFacts | None
     problem: str = ""
+    repository: str = ""
+    """The repository's name, or the folder's, where it lies in one."""
 
     @property
     def usable(self) -> bool:
@@ -141,17 +145,19 @@ class ModelStore:
     # ---- finding ----
 
     def find(self, name: str | Path, *, whole: bool = False) -> ModelFile:
-        """The model of a name, a short form of one, or a path. With `whole` short forms are not taken: for what cannot
-        be taken back.
+        """The model of a name, a short form of one, a name that other programs have for it, or a path. With `whole`
+        only whole names are taken: for what cannot be taken back.
 
         Raises `ModelNotFoundError` with the nearest names, or `AmbiguousModelError` with the candidates.
         """
         path = Path(name).expanduser()
-        if isinstance(name, Path) or path.suffix.lower() == ".gguf" or (path.parent != Path() and path.is_file()):
+        named = path.suffix.lower() == ".gguf" and (path.is_absolute() or path.exists())
+        if isinstance(name, Path) or named or (path.parent != Path() and path.is_file()):
             return self._file(path)
         models = {model.name: model for model in self.models()}
+        origins = {of.name: Origin(of.publisher, of.repository, of.path.name) for of in models.values()}
         try:
-            return models[find_name(str(name), list(models), whole=whole)]
+            return models[find_name(str(name), list(models), origins, whole=whole)]
         except AmbiguousModelError as error:
             # Copies of one file in several places are no question: the first place decides.
             candidates = [models[candidate] for candidate in error.candidates]
@@ -380,11 +386,11 @@ def _named(group: Sequence[Found], facts: ModelFacts | None, problem: str) -> tu
     if first.source == places.EMBEDDED:
         name = "foredraft-demo" if stem == "main" else f"foredraft-demo-{stem}"
     size = sum(file.size for file in group)
-    return name, ModelFile(name, first.path, first.source, first.publisher, size, facts, problem)
+    return name, ModelFile(name, first.path, first.source, first.publisher, size, facts, problem, first.folder)
 
 
 def _renamed(model: ModelFile, name: str) -> ModelFile:
-    return ModelFile(name, model.path, model.source, model.publisher, model.size_bytes, model.facts, model.problem)
+    return dataclasses.replace(model, name=name)
 
 
 def _rank(source: str) -> int:

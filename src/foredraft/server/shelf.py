@@ -75,7 +75,7 @@ class StoreShelf:
         if not name:
             raise ModelNotFoundError("", hint="Name a model, or start the server with --model.")
         model = self.store.require(self._given.get(name, name), kinds=("text", "embedding"))
-        if name.endswith(".gguf"):
+        if all(known.path != model.path for known in self.store.models()):
             self._given[model.name] = model.path
         own = self._settings.for_model(model.name)
         load = self._settings.load
