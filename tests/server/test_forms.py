@@ -210,6 +210,23 @@ def test_a_forced_tool_call_has_valid_arguments(client: openai.OpenAI, choice: A
         assert name == "weather"
 
 
+def test_tools_have_definitions_of_their_own_and_need_not_say_that_arguments_are_an_object(
+    client: openai.OpenAI,
+) -> None:
+    def tool(name: str, of: Any) -> Any:
+        parameters = {"$defs": {"of": of}, "properties": {"a": {"$ref": "#/$defs/of"}}, "required": ["a"]}
+        return {"type": "function", "function": {"name": name, "parameters": parameters}}
+
+    tools = [tool("yes", {"const": True}), tool("seven", {"const": 7})]
+    for name, value in (("yes", True), ("seven", 7)):
+        choice: Any = {"type": "function", "function": {"name": name}}
+        answer = ask(client, tools=tools, tool_choice=choice, seed=1)
+        assert json.loads(answer.choices[0].message.tool_calls[0].function.arguments) == {"a": value}
+    either = ask(client, tools=tools, tool_choice="required", parallel_tool_calls=False, seed=1)
+    (call,) = either.choices[0].message.tool_calls
+    assert (call.function.name, json.loads(call.function.arguments)) in (("yes", {"a": True}), ("seven", {"a": 7}))
+
+
 def test_arguments_are_streamed(client: openai.OpenAI) -> None:
     choice: Any = {"type": "function", "function": {"name": "weather"}}
     asked: Any = {"tools": TOOLS, "tool_choice": choice, "seed": 3}

@@ -26,10 +26,11 @@ from foredraft.core.deep_stack import on_deep_stack
 from foredraft.sampling.grammar_limits import GrammarError as GrammarError
 from foredraft.sampling.grammar_limits import check_lark, schema_text
 from foredraft.sampling.grammar_trial import STACK, STACK_A_BYTE, STACK_TRIED, first_line
+from foredraft.sampling.schema_taken import taken
 
-STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", "coerce_one_of": True}
 """How JSON is laid out: on one line, as `json.dumps` writes it. Fixed, so that a model cannot lose itself in white
-space, and so that whatever a schema prescribes is forced: free guesses."""
+space, and so that whatever a schema prescribes is forced: free guesses. `oneOf` is taken as `anyOf`."""
 COMPILE_SECONDS = 3.0
 COMPILE_BYTES = 2**28
 """Time and memory that compiling a grammar may take. The longest schemas known take tenths of a second."""
@@ -190,11 +191,12 @@ class GrammarConstraint:
 
 
 def json_grammar(schema: Mapping[str, Any] | bool | None = None) -> str:
-    """The grammar of a JSON schema; of any object where there is none. Raises `GrammarError` with the path at fault."""
+    """The grammar of a JSON schema, as far as it can be kept to (`schema_taken.left_out` names the rest); of any object
+    where there is none. Raises `GrammarError` with the path at fault."""
     wanted: Any = {"type": "object"} if schema is None else schema
     if not isinstance(wanted, (Mapping, bool)):
         raise GrammarError(f"a schema is an object, not {str(wanted)[:40]}")
-    return _tried("schema", schema_text(wanted))
+    return _tried("schema", _text_taken(wanted))
 
 
 def lark_grammar(text: str) -> str:
@@ -205,7 +207,12 @@ def lark_grammar(text: str) -> str:
 
 def json_rule(schema: Mapping[str, Any] | bool) -> str:
     """A schema as a rule inside a Lark grammar. Raises `GrammarError` for one beyond the limits."""
-    return "%json " + schema_text({**(schema if isinstance(schema, Mapping) else {}), "x-guidance": STYLE})
+    return "%json " + _text_taken({**(schema if isinstance(schema, Mapping) else {}), "x-guidance": STYLE})
+
+
+def _text_taken(schema: Any) -> str:
+    schema_text(schema)  # within the limits as it was given, too: what follows goes as deep as it does
+    return schema_text(taken(schema))
 
 
 @functools.lru_cache(maxsize=KEPT)

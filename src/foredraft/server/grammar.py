@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from foredraft.engines.base import Tokenizer
 from foredraft.llm import LLM
 from foredraft.sampling.constraints import GrammarVocabulary, json_grammar, json_rule, lark_grammar
+from foredraft.sampling.schema_taken import moved
 from foredraft.scheduling.runtime import Runtime
 from foredraft.server.pools import Pool
 from foredraft.server.tools import ToolFormat, tool_schema
@@ -61,13 +62,31 @@ def schema_grammar(schema: Mapping[str, Any] | bool | None, *, thinking: bool) -
 def tools_grammar(tools: Sequence[Mapping[str, Any]], form: ToolFormat, *, several: bool, thinking: bool) -> str:
     """One call (or several) of the given tools, as the model's template writes them."""
     before, after = (json.dumps(part) if part else "" for part in (form.before, form.after))
-    rule = json_rule({"anyOf": [tool_schema(tool, form) for tool in tools]})
+    rule = json_rule({"anyOf": [_at_its_place(tool_schema(_whole(tool), form), n) for n, tool in enumerate(tools)]})
     between = '"\\n" ' if form.before else '"; " '
     calls = f"call ({between}call)*" if several and form.before else "call"
     return lark_grammar(
         f"start: {'thought ' if thinking else ''}{calls}\n{_THOUGHT if thinking else ''}"
         f"call: {before} body {after}\nbody: {rule}\n"
     )
+
+
+def _whole(tool: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A tool whose arguments are an object, also where its schema does not say so."""
+    function, parameters = tool["function"], tool["function"].get("parameters")
+    if not parameters:
+        return tool
+    given = {"type": "object", **parameters}
+    if given.get("properties") == {}:
+        given.setdefault("additionalProperties", False)
+    return {**tool, "function": {**function, "parameters": given}}
+
+
+def _at_its_place(call: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """The schema of a call as entry `number` of the grammar's `anyOf`: references in the arguments lead to there."""
+    place = f"#/anyOf/{number}/properties"
+    properties = {name: moved(part, f"{place}/{name}") for name, part in call["properties"].items()}
+    return {**call, "properties": properties}
 
 
 _THOUGHT = "thought[lazy]: /(.|\\n)*<\\/think>\\n{0,2}/\n"
