@@ -54,7 +54,7 @@ def refused(answer: httpx.Response, limit: limits.Limit, param: str | None, has:
 BEYOND = {
     "messages": (limits.MESSAGES, chat(messages=ASK * 10_001)),
     "messages.content": (limits.PARTS, chat(messages=[{"role": "user", "content": [{"type": "text"}] * 1001}])),
-    "stop": (limits.STOPS, chat(stop=["a"] * 17)),
+    "stop": (limits.STOPS, chat(stop=["a"] * 129)),
     "logit_bias": (limits.BIAS, chat(logit_bias={str(n): 0.0 for n in range(4097)})),
     "tools": (limits.TOOLS, chat(tools=[tool(n) for n in range(129)])),
     "response_format.grammar": (
@@ -78,7 +78,9 @@ def test_every_dialect_refuses(http: httpx.Client) -> None:
     lmstudio = http.post("/api/v1/chat", json={"input": parts})
     refused(lmstudio, limits.MESSAGES, "input")
     assert lmstudio.json()["error"]["type"] == "invalid_request"
-    refused(http.post("/v1/completions", json={"prompt": "a", "stop": ["a"] * 17}), limits.STOPS, "stop")
+    refused(http.post("/v1/completions", json={"prompt": "a", "stop": ["a"] * 129}), limits.STOPS, "stop")
+    texts = ["a" * 1000] * 16
+    refused(http.post("/v1/completions", json={"prompt": "a", "stop": [*texts, "a"]}), limits.STOPS_LENGTH, "stop")
     refused(http.post("/v1/embeddings", json={"input": ["a"] * 2049}), limits.TEXTS, "input")
 
 
@@ -153,15 +155,37 @@ def test_arguments_of_calls_are_json_too(http: httpx.Client) -> None:
     assert http.post("/v1/chat/completions", json=called("[" * 100 + "]" * 100)).status_code == 200
 
 
-def test_a_body_says_that_it_is_json(http: httpx.Client) -> None:
-    for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
-        answer = http.post("/v1/chat/completions", content=b"{}", headers={"content-type": kind})
-        assert answer.status_code == 415
-        assert "application/json" in answer.json()["error"]["hint"]
-    answer = http.post(
-        "/v1/chat/completions", content=json.dumps(chat()), headers={"content-type": "application/a+json"}
-    )
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize("kind", ["text/plain", FORM, "", "application/a+json", "application/octet-stream"])
+def test_json_need_not_say_that_it_is_json(http: httpx.Client, kind: str) -> None:
+    """`curl -d` calls it a form."""
+    headers = {"content-type": kind} if kind else {}
+    answer = http.post("/v1/chat/completions", content=json.dumps(chat()), headers=headers)
     assert answer.status_code == 200
+    assert answer.json()["usage"]["completion_tokens"] == 2
+
+
+@pytest.mark.parametrize("marks", [{"user-agent": "Mozilla/5.0"}, {"referer": "https://a.example/"}, {"cookie": "a=b"},
+                                   {"origin": "OWN"}, {"sec-fetch-site": "same-origin"}])  # fmt: skip
+def test_from_a_browser_it_must(http: httpx.Client, address: str, marks: dict[str, str]) -> None:
+    """Pages of others can send forms without asking first."""
+    headers = {name: value.replace("OWN", address) for name, value in marks.items()}
+    for kind in ("text/plain", FORM):
+        answer = http.post(
+            "/v1/chat/completions", content=json.dumps(chat()), headers={**headers, "content-type": kind}
+        )
+        assert answer.status_code == 415
+        assert kind in answer.json()["error"]["message"]
+        assert "application/json" in answer.json()["error"]["hint"]
+    assert http.post("/v1/chat/completions", json=chat(), headers=headers).status_code == 200
+
+
+def test_what_is_neither_json_nor_says_so_is_told_what_to_send(http: httpx.Client) -> None:
+    answer = http.post("/v1/chat/completions", content=b"messages=Hi", headers={"content-type": FORM})
+    assert answer.status_code == 415
+    assert "application/json" in answer.json()["error"]["hint"]
 
 
 # ---- schemas and grammars ----

@@ -96,14 +96,14 @@ class TextStream:
 
     def _held(self) -> int:
         """Characters at the end that could be the beginning of a stop string."""
-        if not self._stop:
-            return 0
-        waiting = "".join(piece.text for piece in self._waiting)
-        longest = min(max(len(stop) for stop in self._stop) - 1, len(waiting))
-        for n in range(longest, 0, -1):
-            if any(stop.startswith(waiting[-n:]) for stop in self._stop):
-                return n
-        return 0
+        waiting = "".join(piece.text for piece in self._waiting) if self._stop else ""
+        held = 0
+        for stop in self._stop:
+            for n in range(min(len(stop) - 1, len(waiting)), held, -1):
+                if waiting.endswith(stop[:n]):
+                    held = n
+                    break
+        return held
 
     def _truncate(self, length: int) -> None:
         for piece in self._waiting:

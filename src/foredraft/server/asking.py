@@ -22,7 +22,8 @@ from foredraft.scheduling.events import Event, Failed, Finished
 from foredraft.scheduling.hosted import LoadSpec
 from foredraft.scheduling.running import RunningAnswer
 from foredraft.server.errors import RequestError
-from foredraft.server.grammar import schema_grammar, tools_grammar
+from foredraft.server.grammar import left_out_of, schema_grammar, tools_grammar
+from foredraft.server.lenient import note, noted
 from foredraft.server.prompting import Prepared
 from foredraft.server.reading import AnswerReader
 from foredraft.server.services import Services
@@ -67,8 +68,8 @@ class Question:
     ttl_s: float | None = -1.0
     """Idle seconds after which a model loaded for this request may leave; -1 takes the server's default, None never."""
     ignore_eos: bool = False
-    warnings: list[str] = field(default_factory=list)
-    """What of the request was understood leniently or left out, a sentence each: the answer repeats it."""
+    warnings: list[str] = field(default_factory=noted)
+    """What of the request was left out, a sentence each (`lenient.py`): the answer repeats it."""
     answer_id: str = ""
     keep: bool = False
     """Can be followed again by its id (`Runtime.answer`)."""
@@ -118,7 +119,7 @@ class Asked:
     """Seconds that loading the model took, where it was loaded for this request."""
     thinking: bool
     warnings: Sequence[str] = ()
-    """What of the request was understood leniently or left out."""
+    """What of the request was left out."""
 
     def cancel(self) -> None:
         for choice in self.choices:
@@ -308,6 +309,7 @@ async def _constraints(
     """A constraint for each answer, or None for free text."""
     param = "response_format.json_schema.schema"
     compiled = services.pools.grammars.run
+    unkept: list[str] = []
     try:
         if question.tools and question.tool_choice not in ("auto", "none"):
             param = "tools"
@@ -317,13 +319,19 @@ async def _constraints(
             form = prepared.tool_format or BARE
             several = question.several_calls and question.tool_choice == "required"
             grammar = await compiled(tools_grammar, named, form, several=several, thinking=prepared.thinking)
+            unkept = await compiled(
+                left_out_of, {t["function"]["name"]: t["function"].get("parameters") for t in named}
+            )
         elif question.schema is not None:
             grammar = await compiled(schema_grammar, question.schema, thinking=prepared.thinking)
+            unkept = await compiled(left_out_of, {"": question.schema})
         elif question.grammar:
             param = "grammar"
             grammar = await compiled(lark_grammar, question.grammar)
         else:
             return [None] * question.n
+        for sentence in unkept:
+            note(f"{param}: {sentence}", question.warnings)
         vocabulary = await services.vocabularies.of(model_id, model)
         first = await compiled(GrammarConstraint, vocabulary, grammar)
         return [first, *(first.again() for _ in range(question.n - 1))]

@@ -17,9 +17,12 @@ from fastapi import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
+from starlette.types import Scope
 
 from foredraft.server.errors import RequestError
+from foredraft.server.lenient import HEADER, header, noting
 from foredraft.server.limits import check_json
 from foredraft.server.pools import Pool
 from foredraft.server.services import Services
@@ -49,19 +52,25 @@ class LimitedRoute(APIRoute):
             return inner
 
         async def handler(request: Request) -> Response:
-            taken = _Read(request.scope, request.receive)
+            taken = _Read(_as_json(request.scope), request.receive)
             try:
                 body = await taken.body()
             except ClientDisconnect:
                 raise ClientGoneError from None
             if body:
-                _check_type(request.headers.get("content-type", ""))
+                untyped = _untyped(request.headers)
                 services = cast(Services, request.app.state.services)
                 try:
                     taken.read = await read_json(body, services.pools.bodies)
                 except ValueError as error:  # FastAPI asks for it, and words it
+                    if untyped:
+                        raise _not_said(request.headers) from None
                     taken.read = error
-            return await inner(taken)
+            with noting() as said:
+                answer = await inner(taken)
+            if said:
+                answer.headers[HEADER] = header(said)
+            return answer
 
         return handler
 
@@ -121,11 +130,31 @@ class _Collector:
 _COLLECTOR = _Collector()
 
 
-def _check_type(content_type: str) -> None:
-    """A body that does not say that it is JSON is refused: web pages of others can send no other without asking."""
-    kind = content_type.partition(";")[0].strip().lower()
-    main, _, sub = kind.partition("/")
-    if main != "application" or (sub != "json" and not sub.endswith("+json")):
-        raise RequestError(
-            f"The body's Content-Type is {kind or 'missing'}.", hint="Send Content-Type: application/json.", status=415
-        )
+def _says_json(headers: Headers) -> bool:
+    main, _, sub = headers.get("content-type", "").partition(";")[0].strip().lower().partition("/")
+    return main == "application" and (sub == "json" or sub.endswith("+json"))
+
+
+def _as_json(scope: Scope) -> Scope:
+    """The scope of a request whose body is read as JSON, whatever it says that it is."""
+    if _says_json(Headers(scope=scope)):
+        return scope
+    headers = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
+    return {**scope, "headers": [*headers, (b"content-type", b"application/json")]}
+
+
+def _untyped(headers: Headers) -> bool:
+    """Whether a body does not say that it is JSON, but may be: `curl -d` says it is a form. Never from a browser:
+    web pages of others can send such bodies, and no others, without asking first."""
+    if _says_json(headers):
+        return False
+    browser = any(name in headers for name in ("origin", "referer", "cookie", "sec-fetch-site", "sec-fetch-mode"))
+    if browser or headers.get("user-agent", "").startswith("Mozilla/"):
+        raise _not_said(headers)
+    return True
+
+
+def _not_said(headers: Headers) -> RequestError:
+    kind = headers.get("content-type", "").partition(";")[0].strip()[:100]
+    hint = "Send JSON, with Content-Type: application/json."
+    return RequestError(f"The body's Content-Type is {kind or 'missing'}.", hint=hint, status=415)

@@ -18,9 +18,10 @@ from foredraft.scheduling.hosted import LoadSpec, ModelState
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError
+from foredraft.server.lenient import Number, Schema
 from foredraft.server.loading import load_settings
 from foredraft.server.proof import LONGEST_CHALLENGE, proofs
-from foredraft.server.schemas import Schema, idle_seconds
+from foredraft.server.schemas import idle_seconds
 from foredraft.server.services import Services
 from foredraft.server.sse import EventStream, event
 from foredraft.server.states import state_object
@@ -33,8 +34,8 @@ class LoadRequest(Schema):
     draft: str = "auto"
     draft_required: bool = False
     force: bool = Field(default=False, description="Take a draft whose vocabulary only looks different.")
-    ttl: float | None = None
-    keep_alive: float | str | None = None
+    ttl: Number | None = None
+    keep_alive: Number | str | None = None
     settings: dict[str, Any] = Field(default={}, description="context, slots, gpu_layers, kv_type, numerics, threads …")
 
 

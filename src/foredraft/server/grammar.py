@@ -6,14 +6,16 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from foredraft.engines.base import Tokenizer
 from foredraft.llm import LLM
 from foredraft.sampling.constraints import GrammarVocabulary, json_grammar, json_rule, lark_grammar
-from foredraft.sampling.schema_taken import moved
+from foredraft.sampling.schema_taken import left_out, moved
 from foredraft.scheduling.runtime import Runtime
+from foredraft.server.lenient import MOST
 from foredraft.server.pools import Pool
 from foredraft.server.tools import ToolFormat, tool_schema
 
@@ -69,6 +71,12 @@ def tools_grammar(tools: Sequence[Mapping[str, Any]], form: ToolFormat, *, sever
         f"start: {'thought ' if thinking else ''}{calls}\n{_THOUGHT if thinking else ''}"
         f"call: {before} body {after}\nbody: {rule}\n"
     )
+
+
+def left_out_of(schemas: Mapping[str, Any]) -> list[str]:
+    """What of some schemas grammars do not keep, with their names as the beginning of the path."""
+    found = (sentence for name, schema in schemas.items() for sentence in left_out(schema, name))
+    return list(islice(found, MOST))
 
 
 def _whole(tool: Mapping[str, Any]) -> Mapping[str, Any]:

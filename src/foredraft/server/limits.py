@@ -53,8 +53,9 @@ CONTAINERS = Limit("objects and lists in a body's JSON", 200_000, 413)
 NESTING = Limit("levels of nesting in JSON", 100)
 MESSAGES = Limit("messages", 10_000)
 PARTS = Limit("parts of one message", 1_000)
-STOPS = Limit("stop strings", 16)
+STOPS = Limit("stop strings", 128)
 STOP_LENGTH = Limit("characters of a stop string", 1_000)
+STOPS_LENGTH = Limit("characters of all stop strings", 16_000)
 BIAS = Limit("entries of logit_bias", 4_096)
 TOOLS = Limit("tools", 128)
 TEXTS = Limit("texts to embed", 2_048)
@@ -67,8 +68,8 @@ GRAMMAR = Limit("characters of a grammar", 64 << 10)
 RULES = Limit("rules of a grammar", 500)
 VARIABLES = Limit("characters of the template's variables", 64 << 10)
 TABLE = (
-    *(BODY, KEYS, VALUES, CONTAINERS, NESTING, MESSAGES, PARTS, STOPS, STOP_LENGTH, BIAS, TOOLS, TEXTS, SCHEMA),
-    *(SCHEMA_NODES, SCHEMA_NAME, REFERENCES, DEFINITIONS, GRAMMAR, RULES, VARIABLES),
+    *(BODY, KEYS, VALUES, CONTAINERS, NESTING, MESSAGES, PARTS, STOPS, STOP_LENGTH, STOPS_LENGTH, BIAS),
+    *(TOOLS, TEXTS, SCHEMA, SCHEMA_NODES, SCHEMA_NAME, REFERENCES, DEFINITIONS, GRAMMAR, RULES, VARIABLES),
 )
 """All of them."""
 
@@ -147,6 +148,7 @@ def _stops(value: Any) -> Any:
     for text in texts:
         if isinstance(text, str):
             STOP_LENGTH.check(len(text), "stop")
+    STOPS_LENGTH.check(sum(len(text) for text in texts if isinstance(text, str)), "stop")
     return value
 
 

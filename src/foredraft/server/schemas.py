@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from foredraft.core.params import ACCEPTANCE, MAX_DRAFT, METHODS, SamplingParams, SpeculationParams
 from foredraft.server import limits
 from foredraft.server.errors import RequestError
+from foredraft.server.lenient import Number, Schema, Seed, TopK, Whole, note
 
 MAX_TOP_LOGPROBS = 20
-
-
-class Schema(BaseModel):
-    """Strict: "0.5" is not a number. Fields that are not known are left alone, as OpenAI's clients expect."""
-
-    model_config = ConfigDict(strict=True, extra="ignore", protected_namespaces=())
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""How long to think, in the words that templates know."""
 
 
 class Speculative(Schema):
@@ -27,14 +24,14 @@ class Speculative(Schema):
     method: Literal["auto", "model", "suffix", "ngram", "prediction", "off"] = Field(
         default="auto", description="Which source guesses."
     )
-    max_draft: Annotated[int, Field(ge=0, le=MAX_DRAFT)] | None = Field(
+    max_draft: Annotated[Whole, Field(ge=0, le=MAX_DRAFT)] | None = Field(
         default=None,
         description="Most tokens guessed in one round; null leaves it to the controller, 0 is plain decoding.",
     )
-    min_draft: int = Field(
+    min_draft: Whole = Field(
         default=0, ge=0, le=MAX_DRAFT, description="Fewest tokens guessed once a round guesses at all."
     )
-    p_min: float = Field(default=0.0, ge=0, le=1, description="Stop guessing when the draft is less sure than this.")
+    p_min: Number = Field(default=0.0, ge=0, le=1, description="Stop guessing when the draft is less sure than this.")
     acceptance: Literal["match", "rejection", "block"] = Field(
         default="match", description="match: same seed, same text. rejection and block: same law, more tokens."
     )
@@ -61,22 +58,37 @@ assert set(ACCEPTANCE) == {"match", "rejection", "block"}, "the schema names eve
 assert set(METHODS) == {"auto", "model", "suffix", "ngram", "prediction", "off"}, "the schema names every method"
 
 
+def _pairs(value: Any) -> Any:
+    """llama.cpp's list of [token, number or false] as a table; false forbids a token."""
+    if isinstance(value, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in value):
+        value = {str(token): bias for token, bias in value}
+    if not isinstance(value, dict):
+        return value
+    return {token: -math.inf if bias is False else bias for token, bias in value.items()}
+
+
 class Sampling(Schema):
     """How the next token is chosen. What is left out takes llama.cpp's defaults."""
 
-    temperature: Annotated[float, Field(ge=0, le=100)] | None = None
-    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=0)] | None = None
-    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    repeat_penalty: Annotated[float, Field(ge=0.001, le=1000)] | None = None
-    presence_penalty: Annotated[float, Field(ge=-100, le=100)] | None = None
-    frequency_penalty: Annotated[float, Field(ge=-100, le=100)] | None = None
-    seed: int | None = Field(
-        default=None, description="The same seed gives the same text. Left out: a fresh one, reported."
+    temperature: Annotated[Number, Field(ge=0, le=100)] | None = None
+    top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
+    top_k: TopK = Field(default=None, description="0 and -1 keep every token.")
+    min_p: Annotated[Number, Field(ge=0, le=1)] | None = None
+    repeat_penalty: Annotated[Number, Field(ge=0.001, le=1000)] | None = None
+    repetition_penalty: Annotated[Number, Field(ge=0.001, le=1000)] | None = Field(
+        default=None, description="The same as repeat_penalty, in the words of vLLM and Hugging Face."
     )
-    logit_bias: Annotated[dict[str, float] | None, limits.at_most(limits.BIAS, "logit_bias")] = Field(
-        default=None, description="Token id to a number added to its logit."
+    repeat_last_n: Annotated[Whole, Field(ge=-1)] | None = Field(
+        default=None, description="Tokens that the penalties look back at; -1 is all of them."
     )
+    presence_penalty: Annotated[Number, Field(ge=-100, le=100)] | None = None
+    frequency_penalty: Annotated[Number, Field(ge=-100, le=100)] | None = None
+    seed: Seed = Field(
+        default=None, description="The same seed gives the same text. Left out, null or -1: a fresh one, reported."
+    )
+    logit_bias: Annotated[
+        dict[str, float] | None, BeforeValidator(_pairs), limits.at_most(limits.BIAS, "logit_bias")
+    ] = Field(default=None, description="Token id to a number added to its logit; also as a list of pairs.")
 
     def sampling(self) -> SamplingParams:
         given: dict[str, Any] = {
@@ -92,6 +104,11 @@ class Sampling(Schema):
             )
             if getattr(self, name) is not None
         }
+        same = self.repetition_penalty
+        if same is not None and given.setdefault("repeat_penalty", same) != same:
+            note("repetition_penalty: left out, as repeat_penalty is given.")
+        if self.repeat_last_n is not None:
+            given["penalty_last_n"] = self.repeat_last_n
         if self.seed is not None:
             given["seed"] = self.seed % 2**64  # clients send negative seeds
         if self.logit_bias:
@@ -99,19 +116,37 @@ class Sampling(Schema):
         return SamplingParams(**given)
 
 
+def effort(wanted: str | bool | None) -> dict[str, Any]:
+    """Variables of the chat template for a wish how long to think, in anybody's words."""
+    if wanted is None or wanted == "":
+        return {}
+    word = {True: "on", False: "none", "off": "none", "disabled": "none", "enabled": "on", "default": "on"}.get(
+        wanted, wanted
+    )
+    if word == "on":
+        return {"enable_thinking": True}
+    if word not in EFFORTS:
+        note(f"reasoning_effort: {str(word)[:40]!r} is not known, left out.")
+        return {}
+    return {"reasoning_effort": word, "enable_thinking": word != "none"}
+
+
 class DraftControl(Schema):
     """What LM Studio has for the draft, and more."""
 
-    draft_model: str = Field(default="auto", description="auto: the loaded draft; off: none; or a model's name.")
+    draft_model: str = Field(
+        default="auto", description="auto, null or empty: the loaded draft; off: none; or a model's name."
+    )
     draft_required: bool = Field(default=False, description="Refuse the request rather than answer without the draft.")
     speculative: Speculative = Speculative()
 
 
 def _bias(token: str, value: float) -> tuple[int, float]:
     if not token.isdecimal() or len(token) > 9:
-        raise RequestError(f"logit_bias: {token!r} is not a token id.", param=f"logit_bias.{token}")
-    if not math.isfinite(value):
-        raise RequestError("logit_bias: the value must be a finite number.", param=f"logit_bias.{token}")
+        hint = "/v1/tokenize gives the ids of a text."
+        raise RequestError(f"logit_bias: {token!r} is not a token id.", param=f"logit_bias.{token}", hint=hint)
+    if not math.isfinite(value) and value != -math.inf:
+        raise RequestError("logit_bias: the value must be a finite number, or false.", param=f"logit_bias.{token}")
     return int(token), value
 
 
@@ -120,7 +155,7 @@ def idle_seconds(ttl: float | None, keep_alive: float | str | None) -> float | N
     (3600, "10m", "1h30m"; -1 is for ever, 0 at once). -1.0 means nothing was said, None for ever."""
     if ttl is not None:
         return _seconds(ttl, "ttl")
-    if keep_alive is None:
+    if keep_alive is None or keep_alive == "":
         return -1.0
     if isinstance(keep_alive, str):
         return _spoken(keep_alive)

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from foredraft.server import limits
-from foredraft.server.schemas import DraftControl, Sampling, Schema
+from foredraft.server.lenient import Lax, Most, Number, Schema, Whole, entries
+from foredraft.server.schemas import DraftControl, Sampling
 
 
-class InputItem(Schema):
+class InputItem(Lax):
     type: str
     content: str | None = None
     text: str | None = None
@@ -20,32 +21,34 @@ class InputItem(Schema):
 class ChatRequest(Sampling, DraftControl):
     model: str = ""
     input: Annotated[
-        str | Annotated[list[InputItem], Field(min_length=1, fail_fast=True)], limits.at_most(limits.MESSAGES, "input")
+        str | Annotated[list[InputItem], Field(min_length=1, fail_fast=True)],
+        entries(InputItem, "input"),
+        limits.at_most(limits.MESSAGES, "input"),
     ]
     system_prompt: str | None = None
     stream: bool = False
-    max_output_tokens: Annotated[int, Field(ge=0)] | None = None
-    reasoning: Literal["off", "low", "medium", "high", "on"] | None = None
-    context_length: Annotated[int, Field(ge=1)] | None = None
+    max_output_tokens: Most = None
+    reasoning: str | bool | None = None
+    context_length: Annotated[Whole, Field(ge=1)] | None = None
     store: bool = Field(default=True, description="Accepted; conversations are not kept here.")
     previous_response_id: str | None = None
     integrations: list[Any] | None = None
-    ttl: float | None = None
+    ttl: Number | None = None
 
 
 class LoadRequest(Schema):
     model: str
-    context_length: Annotated[int, Field(ge=1, le=2**24)] | None = None
-    eval_batch_size: Annotated[int, Field(ge=1, le=65536)] | None = None
+    context_length: Annotated[Whole, Field(ge=1, le=2**24)] | None = None
+    eval_batch_size: Annotated[Whole, Field(ge=1, le=65536)] | None = None
     flash_attention: bool | None = None
     numerics: Literal["auto", "exact", "fast"] | None = Field(default=None, description="Whether texts are exact.")
     num_experts: int | None = None
     offload_kv_cache_to_gpu: bool | None = None
     echo_load_config: bool = False
-    parallel: Annotated[int, Field(ge=1, le=256)] | None = None
+    parallel: Annotated[Whole, Field(ge=1, le=256)] | None = None
     draft_model: str = Field(default="auto", description="A name, auto, or off.")
     draft_required: bool = False
-    ttl: float | None = None
+    ttl: Number | None = None
 
 
 class UnloadRequest(Schema):

@@ -22,10 +22,11 @@ from foredraft.server.asking import Asked, Question, ask, named_model
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError, lmstudio_body
+from foredraft.server.lenient import as_field
 from foredraft.server.lmstudio.catalogue import described, load_config, v1_object
 from foredraft.server.lmstudio.schemas import ChatRequest, DownloadRequest, InputItem, LoadRequest, UnloadRequest
 from foredraft.server.reading import CallArguments, CallStarted, Content, Delta, Reasoning
-from foredraft.server.schemas import idle_seconds
+from foredraft.server.schemas import effort, idle_seconds
 from foredraft.server.services import Services
 from foredraft.server.sse import EventStream, event, while_connected
 
@@ -78,9 +79,6 @@ def _question(body: ChatRequest) -> Question:
                 f"Input of the type {item.type!r} cannot be read; only text can.", param=f"input.{i}.type"
             )
     messages.append({"role": "user", "content": "\n".join(texts)})
-    variables = None
-    if body.reasoning is not None:
-        variables = {"enable_thinking": body.reasoning != "off", "reasoning_effort": body.reasoning}
     return Question(
         model=body.model,
         messages=messages,
@@ -90,7 +88,7 @@ def _question(body: ChatRequest) -> Question:
         draft_required=body.draft_required,
         max_tokens=body.max_output_tokens,
         context=body.context_length,
-        template_variables=variables,
+        template_variables=effort(body.reasoning) or None,
         ttl_s=idle_seconds(body.ttl, None),
     )
 
@@ -122,7 +120,7 @@ def _result(asked: Asked, answer: Generation, explain: bool) -> dict[str, Any]:
         "output": output,
         "stats": stats,
         "response_id": f"resp_{secrets.token_hex(16)}",
-    }
+    } | as_field(asked.warnings)
 
 
 async def _events(services: Services, question: Question, model_id: str, explain: bool) -> AsyncGenerator[bytes, None]:

@@ -21,7 +21,7 @@ from foredraft.server.openai.schemas import (
     ResponseFormat,
 )
 from foredraft.server.reading import AnswerReader, CallArguments, CallStarted, Content, Delta, Reasoning
-from foredraft.server.schemas import idle_seconds
+from foredraft.server.schemas import effort, idle_seconds
 
 FINISH = {"eos": "stop", "stop": "stop", "length": "length", "context": "length", "cancelled": "stop"}
 
@@ -38,11 +38,9 @@ def chat_question(body: ChatRequest) -> Question:
     if schema is not None and tools and choice not in ("auto", "none"):
         raise RequestError("A forced tool call has the form of the tool.", param="response_format")
     variables: dict[str, Any] = dict(body.chat_template_kwargs or {})
-    if body.reasoning_effort is not None:
-        variables.setdefault("reasoning_effort", body.reasoning_effort)
-        variables.setdefault("enable_thinking", body.reasoning_effort != "none")
+    variables = {**effort(body.reasoning_effort), **variables}
     top = (body.top_logprobs or 0) if body.logprobs else None
-    if body.top_logprobs is not None and not body.logprobs:
+    if body.top_logprobs and not body.logprobs:
         raise RequestError("top_logprobs needs logprobs: true.", param="top_logprobs")
     most = body.max_completion_tokens if body.max_completion_tokens is not None else body.max_tokens
     return Question(
@@ -98,15 +96,15 @@ def wanted_form(form: ResponseFormat | None) -> tuple[Any, str]:
     """(JSON schema or None, grammar or "")."""
     if form is None or form.type == "text":
         return None, ""
-    if form.type == "json_object":
-        return ANY_JSON, ""
     if form.type == "grammar":
         if not form.grammar:
             raise RequestError("The grammar is missing.", param="response_format.grammar")
         return None, form.grammar
-    if form.json_schema is None or form.json_schema.schema_ is None:
+    schema = form.json_schema.schema_ if form.json_schema is not None else None
+    schema = form.schema_ if schema is None else schema
+    if schema is None and form.type == "json_schema":
         raise RequestError("The schema is missing.", param="response_format.json_schema.schema")
-    return form.json_schema.schema_, ""
+    return (ANY_JSON if schema is None else schema), ""
 
 
 def template_message(message: ChatMessage, place: str) -> dict[str, Any]:

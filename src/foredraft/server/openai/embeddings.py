@@ -20,6 +20,7 @@ from foredraft.server.asking import find_model
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError
+from foredraft.server.lenient import as_field, noted
 from foredraft.server.openai.schemas import EmbeddingRequest
 from foredraft.server.schemas import idle_seconds
 from foredraft.server.services import Services
@@ -43,14 +44,15 @@ async def embeddings(body: EmbeddingRequest, request: Request, services: Service
             raise ModelUnloadedError(model_id)
         vectors = shortened(vectors, body.dimensions, model_id, state.info)
     written = _as_text if body.encoding_format == "base64" else _as_numbers
-    page = await services.pools.prompts.run(_page, vectors, written, model_id, made.tokens)
+    page = await services.pools.prompts.run(_page, vectors, written, model_id, made.tokens, noted())
     return Response(page, media_type="application/json")
 
 
-def _page(vectors: Vectors, written: Callable[[Vectors], Any], model: str, tokens: int) -> str:
+def _page(vectors: Vectors, written: Callable[[Vectors], Any], model: str, tokens: int, warnings: Sequence[str]) -> str:
     """The answer as JSON. Vector by vector: writing all of them at once would hold up the models and every stream."""
     rows = (json.dumps({"object": "embedding", "index": i, "embedding": written(row)}) for i, row in enumerate(vectors))
-    rest = json.dumps({"model": model, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}, ensure_ascii=False)
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    rest = json.dumps({"model": model, "usage": usage} | as_field(warnings), ensure_ascii=False)
     return f'{{"object": "list", "data": [{", ".join(rows)}], {rest[1:]}'
 
 

@@ -20,20 +20,21 @@ from foredraft.server.asking import ANY_JSON, Asked, Question, ask
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError, error_body
+from foredraft.server.lenient import Lax, Most, Number, Schema, as_field, entries
 from foredraft.server.openai.schemas import NamedFunction
 from foredraft.server.reading import AnswerReader, CallArguments, CallStarted, Content, Reasoning
-from foredraft.server.schemas import DraftControl, Sampling, Schema, idle_seconds
+from foredraft.server.schemas import DraftControl, Sampling, effort, idle_seconds
 from foredraft.server.sse import EventStream, event, while_connected
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"], route_class=LimitedRoute)
 
 
-class Part(Schema):
+class Part(Lax):
     type: str
     text: str | None = None
 
 
-class Item(Schema):
+class Item(Lax):
     """A message, a call of a tool, or what a tool gave."""
 
     type: str = "message"
@@ -67,7 +68,7 @@ class TextSettings(Schema):
 
 
 class ReasoningSettings(Schema):
-    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    effort: str | bool | None = None
 
 
 class NamedChoice(NamedFunction):
@@ -77,11 +78,13 @@ class NamedChoice(NamedFunction):
 class ResponsesRequest(Sampling, DraftControl):
     model: str = ""
     input: Annotated[
-        str | Annotated[list[Item], Field(min_length=1, fail_fast=True)], limits.at_most(limits.MESSAGES, "input")
+        str | Annotated[list[Item], Field(min_length=1, fail_fast=True)],
+        entries(Item, "input", content=Part, output=Part),
+        limits.at_most(limits.MESSAGES, "input"),
     ]
     instructions: str | None = None
     stream: bool | None = False
-    max_output_tokens: Annotated[int, Field(ge=0)] | None = None
+    max_output_tokens: Most = None
     tools: Annotated[list[FunctionTool] | None, limits.tools()] = None
     tool_choice: Literal["none", "auto", "required"] | NamedChoice | None = None
     parallel_tool_calls: bool | None = True
@@ -91,7 +94,7 @@ class ResponsesRequest(Sampling, DraftControl):
     previous_response_id: str | None = None
     store: bool | None = None
     metadata: dict[str, str] | None = None
-    ttl: float | None = None
+    ttl: Number | None = None
 
 
 @router.post("/responses", response_model=None)
@@ -126,9 +129,7 @@ def _question(body: ResponsesRequest) -> Question:
     choice = body.tool_choice.name if isinstance(body.tool_choice, NamedChoice) else body.tool_choice or "auto"
     if choice == "required" and not tools:
         raise RequestError("tool_choice is required, but there are no tools.", param="tool_choice")
-    variables: dict[str, Any] = {}
-    if body.reasoning is not None and body.reasoning.effort is not None:
-        variables = {"reasoning_effort": body.reasoning.effort, "enable_thinking": body.reasoning.effort != "none"}
+    variables = effort(body.reasoning.effort) if body.reasoning is not None else {}
     return Question(
         model=body.model,
         messages=messages,
@@ -212,6 +213,7 @@ class _Writer:
             "total_tokens": spent["total_tokens"],
         }
         result["stats"], result["timings"] = statistics.stats(answer), statistics.timings(answer)
+        result |= as_field(self._asked.warnings)
         if self._body.speculative.explain:
             result["explain"] = {**statistics.explanation(answer), "origins": statistics.origins(answer.pieces)}
         return result

@@ -21,6 +21,7 @@ from foredraft.server.asking import Asked, Choice, ask, find_model
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError, error_body
+from foredraft.server.lenient import as_field
 from foredraft.server.merging import merged
 from foredraft.server.openai.convert import (
     chat_logprobs,
@@ -117,7 +118,7 @@ async def _whole_chat(request: Request, asked: Asked, *, explain: bool, logprobs
     result["choices"] = choices
     reasoning = sum(choice.reader.reasoning_tokens for choice in asked.choices)
     result["usage"] = statistics.usage(answers, reasoning_tokens=reasoning, predicted=asked.choices[0].predicted)
-    return result | statistics_of(answers)
+    return result | statistics_of(answers) | as_field(asked.warnings)
 
 
 async def _chat_chunks(
@@ -153,7 +154,7 @@ async def _chat_chunks(
                 rest = delta_of(reader.end())
                 if rest:
                     yield chunk(choice, rest)
-                last = statistics_of([answer])
+                last = statistics_of([answer]) | as_field(asked.warnings)
                 if explain:
                     last["explain"] = statistics.explanation(answer)
                 yield chunk(choice, {}, finish_reason(answer, reader), **last)
@@ -205,7 +206,7 @@ async def completions(body: CompletionRequest, request: Request, services: Servi
         for choice, answer in zip(asked.choices, answers, strict=True)
     ]
     result["usage"] = _usage_of_parts(parts, answers)
-    return JSONResponse(result | statistics_of(answers))
+    return JSONResponse(result | statistics_of(answers) | as_field(asked.warnings))
 
 
 async def _text_chunks(
@@ -235,7 +236,7 @@ async def _text_chunks(
                 yield chunk(choice, happened.text, **more)
             elif isinstance(happened, Finished):
                 answer = answers[choice.index] = happened.generation
-                last = statistics_of([answer])
+                last = statistics_of([answer]) | as_field(asked.warnings)
                 if explain:
                     last["explain"] = statistics.explanation(answer)
                 yield chunk(choice, "", finish_reason(answer, choice.reader), **last)

@@ -7,27 +7,28 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from foredraft.server import limits
-from foredraft.server.schemas import MAX_TOP_LOGPROBS, DraftControl, Sampling, Schema
+from foredraft.server.lenient import Lax, Most, Number, Schema, Whole, entries
+from foredraft.server.schemas import MAX_TOP_LOGPROBS, DraftControl, Sampling
 
 
-class FunctionCall(Schema):
+class FunctionCall(Lax):
     name: str
     arguments: Annotated[str | dict[str, Any], limits.arguments("messages.tool_calls.function.arguments")] = "{}"
 
 
-class ToolCall(Schema):
+class ToolCall(Lax):
     id: str = ""
     type: Literal["function"] = "function"
     function: FunctionCall
 
 
-class ContentPart(Schema):
+class ContentPart(Lax):
     type: str
     text: str | None = None
     refusal: str | None = None
 
 
-class ChatMessage(Schema):
+class ChatMessage(Lax):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Annotated[str | list[ContentPart] | None, limits.at_most(limits.PARTS, "messages.content")] = None
     name: str | None = None
@@ -68,6 +69,9 @@ class JsonSchema(Schema):
 class ResponseFormat(Schema):
     type: Literal["text", "json_object", "json_schema", "grammar"] = "text"
     json_schema: JsonSchema | None = None
+    schema_: Annotated[dict[str, Any] | bool | None, limits.schema("response_format.schema")] = Field(
+        default=None, alias="schema", description="The schema in llama.cpp's form, with json_object or json_schema."
+    )
     grammar: Annotated[str | None, limits.grammar("response_format.grammar")] = Field(
         default=None, description="llguidance's dialect of Lark, with type grammar."
     )
@@ -89,26 +93,29 @@ class Answering(Sampling, DraftControl):
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     stop: Annotated[str | list[str] | None, limits.stops()] = None
-    n: Annotated[int, Field(ge=1)] | None = 1
-    max_tokens: Annotated[int, Field(ge=0)] | None = None
+    n: Annotated[Whole, Field(ge=1)] | None = 1
+    max_tokens: Most = Field(default=None, description="null and -1: to the end of the answer or of the context.")
     prediction: Prediction | None = Field(default=None, description="The answer as expected: a free source of guesses.")
-    ttl: float | None = Field(default=None, description="Idle seconds before a model loaded for this may leave.")
-    keep_alive: float | str | None = Field(default=None, description='The same as Ollama has it: 600, "10m", -1, 0.')
+    ttl: Number | None = Field(default=None, description="Idle seconds before a model loaded for this may leave.")
+    keep_alive: Number | str | None = Field(default=None, description='The same as Ollama has it: 600, "10m", -1, 0.')
     ignore_eos: bool = False
 
 
 class ChatRequest(Answering):
     messages: Annotated[
-        list[ChatMessage], Field(min_length=1, fail_fast=True), limits.at_most(limits.MESSAGES, "messages")
+        list[ChatMessage],
+        Field(min_length=1, fail_fast=True),
+        entries(ChatMessage, "messages", content=ContentPart),
+        limits.at_most(limits.MESSAGES, "messages"),
     ]
-    max_completion_tokens: Annotated[int, Field(ge=0)] | None = None
+    max_completion_tokens: Most = None
     logprobs: bool | None = False
-    top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
+    top_logprobs: Annotated[Whole, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     response_format: ResponseFormat | None = None
     tools: Annotated[list[Tool] | None, limits.tools()] = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = True
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    reasoning_effort: str | bool | None = None
     chat_template_kwargs: Annotated[dict[str, Any] | None, limits.variables("chat_template_kwargs")] = Field(
         default=None, description="Variables of the chat template."
     )
@@ -124,9 +131,9 @@ class CompletionRequest(Answering):
         | Annotated[list[str], Field(fail_fast=True)]
         | Annotated[list[list[int]], Field(fail_fast=True)]
     ) = ""
-    max_tokens: Annotated[int, Field(ge=0)] | None = 16
+    max_tokens: Most = 16
     echo: bool | None = False
-    logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
+    logprobs: Annotated[Whole, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
 
 
 class EmbeddingRequest(Schema):
@@ -139,11 +146,11 @@ class EmbeddingRequest(Schema):
     ] = Field(description="A text, several texts, or their token ids.")
     model: str = Field(default="", description="Empty: the embedding model that is loaded, or the only one there is.")
     encoding_format: Literal["float", "base64"] | None = "float"
-    dimensions: Annotated[int, Field(ge=1)] | None = Field(
+    dimensions: Annotated[Whole, Field(ge=1)] | None = Field(
         default=None, description="Fewer numbers a vector, where the model was trained for that."
     )
-    ttl: float | None = Field(default=None, description="Idle seconds before a model loaded for this may leave.")
-    keep_alive: float | str | None = Field(default=None, description='The same as Ollama has it: 600, "10m", -1, 0.')
+    ttl: Number | None = Field(default=None, description="Idle seconds before a model loaded for this may leave.")
+    keep_alive: Number | str | None = Field(default=None, description='The same as Ollama has it: 600, "10m", -1, 0.')
 
 
 class TokenizeRequest(Schema):
