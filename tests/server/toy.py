@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from foredraft.core.errors import EngineError, IncompatibleDraftError, ModelForm
 from foredraft.engines.embedding import Vectors
 from foredraft.engines.toy import ToyEngine, ToyTokenizer
 from foredraft.llm import LLM
+from foredraft.models.brought import Origin
+from foredraft.models.names import find_name
 from foredraft.scheduling.embedder import Embedder
 from foredraft.scheduling.hosted import LoadSpec, Progress
 from foredraft.scheduling.runtime import Runtime
@@ -61,6 +63,12 @@ class ToyShelf:
 
     NAMES = ("toy", "toy-small", "broken", "toy-embed")
     DRAFTS = ("good-draft", "bad-draft", "other-words")
+    ORIGINS: ClassVar = {
+        "toy": Origin("acme", "Toy-GGUF", "toy-f64.gguf"),
+        "toy-embed": Origin("acme", "Toy-Embed", "toy-embed-f64.gguf"),
+        "toy-small": Origin("acme", "Toy-Small-GGUF", "small.gguf"),
+        "broken": Origin("acme", "Toy-Small-GGUF", "broken.gguf"),
+    }
 
     def names(self) -> Sequence[str]:
         return self.NAMES
@@ -84,8 +92,7 @@ class ToyShelf:
         return ""
 
     def spec(self, name: str, draft: str | None = "auto") -> LoadSpec:
-        if name not in (*self.NAMES, *self.DRAFTS):
-            raise ModelNotFoundError(name, nearest=("toy",))
+        name = find_name(name, (*self.NAMES, *self.DRAFTS), self.ORIGINS)
         return LoadSpec(name, draft=draft, id=name, kind="embedding" if name == "toy-embed" else "text")
 
 

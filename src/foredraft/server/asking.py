@@ -17,20 +17,19 @@ from foredraft.core.params import Request, SamplingParams, SpeculationParams
 from foredraft.llm import LLM
 from foredraft.sampling.constraints import GrammarConstraint, GrammarError, lark_grammar
 from foredraft.scheduling.answer import Generation, SpeculationStatus
-from foredraft.scheduling.errors import ModelUnloadedError, WrongKindError
+from foredraft.scheduling.errors import ModelUnloadedError
 from foredraft.scheduling.events import Event, Failed, Finished
-from foredraft.scheduling.hosted import LoadSpec
 from foredraft.scheduling.running import RunningAnswer
 from foredraft.server.errors import RequestError
 from foredraft.server.grammar import left_out_of, schema_grammar, tools_grammar
 from foredraft.server.lenient import note, noted
+from foredraft.server.naming import named_model
 from foredraft.server.prompting import Prepared
 from foredraft.server.reading import AnswerReader
 from foredraft.server.services import Services
 from foredraft.server.tools import BARE
 
 ANY_JSON: Mapping[str, Any] = {"type": "object"}
-NO_EMBEDDER = "There is none on this machine; get one: foredraft get nomic-ai/nomic-embed-text-v1.5-GGUF"
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,73 +219,6 @@ async def find_model(
     model_id = await runtime.load(dataclasses.replace(spec, ttl_s=ttl, on_demand=True, settings=given))
     state = runtime.state(model_id)
     return model_id, state.load_s if state is not None else None
-
-
-async def named_model(
-    services: Services, name: str, draft: str = "auto", *, kind: str = "text"
-) -> tuple[str, LoadSpec | None]:
-    """(id, how to load it or None where it is loaded) of the model that a request names. An empty name, or "default",
-    is the default model, or whichever is loaded of its kind. Raises `ModelNotFoundError` with the nearest names, and
-    `RequestError` for a model of another kind."""
-    loaded = {state.id: state for state in services.runtime.models()}
-    ready = {state.id for state in loaded.values() if state.status in ("ready", "changing")}
-    if name in ("", "default"):
-        usable = [model_id for model_id in loaded if model_id in ready and loaded[model_id].kind == kind]
-        default = services.default_model if kind == "text" else await _only_embedder(services, bool(usable))
-        name = default if default in usable or not usable else usable[-1]
-    if name in ready:
-        await _check_kind(services, name, loaded[name].kind, kind)
-        return name, None
-    spec = await asyncio.to_thread(_spec, services, name, draft, tuple(loaded))
-    await _check_kind(services, spec.id or spec.model, spec.kind, kind)
-    return spec.id or spec.model, spec
-
-
-async def _only_embedder(services: Services, loaded: bool) -> str:
-    """The embedding model that is meant when none is named and none is loaded: the only one of the shelf."""
-    names = await _embedders(services)
-    if len(names) == 1:
-        return names[0]
-    if not loaded:
-        hint = f"Name one: {', '.join(names)}." if names else NO_EMBEDDER
-        raise RequestError("No embedding model was named.", param="model", hint=hint)
-    return ""
-
-
-async def _embedders(services: Services) -> list[str]:
-    loaded = [state.id for state in services.runtime.models() if state.kind == "embedding"]
-    shelf = services.shelf
-    return list(
-        dict.fromkeys([*loaded, *(await asyncio.to_thread(shelf.embedding_names) if shelf is not None else ())])
-    )
-
-
-async def _check_kind(services: Services, model_id: str, kind: str, wanted: str) -> None:
-    """A model of the other kind is refused, with the names of those that would do."""
-    if kind == wanted:
-        return
-    error = WrongKindError(model_id, kind)
-    if kind == "embedding":
-        raise RequestError(error.message, param="model", hint="Send texts to /v1/embeddings.")
-    names = await _embedders(services)
-    hint = f"Embedding models here: {', '.join(names)}." if names else NO_EMBEDDER
-    raise RequestError(error.message, param="model", hint=hint)
-
-
-def _spec(services: Services, name: str, draft: str, loaded: tuple[str, ...]) -> LoadSpec:
-    if services.shelf is None:
-        raise ModelNotFoundError(name, nearest=loaded)
-    if draft not in ("auto", "off"):
-        try:
-            services.shelf.spec(draft)
-        except ModelError:  # the model is loaded without it; `_draft_name` says why, or refuses
-            draft = "auto"
-    try:
-        return services.shelf.spec(name, None if draft == "off" else draft)
-    except ModelNotFoundError as error:
-        if error.hint:
-            raise
-        raise ModelNotFoundError(name, hint="GET /v1/models lists those there are.") from None
 
 
 def _draft_name(services: Services, question: Question) -> tuple[str, str]:

@@ -12,7 +12,6 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
-from foredraft.core.errors import ModelNotFoundError
 from foredraft.scheduling.errors import ModelUnloadedError
 from foredraft.scheduling.hosted import LoadSpec, ModelState
 from foredraft.server.bodies import LimitedRoute
@@ -20,6 +19,7 @@ from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError
 from foredraft.server.lenient import Number, Schema
 from foredraft.server.loading import load_settings
+from foredraft.server.naming import loaded_name
 from foredraft.server.proof import LONGEST_CHALLENGE, proofs
 from foredraft.server.schemas import idle_seconds
 from foredraft.server.services import Services
@@ -148,9 +148,7 @@ async def unload(body: UnloadRequest, services: ServicesOf) -> dict[str, Any]:
 
 async def unload_model(services: Services, name: str) -> str:
     """Unload by name or id; returns the id. Raises `ModelNotFoundError` with the names that are loaded."""
-    loaded = [state.id for state in services.runtime.models()]
-    if name not in loaded:
-        raise ModelNotFoundError(name, nearest=tuple(loaded), hint="" if loaded else "No model is loaded.")
+    name = await loaded_name(services, name)
     await services.runtime.unload(name)
     services.journal.write("model", f"Unloaded {name}", model=name)
     return name
@@ -159,13 +157,11 @@ async def unload_model(services: Services, name: str) -> str:
 @router.post("/api/foredraft/draft")
 async def change_draft(body: DraftRequest, services: ServicesOf) -> dict[str, Any]:
     """Change a loaded model's draft, or take it out; the main model stays in memory."""
-    loaded = [state.id for state in services.runtime.models()]
-    if body.model not in loaded:
-        raise ModelNotFoundError(body.model, nearest=tuple(loaded), hint="" if loaded else "No model is loaded.")
+    model_id = await loaded_name(services, body.model)
     draft: str | None = None if body.draft == "off" else body.draft
     if draft not in (None, "auto") and services.shelf is not None:
         draft = (await asyncio.to_thread(services.shelf.spec, draft)).model
-    state = await services.runtime.set_draft(body.model, draft, required=body.required)
+    state = await services.runtime.set_draft(model_id, draft, required=body.required)
     return state_object(state, services.name_of(state.draft_info))
 
 

@@ -13,6 +13,7 @@ from foredraft.server.control import foredraft_version
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError
 from foredraft.server.lmstudio.catalogue import described, v0_object
+from foredraft.server.naming import named_model
 from foredraft.server.openai import routes as openai
 from foredraft.server.openai.embeddings import embeddings as openai_embeddings
 from foredraft.server.openai.schemas import ChatRequest, CompletionRequest, EmbeddingRequest
@@ -31,8 +32,9 @@ async def list_models(services: ServicesOf) -> dict[str, Any]:
 @router.get("/models/{model:path}")
 async def get_model(model: str, services: ServicesOf) -> dict[str, Any]:
     """One model."""
+    model_id, _ = await named_model(services, model, kind=None)
     for name, facts, state in await described(services):
-        if name == model:
+        if name == model_id:
             return v0_object(name, facts, state)
     raise RequestError(f"There is no model {model!r}.", param="model", status=404)
 

@@ -18,13 +18,14 @@ from foredraft.scheduling.events import Finished, NewPieces, PromptProgress
 from foredraft.scheduling.hosted import ModelState
 from foredraft.server import control, statistics
 from foredraft.server.answers import read_whole, results
-from foredraft.server.asking import Asked, Question, ask, named_model
+from foredraft.server.asking import Asked, Question, ask
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError, lmstudio_body
 from foredraft.server.lenient import as_field
 from foredraft.server.lmstudio.catalogue import described, load_config, v1_object
 from foredraft.server.lmstudio.schemas import ChatRequest, DownloadRequest, InputItem, LoadRequest, UnloadRequest
+from foredraft.server.naming import named_model
 from foredraft.server.reading import CallArguments, CallStarted, Content, Delta, Reasoning
 from foredraft.server.schemas import effort, idle_seconds
 from foredraft.server.services import Services

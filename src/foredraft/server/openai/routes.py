@@ -23,6 +23,7 @@ from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError, error_body
 from foredraft.server.lenient import as_field
 from foredraft.server.merging import merged
+from foredraft.server.naming import named_model
 from foredraft.server.openai.convert import (
     chat_logprobs,
     chat_question,
@@ -52,13 +53,12 @@ async def list_models(services: ServicesOf) -> dict[str, Any]:
 
 @router.get("/models/{model:path}")
 async def get_model(model: str, services: ServicesOf) -> dict[str, Any]:
-    """One model."""
+    """One model, by any name that a chat knows it by."""
+    model_id, _ = await named_model(services, model, kind=None)
     for entry in await model_objects(services):
-        if entry["id"] == model:
+        if entry["id"] == model_id:
             return entry
-    if services.shelf is not None:
-        await asyncio.to_thread(services.shelf.spec, model)  # raises with the nearest names
-    raise RequestError(f"There is no model {model!r}.", param="model", status=404)
+    raise RequestError(f"{model_id} is not loaded.", param="model", status=404)
 
 
 async def model_objects(services: Services) -> list[dict[str, Any]]:
