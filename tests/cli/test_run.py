@@ -278,3 +278,16 @@ def test_a_bad_turn_leaves_the_conversation_as_it_was(chat_pair: Pair) -> None:
     answers = [json.loads(line) for line in done.stdout.decode().splitlines()]
     assert len(answers) == 2
     assert b"the context holds 96" in done.stderr
+
+
+def test_minus_one_is_no_limit_and_a_fresh_seed(story_pair: Pair) -> None:
+    """As in llama.cpp and LM Studio; -1 of top-k keeps every token."""
+    seeds = set()
+    for _ in range(2):
+        options = ["--max-tokens", "-1", "--seed", "-1", "--top-k", "-1", "--json"]
+        done = foredraft("run", "Once", *story(story_pair), *options)
+        assert done.returncode == 0, done.stderr
+        said = json.loads(done.stdout)
+        assert said["stop_reason"] in ("eos", "context")
+        seeds.add(said["seed"])
+    assert len(seeds) == 2

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from foredraft.llm import LLM, LoadSettings
 
 
+def _said(value: int | None) -> int | None:
+    """-1 is "no limit" and "a fresh seed" wherever models are run."""
+    return None if value == -1 else value
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What was asked for on the command line."""
@@ -41,9 +46,19 @@ class Asked:
         ),
     ] = None
     temperature: Annotated[float, Option("--temperature", "-t", help="0 is greedy.")] = 0.8
-    seed: Annotated[int | None, Option("--seed", help="Same seed, same text, with or without a draft.")] = None
-    max_tokens: Annotated[int | None, Option("--max-tokens", "-n", help="Most tokens of the answer.")] = None
-    top_k: Annotated[int, Option("--top-k", help="Keep the k most likely tokens; 0 keeps all.")] = 40
+    seed: Annotated[
+        int | None,
+        Option("--seed", help="Same seed, same text, with any draft; -1: a fresh one.", callback=_said),
+    ] = None
+    max_tokens: Annotated[
+        int | None, Option("--max-tokens", "-n", help="Most tokens of the answer; -1: no limit.", callback=_said)
+    ] = None
+    top_k: Annotated[
+        int,
+        Option(
+            "--top-k", help="Keep the k most likely tokens; 0 and -1 keep all.", callback=lambda k: 0 if k == -1 else k
+        ),
+    ] = 40
     top_p: Annotated[float, Option("--top-p", help="Keep the likeliest tokens up to this probability.")] = 0.95
     min_p: Annotated[float, Option("--min-p", help="Keep tokens this share as likely as the likeliest.")] = 0.05
     repeat_penalty: Annotated[float, Option("--repeat-penalty", help="Against repetition; 1 is off.")] = 1.0
