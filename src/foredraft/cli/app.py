@@ -28,11 +28,12 @@ def app(
     from foredraft.cli.ls import print_first_steps
     from foredraft.cli.models import shelf
     from foredraft.cli.serve import serve
+    from foredraft.server.address import url
     from foredraft.settings import load_settings
     from foredraft.ui.browser import already_running, open_when_ready
 
     server = load_settings({"server.host": host, "server.port": port, "server.isolation": isolation}).server
-    address = f"http://{'localhost' if server.host in ('127.0.0.1', '::1') else server.host}:{server.port}"
+    address = url("localhost" if server.host in ("127.0.0.1", "::1") else server.host, server.port)
     opened = address + _entrance(server)
     if already_running(address):
         _check_own(server)

@@ -59,6 +59,7 @@ def serve(
     """Serve the API of OpenAI and LM Studio, with the draft's statistics in every answer."""
     from foredraft.cli.tables import printable
     from foredraft.scheduling.runtime import Runtime
+    from foredraft.server.address import url
     from foredraft.server.app import create_app
     from foredraft.server.downloads import Downloads, from_hub
     from foredraft.server.loading import load_pair
@@ -125,7 +126,7 @@ def serve(
         for problem in store.problems:
             typer.echo(f"Not looked at: {printable(problem)}", err=True)
         opened = services.settings
-        shown = f"http://{opened.host}:{opened.port}"
+        shown = url(opened.host, opened.port)
         if settings.remember_answers:
             typer.echo("Answers are kept on this machine, to guess later ones from (--no-remember-answers).")
         typer.echo(f"Foredraft serves {shown}; API at {shown}/v1.")

@@ -21,6 +21,7 @@ from foredraft.core.stats import GenerationStats, SourceStats
 from foredraft.engines.base import Numerics
 from foredraft.scheduling.answer import Generation, SpeculationStatus
 from foredraft.scheduling.stream import Piece
+from foredraft.server.address import url
 from foredraft.server.proof import proven
 from foredraft.server.statistics import STOP_REASONS
 
@@ -90,7 +91,7 @@ class Client:
         or `UnprovenServerError`."""
         client = cls._look(host, port, api_key, _WAIT_S)
         if client is None:
-            raise NoServerError(f"http://{host}:{port}")
+            raise NoServerError(url(host, port))
         if api_key and not client.proven:
             client.close()
             raise UnprovenServerError(client.address)
@@ -98,7 +99,7 @@ class Client:
 
     @classmethod
     def _look(cls, host: str, port: int, api_key: str, timeout_s: float) -> Client | None:
-        client = cls(f"http://{host}:{port}", api_key)
+        client = cls(url(host, port), api_key)
         try:
             if client._ask_who(port, timeout_s):
                 return client

@@ -15,15 +15,14 @@ from collections.abc import Callable, Iterator
 import uvicorn
 from fastapi import FastAPI
 
-from foredraft.core.errors import ForedraftError, ParameterError
+from foredraft.core.errors import ParameterError
+from foredraft.server.address import BACKLOG, listen, url
 from foredraft.server.connections import AT_ONCE, protocol
 from foredraft.server.guard import is_loopback
 from foredraft.server.services import ServerSettings, Services
 
 LAST_WORDS_S = 5
 """Seconds for the errors that end answers at the end of the grace time."""
-BACKLOG = 1024
-"""Connections that wait to be accepted."""
 TURN_S = 0.001
 """How long another thread (one that reads a large body, say) may keep the interpreter from the event loop and from the
 thread that owns the models when they come back from a call that let it go. Python's own is 0.005."""
@@ -61,10 +60,13 @@ class _Server(uvicorn.Server):
         finally:
             finishing.cancel()
 
-    def run_on(self, listener: socket.socket) -> None:
+    def run_on(self, listeners: list[socket.socket]) -> None:
         """Until it is told to stop, in an event loop of its own."""
-        with listener, asyncio.Runner(loop_factory=event_loop()) as runner:
-            runner.run(self.serve([listener]))
+        with contextlib.ExitStack() as open_ones:
+            for listener in listeners:
+                open_ones.enter_context(listener)
+            runner = open_ones.enter_context(asyncio.Runner(loop_factory=event_loop()))
+            runner.run(self.serve(listeners))
 
 
 def serve(app: FastAPI, services: Services, ready: Callable[[], None] = lambda: None) -> None:
@@ -78,9 +80,8 @@ def serve(app: FastAPI, services: Services, ready: Callable[[], None] = lambda: 
 
     settings = services.settings
     check_address(settings)
-    listener = _listen(settings.host, settings.port)
-    services.settings = dataclasses.replace(settings, port=listener.getsockname()[1])
-    _Server(_config(app, settings), services, begin).run_on(listener)
+    listeners = _listen(services)
+    _Server(_config(app, settings), services, begin).run_on(listeners)
 
 
 @contextlib.contextmanager
@@ -88,14 +89,13 @@ def serving(app: FastAPI, services: Services) -> Iterator[str]:
     """The same server on a thread of its own, for as long as the block runs; its address. Port 0 takes a free one."""
     settings = services.settings
     check_address(settings)
-    listener = _listen(settings.host, settings.port)
-    services.settings = dataclasses.replace(settings, port=listener.getsockname()[1])
+    listeners = _listen(services)
     started = threading.Event()
     server = _Server(_config(app, settings), services, started.set)
 
     def run() -> None:
         try:
-            server.run_on(listener)
+            server.run_on(listeners)
         finally:
             started.set()
 
@@ -103,10 +103,20 @@ def serving(app: FastAPI, services: Services) -> Iterator[str]:
     thread.start()
     started.wait()
     try:
-        yield f"http://{settings.host}:{services.settings.port}"
+        yield url(settings.host, services.settings.port)
     finally:
         server.should_exit = True
         thread.join()
+
+
+def _listen(services: Services) -> list[socket.socket]:
+    """Listen where the settings say; they know the port then."""
+    listeners, said = listen(services.settings.host, services.settings.port)
+    services.settings = dataclasses.replace(services.settings, port=listeners[0].getsockname()[1])
+    if said:
+        logger.warning(said)
+        services.journal.write("server", said)
+    return listeners
 
 
 def settle() -> None:
@@ -137,24 +147,3 @@ def event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:
         return None
     return uvloop.new_event_loop
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket, so that a taken port is said in words before any model is loaded.
-
-    The protocol is named: accepted sockets inherit it, and asyncio switches Nagle's algorithm off (TCP_NODELAY) only
-    where it says TCP. With it, every answer on a kept connection waits for the client's delayed acknowledgement, 40 ms.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host.strip("[]"), port))
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise ForedraftError(
-            f"Cannot listen on {host}:{port}: {error.strerror or error}.",
-            hint="Another program may use the port: choose one with --port.",
-        ) from None
-    return listener

@@ -9,6 +9,7 @@ import time
 from nicegui import ui
 
 from foredraft.scheduling.hosted import ModelState
+from foredraft.server.address import url
 from foredraft.ui.components.elements import Tag, icon_button, table
 from foredraft.ui.frame import begin, frame, notices, page_head
 from foredraft.ui.state import AppState, Page
@@ -27,7 +28,7 @@ def register(app: AppState) -> None:
 def server_page(app: AppState) -> None:
     page = begin(app, "rail.server")
     t, settings = page.words, app.services.settings
-    address = f"http://{settings.host}:{settings.port}/v1"
+    address = f"{url(settings.host, settings.port)}/v1"
     with frame(page, "server", classes="no-list no-side", skip_to="fd-page"), Tag("div", "").classes("fd-main"):
         notices(page)
         with Tag("div", "", id="fd-page", tabindex="-1").classes("fd-page"), Tag("div", "").classes("fd-page-in"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nicegui import ui
 
+from foredraft.server.address import url
 from foredraft.ui.components.elements import Tag
 from foredraft.ui.names import gigabytes
 from foredraft.ui.panels.preferences import change
@@ -27,7 +28,7 @@ def footer(page: Page) -> None:
         if page.developer:
             with Tag("span", "").classes("fact wide-only"):
                 settings = page.app.services.settings
-                Tag("span", f"{settings.host}:{settings.port}/v1")
+                Tag("span", url(settings.host, settings.port).removeprefix("http://") + "/v1")
 
     def look() -> None:
         facts.set_text(_memory(page))  # sent only where it has changed
