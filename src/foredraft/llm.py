@@ -615,6 +615,7 @@ class LLM:
             numerics=self.numerics,
             stats=answer.stats,
             pieces=pieces,
+            stop_string=answer.stream.found,
         )
 
     def close(self) -> None:

@@ -19,16 +19,17 @@ texts = st.lists(st.one_of(letters, st.integers(2, 329).map(lambda token: [token
 stops = st.lists(st.sampled_from(["a", "ab", "aba", "bb", "é", "あa", " the", "thea"]), max_size=3)
 
 
-def expected(tokens: list[int], stop: list[str]) -> tuple[str, bool]:
-    """(the text, whether a stop string ended it), computed slowly."""
+def expected(tokens: list[int], stop: list[str]) -> tuple[str, str]:
+    """(the text, the stop string that ended it), computed slowly."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text = ""
     for token in tokens:
         text += decoder.decode(TOKENIZER.piece(token))
-        found = [text.find(one) for one in stop if one in text]
+        found = [(text.find(one), number) for number, one in enumerate(stop) if one in text]
         if found:
-            return text[: min(found)], True
-    return text + decoder.decode(b"", final=True), False
+            at, number = min(found)
+            return text[:at], stop[number]
+    return text + decoder.decode(b"", final=True), ""
 
 
 @example([3, 4, 3], ["ab"], 1)
@@ -47,7 +48,8 @@ def test_what_is_handed_out_is_the_text_before_the_stop(tokens: list[int], stop:
             break
     if not ended:
         shown += "".join(piece.text for piece in stream.take(final=True))
-    assert ended == stopped
+    assert ended == bool(stopped)
+    assert stream.found == stopped
     assert shown == wanted
 
 

@@ -74,6 +74,8 @@ class Generation:
     numerics: Numerics | None
     stats: GenerationStats
     pieces: list[Piece] = field(default_factory=list)
+    stop_string: str = ""
+    """The one that was found, where `stop_reason` is stop."""
 
     def as_dict(self) -> dict[str, Any]:
         """The object of `foredraft run --json`."""

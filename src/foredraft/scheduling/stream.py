@@ -43,6 +43,8 @@ class TextStream:
         self._waiting: list[Piece] = []
         self._unlabelled = 0
         self._cut = False
+        self.found = ""
+        """The stop string that ended the answer; empty as long as none has."""
 
     def feed(self, token: int) -> bool:
         """Add one token; True when a stop string is complete. The text then ends before the stop string."""
@@ -52,10 +54,11 @@ class TextStream:
         if not self._stop or not text:
             return False
         waiting = "".join(piece.text for piece in self._waiting)
-        ends = [at for at in (waiting.find(stop) for stop in self._stop) if at >= 0]
+        ends = [(at, stop) for stop in self._stop if (at := waiting.find(stop)) >= 0]
         if not ends:
             return False
-        self._truncate(min(ends))
+        end, self.found = min(ends, key=lambda found: found[0])
+        self._truncate(end)
         return True
 
     def label(self, accepted: int, kind: str, source: str, guess: int | None = None) -> None:
