@@ -105,6 +105,9 @@ class ServerSection(_Section):
     allowed_hosts: Annotated[list[str], NoDecode] = Field(
         default=[], description="Names that the server may be called by, beside this machine's own."
     )
+    aliases: dict[str, str] = Field(
+        default={}, description="Other names for models, as { 'claude-*' = 'a model of the shelf' }."
+    )
 
     @field_validator("allowed_hosts", mode="before")
     @classmethod
@@ -254,6 +257,8 @@ def _toml(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, list):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"'{key}' = {_toml(item)}" for key, item in value.items()) + "}"
     return str(value) if isinstance(value, (int, float)) else f"'{value}'"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,6 +39,10 @@ def serve(
         str | None,
         typer.Option("--isolation", help="A process for each model, which alone ends in a crash: auto, on or off."),
     ] = None,
+    alias: Annotated[
+        list[str] | None,
+        typer.Option("--alias", help="Another name for a model: NAME=MODEL; * and ? stand for anything in NAME."),
+    ] = None,
     cors: Annotated[list[str] | None, typer.Option("--cors", help="Origin of web pages that may call it.")] = None,
     on_demand: Annotated[
         bool, typer.Option("--on-demand/--no-on-demand", help="Load models that requests name.")
@@ -58,8 +63,10 @@ def serve(
 ) -> None:
     """Serve the API of OpenAI and LM Studio, with the draft's statistics in every answer."""
     from foredraft.cli.tables import printable
+    from foredraft.folders import data_folder
     from foredraft.scheduling.runtime import Runtime
     from foredraft.server.address import url
+    from foredraft.server.aliases import Aliases
     from foredraft.server.app import create_app
     from foredraft.server.downloads import Downloads, from_hub
     from foredraft.server.loading import load_pair
@@ -99,6 +106,7 @@ def serve(
         default_model=default,
         store=store,
         user_settings=user,
+        aliases=Aliases({**_aliases(alias or ()), **user.server.aliases}, data_folder() / "aliases.json"),
         downloads=Downloads(from_hub(store)),
     )
     app = create_app(services)
@@ -143,6 +151,15 @@ def serve(
     if verbose:
         services.journal.listeners.append(lambda entry: typer.echo(f"{entry.kind:8} {entry.message}"))
     run(app, services, ready)
+
+
+def _aliases(given: Sequence[str]) -> dict[str, str]:
+    """The names of `--alias`."""
+    for one in given:
+        name, mark, model = one.partition("=")
+        if not (name and mark and model):
+            raise typer.BadParameter(f"{one!r} is not NAME=MODEL.", param_hint="--alias")
+    return {name: model for name, _, model in (one.partition("=") for one in given)}
 
 
 def _mount_app(app: FastAPI, services: Services) -> None:

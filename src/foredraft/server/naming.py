@@ -21,6 +21,7 @@ async def named_model(
     """(id, how to load it or None where it is loaded) of the model that a request names. An empty name, or "default",
     is the default model, or whichever is loaded of its kind. Raises `ModelNotFoundError` with the nearest names,
     `AmbiguousModelError` with the candidates, and `RequestError` for a model of another kind (`kind` None: any)."""
+    name = services.aliases.of(name)
     loaded = {state.id: state for state in services.runtime.models()}
     ready = {state.id for state in loaded.values() if state.status in ("ready", "changing")}
     if name in ("", "default"):

@@ -10,6 +10,7 @@ from foredraft.engines.base import ModelInfo
 from foredraft.scheduling.hosted import LoadSpec
 from foredraft.scheduling.runtime import Runtime
 from foredraft.server import limits
+from foredraft.server.aliases import Aliases
 from foredraft.server.downloads import Downloads
 from foredraft.server.grammar import Vocabularies
 from foredraft.server.journal import Journal
@@ -85,6 +86,8 @@ class Services:
     """Why the model of the start could not be loaded, for the app."""
     user_settings: Any = None
     """`foredraft.settings.Settings`, for the app."""
+    aliases: Aliases = field(default_factory=Aliases)
+    """Other names for models."""
     downloads: Downloads = field(default_factory=Downloads)
     """Downloads that were asked for through the API."""
     journal: Journal = field(default_factory=Journal)
