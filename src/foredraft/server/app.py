@@ -21,6 +21,8 @@ from foredraft.scheduling.hosted import Death
 from foredraft.scheduling.hosting import DEATHS, WITHIN_S
 from foredraft.server import control, errors
 from foredraft.server.accesslog import AccessLog
+from foredraft.server.anthropic import models as anthropic_models
+from foredraft.server.anthropic import routes as anthropic
 from foredraft.server.docs import add_docs
 from foredraft.server.guard import Guard
 from foredraft.server.lmstudio import v0, v1
@@ -32,7 +34,8 @@ from foredraft.server.sse import ClientGoneError
 
 DESCRIPTION = """Lossless speculative decoding for GGUF models: the same text in less time.
 
-OpenAI's API is at `/v1`, LM Studio's at `/api/v0` and `/api/v1`. Every answer carries its draft's statistics."""
+OpenAI's API is at `/v1`, Anthropic's at `/v1/messages`, LM Studio's at `/api/v0` and `/api/v1`. Every answer carries
+its draft's statistics."""
 
 
 def create_app(services: Services) -> FastAPI:
@@ -55,7 +58,9 @@ def create_app(services: Services) -> FastAPI:
     services.runtime.on_death.append(lambda death: _died(services, death))
     services.runtime.on_lost.append(lambda model, error: _lost(services, model, error))
     services.runtime.listeners.append(write_down)
-    for router in (openai.router, embeddings.router, responses.router, v0.router, v1.router, control.router):
+    for router in (anthropic_models.router, openai.router, embeddings.router, responses.router):
+        app.include_router(router)
+    for router in (anthropic.router, v0.router, v1.router, control.router):
         app.include_router(router)
     add_docs(app)
     errors.install(app)

@@ -1,11 +1,14 @@
 """Every error as an HTTP answer: OpenAI's form, with the parameter named and what to do next.
 
 {"error": {"message": "…", "type": "invalid_request_error", "param": "temperature", "code": "parameter", "hint": "…"}}
+
+Other dialects' clients read other forms: `error_answer` gives each its own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -142,10 +145,63 @@ def lmstudio_body(error: ForedraftError) -> dict[str, Any]:
     return body
 
 
-def _answer(request: Request, error: ForedraftError) -> JSONResponse:
+ANTHROPIC_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    503: "overloaded_error",
+}
+
+
+def anthropic_body(error: ForedraftError, request_id: str = "") -> dict[str, Any]:
+    """The error object of Anthropic's Messages API. A prompt that does not fit is said in the words by which its
+    clients know that they must shorten the conversation."""
+    status, body = word(error).status, error_body(error)
+    message = body["error"]["message"]
+    if isinstance(error, ContextOverflowError):
+        message = f"prompt is too long: {error.prompt_tokens} tokens > {error.context - 1} maximum"
+    elif error.code == ContextOverflowError.code:
+        message = f"prompt is too long: {message}"
+    kind = ANTHROPIC_TYPES.get(status, "invalid_request_error")
+    result: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": message}}
+    return result | ({"request_id": request_id} if request_id else {})
+
+
+def anthropic_request_id() -> str:
+    """What a client of Anthropic's names a request by: the header `request-id`."""
+    return f"req_{secrets.token_hex(12)}"
+
+
+def ollama_body(error: ForedraftError) -> dict[str, Any]:
+    """Ollama's: a text, for its clients show what is there as it is."""
+    message = error_body(error)["error"]["message"]
+    if isinstance(error, ModelNotFoundError):
+        nearest = f" Did you mean: {', '.join(error.nearest)}?" if error.nearest else ""
+        message = _cut(f"model '{error.name}' not found, try pulling it first.{nearest}")
+    return {"error": message}
+
+
+def error_answer(path: str, headers: Mapping[str, str], error: ForedraftError) -> JSONResponse:
+    """An error in the form of the dialect that a request speaks, known by its path and headers."""
     said = word(error)
-    body = lmstudio_body(error) if request.url.path.startswith("/api/v1/") else error_body(error)
-    return JSONResponse(body, status_code=said.status, headers=dict(said.headers))
+    more = dict(said.headers)
+    if path.startswith("/v1/messages") or (path.startswith("/v1/") and "anthropic-version" in headers):
+        more["request-id"] = anthropic_request_id()
+        body = anthropic_body(error, more["request-id"])
+    elif path.startswith("/api/v1/"):
+        body = lmstudio_body(error)
+    elif path.startswith("/api/") and not path.startswith(("/api/v0", "/api/v1", "/api/foredraft")):
+        body = ollama_body(error)
+    else:
+        body = error_body(error)
+    return JSONResponse(body, status_code=said.status, headers=more)
+
+
+def _answer(request: Request, error: ForedraftError) -> JSONResponse:
+    return error_answer(request.url.path, request.headers, error)
 
 
 def install(app: FastAPI) -> None:
@@ -189,4 +245,4 @@ def _nearest(app: FastAPI, path: str) -> str:
     near = difflib.get_close_matches(path, known, n=3, cutoff=0.5)
     if near:
         return f"Did you mean: {', '.join(near)}?"
-    return "The API is at /v1 (OpenAI), /api/v0 and /api/v1 (LM Studio); /docs lists everything."
+    return "The API is at /v1 (OpenAI, Anthropic), /api/v0 and /api/v1 (LM Studio), /api (Ollama); /docs lists it."

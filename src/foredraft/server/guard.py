@@ -12,7 +12,6 @@ import binascii
 import hashlib
 import hmac
 import ipaddress
-import json
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -21,7 +20,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from foredraft.core.errors import ForedraftError
-from foredraft.server.errors import RequestError, error_body, word
+from foredraft.server.errors import RequestError, error_answer
 from foredraft.server.limits import LimitError
 from foredraft.server.proof import Door
 from foredraft.server.services import ServerSettings
@@ -73,7 +72,7 @@ class BodyTooLargeError(Exception):
 
 
 class Guard:
-    """ASGI middleware. Refuses with an error in OpenAI's form."""
+    """ASGI middleware. Refuses with an error in the form of the dialect."""
 
     def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
         self._app = app
@@ -205,14 +204,12 @@ async def _refuse(scope: Scope, send: Send, error: ForedraftError) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})
         return
-    status = word(error).status
-    headers = [(b"content-type", b"application/json")]
-    if status == 401:
-        headers.append((b"www-authenticate", b'Basic realm="Foredraft", charset="UTF-8"'))
-    if status == 413:
-        headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps(error_body(error)).encode()})
+    answer = error_answer(scope["path"], Headers(scope=scope), error)
+    if answer.status_code == 401:
+        answer.headers["www-authenticate"] = 'Basic realm="Foredraft", charset="UTF-8"'
+    if answer.status_code == 413:
+        answer.headers["connection"] = "close"
+    await answer(scope, _nothing, send)
 
 
 async def _nothing() -> Message:

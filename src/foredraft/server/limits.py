@@ -142,19 +142,19 @@ def at_most(limit: Limit, param: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def _stops(value: Any) -> Any:
-    texts = value if isinstance(value, list) else [value]
-    STOPS.check(len(texts), "stop")
-    for text in texts:
-        if isinstance(text, str):
-            STOP_LENGTH.check(len(text), "stop")
-    STOPS_LENGTH.check(sum(len(text) for text in texts if isinstance(text, str)), "stop")
-    return value
-
-
-def stops() -> BeforeValidator:
+def stops(param: str = "stop") -> BeforeValidator:
     """For a field: one stop string or several."""
-    return BeforeValidator(_stops)
+
+    def check(value: Any) -> Any:
+        texts = value if isinstance(value, list) else [value]
+        STOPS.check(len(texts), param)
+        for text in texts:
+            if isinstance(text, str):
+                STOP_LENGTH.check(len(text), param)
+        STOPS_LENGTH.check(sum(len(text) for text in texts if isinstance(text, str)), param)
+        return value
+
+    return BeforeValidator(check)
 
 
 def schema(param: str) -> BeforeValidator:

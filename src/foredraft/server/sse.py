@@ -1,4 +1,4 @@
-"""Server-sent events, and noticing that the client has gone.
+"""Streams (server-sent events, or lines of JSON), and noticing that the client has gone.
 
 FastAPI frames the events; the response is our own because one path answers with JSON or with a stream, and because a
 client that leaves must end its answer within one round, also while nothing is being sent.
@@ -30,16 +30,26 @@ class ClientGoneError(Exception):
     """The client has closed its connection; there is nobody to answer."""
 
 
+def line(data: Any) -> bytes:
+    """One line of JSON."""
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
 class EventStream(Response):
-    """Sends what an async generator of events yields. When the client goes, the generator is closed at once."""
+    """Sends what an async generator of events yields. When the client goes, the generator is closed at once.
+
+    A silent stream gets a `ping` every `ping_s` seconds."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[bytes, None], *, ping_s: float = 15.0) -> None:
+    def __init__(
+        self, events: AsyncGenerator[bytes, None], *, ping_s: float | None = 15.0, ping: bytes = KEEPALIVE_COMMENT
+    ) -> None:
         super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._events = events
         self._ping_s = ping_s
+        self._ping = ping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gone = asyncio.create_task(_disconnected(receive))
@@ -52,7 +62,7 @@ class EventStream(Response):
                 if gone.done():
                     return
                 if not coming.done():
-                    await send({"type": "http.response.body", "body": KEEPALIVE_COMMENT, "more_body": True})
+                    await send({"type": "http.response.body", "body": self._ping, "more_body": True})
                     continue
                 try:
                     chunk = coming.result()
@@ -69,6 +79,15 @@ class EventStream(Response):
                 with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
                     await coming
             await self._events.aclose()
+
+
+class LineStream(EventStream):
+    """The same of lines of JSON (NDJSON), whose readers take nothing else: a silent one stays silent."""
+
+    media_type = "application/x-ndjson"
+
+    def __init__(self, lines: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(lines, ping_s=None)
 
 
 async def while_connected(request: Request, work: Awaitable[T]) -> T:

@@ -47,7 +47,8 @@ FINGERPRINT = "foredraft"
 
 @router.get("/models")
 async def list_models(services: ServicesOf) -> dict[str, Any]:
-    """Every model that can be asked for: those that are loaded, and (with loading on request) those on the shelf."""
+    """Every model that can be asked for: those that are loaded, and (with loading on request) those on the shelf. Who
+    sends `anthropic-version` gets Anthropic's form, in pages (`limit`, `after_id`, `before_id`)."""
     return {"object": "list", "data": await model_objects(services)}
 
 

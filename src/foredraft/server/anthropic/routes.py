@@ -1,0 +1,162 @@
+"""POST /v1/messages and its count of tokens."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections.abc import AsyncGenerator
+from typing import Any, cast
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse, Response
+
+from foredraft.core.errors import ForedraftError
+from foredraft.core.stats import GenerationStats
+from foredraft.llm import LLM
+from foredraft.scheduling.answer import Generation
+from foredraft.scheduling.events import Finished, NewPieces, PromptProgress
+from foredraft.server import statistics
+from foredraft.server.answers import read_whole, results
+from foredraft.server.anthropic.blocks import BlockWriter, blocks, stop
+from foredraft.server.anthropic.convert import question_of
+from foredraft.server.anthropic.models import model_for, with_request_id
+from foredraft.server.anthropic.schemas import Conversation, MessageRequest
+from foredraft.server.asking import Asked, Question, ask, find_model
+from foredraft.server.bodies import LimitedRoute
+from foredraft.server.deps import ServicesOf
+from foredraft.server.errors import anthropic_body, anthropic_request_id
+from foredraft.server.reading import AnswerReader
+from foredraft.server.services import Services
+from foredraft.server.sse import EventStream, event, while_connected
+
+router = APIRouter(prefix="/v1", tags=["Anthropic"], route_class=LimitedRoute, dependencies=[Depends(with_request_id)])
+PING = event({"type": "ping"}, "ping")
+
+
+@router.post("/messages", response_model=None)
+async def messages(body: MessageRequest, request: Request, services: ServicesOf) -> Response:
+    """Answer a conversation in Anthropic's form, at once or as events."""
+    asked = await while_connected(request, _ask(services, body))
+    answer: Response
+    if body.stream:
+        answer = EventStream(_events(asked, body), ping_s=services.settings.ping_s, ping=PING)
+    else:
+        answer = JSONResponse(await _whole(request, asked, body))
+    answer.headers["request-id"] = anthropic_request_id()
+    return answer
+
+
+@router.post("/messages/count_tokens")
+async def count_tokens(body: Conversation, request: Request, services: ServicesOf) -> dict[str, int]:
+    """How many tokens a conversation has, with its tools and all that the model's template writes around it."""
+
+    async def count() -> int:
+        question = await _named(services, question_of(body))
+        model_id, _ = await find_model(services, question.model, question.draft)
+        with services.runtime.use(model_id) as model:
+            prepared = await services.pools.prompts.run(services.prompts.prepare, cast(LLM, model), question)
+        return len(prepared.request.prompt)
+
+    return {"input_tokens": await while_connected(request, count())}
+
+
+async def _ask(services: Services, body: MessageRequest) -> Asked:
+    return await ask(services, await _named(services, question_of(body)))
+
+
+async def _named(services: Services, question: Question) -> Question:
+    """The question with the name of a model that is here."""
+    name, warning = await model_for(services, question.model)
+    if warning:
+        question.warnings.append(warning)
+        services.journal.write("model", warning, model=name)
+    return dataclasses.replace(question, model=name)
+
+
+def _form(body: MessageRequest) -> dict[str, bool]:
+    """What of an answer is not shown."""
+    return {
+        "omit_thinking": body.thinking is not None and body.thinking.display == "omitted",
+        "one_call": body.tool_choice is not None and bool(body.tool_choice.disable_parallel_tool_use),
+    }
+
+
+async def _whole(request: Request, asked: Asked, body: MessageRequest) -> dict[str, Any]:
+    (answer,) = await results(request, asked)
+    choice = asked.choices[0]
+    read_whole(choice, answer)
+    message = _message(asked, answer.stats, choice.reader)
+    message |= {"content": blocks(choice.reader, **_form(body)), **stop(answer, choice.reader)}
+    return message | _statistics(answer, body, origins=True)
+
+
+async def _events(asked: Asked, body: MessageRequest) -> AsyncGenerator[bytes, None]:
+    """message_start as soon as the prompt is being read (it says how much of it was in the cache), the blocks, and
+    message_delta with what is known at the end."""
+    choice = asked.choices[0]
+    reader, writer, started = choice.reader, BlockWriter(**_form(body)), False
+
+    def said(data: dict[str, Any]) -> bytes:
+        return event(data, data["type"])
+
+    try:
+        async for happened in choice.events():
+            if not started and not (isinstance(happened, PromptProgress) and not happened.read):
+                started = True
+                yield said({"type": "message_start", "message": _message(asked, choice.running.stats, reader)})
+                yield PING
+            if isinstance(happened, NewPieces):
+                for delta in reader.read(happened.pieces):
+                    for data in writer.write(delta):
+                        yield said(data)
+            elif isinstance(happened, Finished):
+                answer = happened.generation
+                for delta in reader.end():
+                    for data in writer.write(delta):
+                        yield said(data)
+                for data in writer.end():
+                    yield said(data)
+                last = {"delta": stop(answer, reader), "usage": _usage(asked, answer.stats, reader)}
+                yield said({"type": "message_delta", **last, **_statistics(answer, body, origins=False)})
+                yield said({"type": "message_stop"})
+    except ForedraftError as error:
+        yield said(anthropic_body(error))
+    finally:
+        asked.cancel()
+
+
+def _message(asked: Asked, stats: GenerationStats, reader: AnswerReader) -> dict[str, Any]:
+    """An answer without content, as a stream begins with it."""
+    message: dict[str, Any] = {
+        "id": f"msg_{secrets.token_hex(12)}",
+        "type": "message",
+        "role": "assistant",
+        "model": asked.model_id,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": _usage(asked, stats, reader),
+    }
+    return message | ({"warnings": list(asked.warnings)} if asked.warnings else {})
+
+
+def _usage(asked: Asked, stats: GenerationStats, reader: AnswerReader) -> dict[str, Any]:
+    """Anthropic's counts: `input_tokens` are those that were not in the prompt cache."""
+    prompt = len(asked.choices[0].running.request.prompt)
+    return {
+        "input_tokens": prompt - stats.cached_tokens,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": stats.cached_tokens,
+        "output_tokens": stats.tokens,
+        "output_tokens_details": {"thinking_tokens": reader.reasoning_tokens},
+    }
+
+
+def _statistics(answer: Generation, body: MessageRequest, *, origins: bool) -> dict[str, Any]:
+    """What the draft did: fields of ours, beside Anthropic's."""
+    result = {"stats": statistics.stats(answer), "timings": statistics.timings(answer)}
+    if body.speculative.explain:
+        result["explain"] = statistics.explanation(answer)
+        if origins:
+            result["explain"]["origins"] = statistics.origins(answer.pieces)
+    return result
