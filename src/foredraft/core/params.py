@@ -142,6 +142,8 @@ class Request:
     """Text the caller expects, as tokens: a free source of guesses."""
     ignore_eos: bool = False
     """Go on past end of generation (benchmarks)."""
+    session: str = ""
+    """Whose request it is: a name of the conversation that keeps to its own cached prefix. Empty: nobody said."""
 
     def __post_init__(self) -> None:
         if self.max_tokens is not None:

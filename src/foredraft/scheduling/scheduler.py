@@ -205,7 +205,7 @@ class Scheduler:
 
     def _begin(self, answer: Answer) -> None:
         request = answer.request
-        slot, shared = self.slots.take(request.prompt)
+        slot, shared = self.slots.take(request.prompt, request.session)
         self.drafter.forget(slot)
         info = self.engine.info
         sampler = Sampler(request.sampling, request.prompt, n_vocab=info.n_vocab, constraint=answer.constraint)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from foredraft.engines.base import Engine
@@ -10,6 +11,8 @@ from foredraft.scheduling.reading import cut_of
 
 WORTH_COPYING = 32
 """Shared tokens from which copying another slot's cache beats reading them again."""
+SESSIONS = 256
+"""Sessions that are known again when they come back."""
 
 
 @dataclass(slots=True)
@@ -20,6 +23,8 @@ class Slot:
     tokens: list[int] = field(default_factory=list)
     blocks: int = 0
     """Tokens from the beginning that are read in large passes (`reading.py`)."""
+    session: str = ""
+    """Whose text it holds; empty where nobody said."""
     busy: bool = False
     last_used: int = 0
 
@@ -31,6 +36,7 @@ class Slots:
         self._engine = engine
         self._slots = [Slot(i) for i in range(engine.info.n_slots)]
         self._clock = 0
+        self._sessions: deque[str] = deque(maxlen=SESSIONS)
 
     @property
     def free(self) -> int:
@@ -39,18 +45,18 @@ class Slots:
     def __len__(self) -> int:
         return len(self._slots)
 
-    def take(self, prompt: Sequence[int]) -> tuple[int, int]:
-        """(slot, tokens of `prompt` it already holds). A free slot whose whole text the prompt continues, else the one
-        unused for longest, filled from the slot that shares most: a conversation is not given up for its beginning. The
-        last prompt token is never counted: it is the first input of the first round."""
+    def take(self, prompt: Sequence[int], session: str = "") -> tuple[int, int]:
+        """(slot, tokens of `prompt` it already holds). A free slot whose whole text the prompt continues, else the
+        session's own, else the one least missed, filled from the slot that shares most: a conversation is not given up
+        for its beginning. The last prompt token is never counted: it is the first input of the first round."""
         free = [slot for slot in self._slots if not slot.busy]
         if not free:
             raise RuntimeError("no free slot: the scheduler must not admit")
         wanted = list(prompt[:-1])
         blocks = self.blocks(len(prompt))
         shared = {slot.index: self._reusable(slot, wanted, blocks) for slot in self._slots}
-        target = min(free, key=lambda slot: (bool(slot.tokens), slot.last_used))
-        donor = max(self._slots, key=lambda slot: (shared[slot.index], not slot.busy))
+        target = self._least_missed(free, session, shared)
+        donor = max(self._slots, key=lambda slot: (shared[slot.index], slot is target, not slot.busy))
         kept = shared[donor.index]
         copies = self._engine.rewind_limit is None
         if not donor.busy and kept and (kept == len(donor.tokens) or donor is target or not copies):
@@ -61,9 +67,23 @@ class Slots:
             kept = shared[target.index]
         self._engine.rewind(target.index, kept)
         self._clock += 1
-        target.busy, target.last_used = True, self._clock
+        target.busy, target.last_used, target.session = True, self._clock, session
         target.tokens, target.blocks = wanted[:kept], blocks
         return target.index, kept
+
+    def _least_missed(self, free: Sequence[Slot], session: str, shared: Mapping[int, int]) -> Slot:
+        """The free slot that a session may overwrite: its own, where the new text keeps half of the old one or more,
+        else an empty one, else the one unused for longest. A session that comes back and finds no slot of its own is
+        one of more than there are slots for, which take turns: it takes the slot used last. The oldest is the one whose
+        turn is next."""
+        own = [slot for slot in self._slots if session and slot.session == session]
+        lost = session in self._sessions and not own
+        if session and session not in self._sessions:
+            self._sessions.append(session)
+        for slot in own:
+            if not slot.busy and 0 < len(slot.tokens) <= 2 * shared[slot.index]:
+                return slot
+        return min(free, key=lambda slot: (bool(slot.tokens), -slot.last_used if lost else slot.last_used))
 
     def grows_into(self, index: int, reading: Sequence[int], prompt: Sequence[int]) -> bool:
         """True when the slot, which is just reading `reading`, will soon hold much more of `prompt` than any slot has

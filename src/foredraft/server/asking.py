@@ -67,6 +67,8 @@ class Question:
     ttl_s: float | None = -1.0
     """Idle seconds after which a model loaded for this request may leave; -1 takes the server's default, None never."""
     ignore_eos: bool = False
+    session: str = ""
+    """The conversation's name, by which it keeps to its own cached prefix (`sessions.py`)."""
     warnings: list[str] = field(default_factory=noted)
     """What of the request was left out, a sentence each (`lenient.py`): the answer repeats it."""
     answer_id: str = ""

@@ -105,6 +105,7 @@ class Prompts:
             max_tokens=question.max_tokens,
             prediction=tuple(prediction),
             ignore_eos=question.ignore_eos,
+            session=question.session,
         )
         return Prepared(request, thinking, tool_format)
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from foredraft.server import limits
 from foredraft.server.lenient import Lax, Most, Number, Schema, Whole, entries
 from foredraft.server.schemas import DraftControl, Sampling
+from foredraft.server.sessions import Session
 
 
 class InputItem(Lax):
@@ -18,7 +19,7 @@ class InputItem(Lax):
     data_url: str | None = None
 
 
-class ChatRequest(Sampling, DraftControl):
+class ChatRequest(Sampling, DraftControl, Session):
     model: str = ""
     input: Annotated[
         str | Annotated[list[InputItem], Field(min_length=1, fail_fast=True)],

@@ -29,6 +29,7 @@ from foredraft.server.naming import named_model
 from foredraft.server.reading import CallArguments, CallStarted, Content, Delta, Reasoning
 from foredraft.server.schemas import effort, idle_seconds
 from foredraft.server.services import Services
+from foredraft.server.sessions import of_session
 from foredraft.server.sse import EventStream, event, while_connected
 
 router = APIRouter(prefix="/api/v1", tags=["LM Studio v1"], route_class=LimitedRoute)
@@ -46,7 +47,7 @@ async def list_models(services: ServicesOf) -> dict[str, Any]:
 @router.post("/chat", response_model=None)
 async def chat(body: ChatRequest, request: Request, services: ServicesOf) -> Response:
     """Answer one input, at once or as events."""
-    question = _question(body)
+    question = of_session(_question(body), request, body)
     if body.stream:
         # what is wrong with the name is said with a status; what comes later, as an event
         model_id, _ = await named_model(services, question.model, question.draft)

@@ -24,6 +24,7 @@ from foredraft.server.lenient import Lax, Most, Number, Schema, as_field, entrie
 from foredraft.server.openai.schemas import NamedFunction
 from foredraft.server.reading import AnswerReader, CallArguments, CallStarted, Content, Reasoning
 from foredraft.server.schemas import DraftControl, Sampling, effort, idle_seconds
+from foredraft.server.sessions import Session, of_session
 from foredraft.server.sse import EventStream, event, while_connected
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"], route_class=LimitedRoute)
@@ -75,7 +76,7 @@ class NamedChoice(NamedFunction):
     type: Literal["function"] = "function"
 
 
-class ResponsesRequest(Sampling, DraftControl):
+class ResponsesRequest(Sampling, DraftControl, Session):
     model: str = ""
     input: Annotated[
         str | Annotated[list[Item], Field(min_length=1, fail_fast=True)],
@@ -100,7 +101,7 @@ class ResponsesRequest(Sampling, DraftControl):
 @router.post("/responses", response_model=None)
 async def responses(body: ResponsesRequest, request: Request, services: ServicesOf) -> Response:
     """Answer a conversation in the form of OpenAI's Responses; nothing is kept."""
-    asked = await while_connected(request, ask(services, _question(body)))
+    asked = await while_connected(request, ask(services, of_session(_question(body), request, body)))
     writer = _Writer(body, asked)
     if body.stream:
         return EventStream(writer.events(), ping_s=services.settings.ping_s)

@@ -36,6 +36,7 @@ from foredraft.server.openai.convert import (
 )
 from foredraft.server.openai.schemas import ChatRequest, CompletionRequest, TokenizeRequest
 from foredraft.server.services import Services
+from foredraft.server.sessions import of_session
 from foredraft.server.sse import DONE, EventStream, event, while_connected
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"], route_class=LimitedRoute)
@@ -91,7 +92,7 @@ async def model_objects(services: Services) -> list[dict[str, Any]]:
 @router.post("/chat/completions", response_model=None)
 async def chat_completions(body: ChatRequest, request: Request, services: ServicesOf) -> Response:
     """Answer a conversation, at once or as a stream of chunks."""
-    question = chat_question(body)
+    question = of_session(chat_question(body), request, body)
     asked = await while_connected(request, ask(services, question))
     explain = body.speculative.explain
     if body.stream:
@@ -183,7 +184,8 @@ async def completions(body: CompletionRequest, request: Request, services: Servi
     parts: list[Asked] = []
     try:
         for prompt in given:
-            part = await while_connected(request, ask(services, completion_question(body, prompt)))
+            question = of_session(completion_question(body, prompt), request, body)
+            part = await while_connected(request, ask(services, question))
             parts += [part]
     except BaseException:
         for part in parts:

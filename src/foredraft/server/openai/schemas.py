@@ -9,6 +9,7 @@ from pydantic import Field
 from foredraft.server import limits
 from foredraft.server.lenient import Lax, Most, Number, Schema, Whole, entries
 from foredraft.server.schemas import MAX_TOP_LOGPROBS, DraftControl, Sampling
+from foredraft.server.sessions import Session
 
 
 class FunctionCall(Lax):
@@ -86,7 +87,7 @@ class Prediction(Schema):
     content: Annotated[str | list[ContentPart], limits.at_most(limits.PARTS, "prediction.content")] = ""
 
 
-class Answering(Sampling, DraftControl):
+class Answering(Sampling, DraftControl, Session):
     """What chat and text completions share."""
 
     model: str = Field(default="", description="Empty: the default model.")
