@@ -152,6 +152,23 @@ async def test_too_many_requests_are_refused_with_a_time(runtime: Runtime) -> No
     assert all(1 <= error.retry_after <= 60 for error in refused)
 
 
+async def test_those_who_are_refused_are_told_one_place_after_the_other(runtime: Runtime) -> None:
+    """An answer that takes 8 seconds in one of four slots makes a place every two."""
+    model = await runtime.load(LoadSpec("toy", id="toy"))
+    gate = Gate(runtime, model)
+    first = runtime.submit(model, request(most=5))
+    await gate.closed()
+    hosted = runtime._hosting.loaded(model)
+    hosted.answer_s = 8.0
+    running = [first, *(runtime.submit(model, request(seed, most=5)) for seed in range(6 + 40))]
+    gate.open()
+    ends = await asyncio.gather(*(one.result() for one in running), return_exceptions=True)
+    refused = [end for end in ends if isinstance(end, QueueFullError)]
+    assert [error.retry_after for error in refused] == [min(60, 2 * (i + 1)) for i in range(40)]
+    assert hosted.refused == 0, "an answer has ended since"
+    assert hosted.answer_s < 8.0, "measured in the slot, not in the queue"
+
+
 async def test_the_draft_changes_between_answers_and_the_main_model_stays(runtime: Runtime) -> None:
     model = await runtime.load(LoadSpec("toy", id="toy"))
     with runtime.use(model) as loaded:

@@ -26,7 +26,7 @@ def serve(
     draft: Annotated[str, typer.Option("--draft", "-d", help="Its draft: a name, auto or off.")] = "auto",
     parallel: Annotated[int | None, typer.Option("--parallel", min=1, max=256, help="Answers at once.")] = None,
     context: Annotated[int | None, typer.Option("--context", "-c", min=0, help="Context in tokens.")] = None,
-    queue: Annotated[int, typer.Option("--queue", min=0, help="Requests that may wait for a model.")] = 64,
+    queue: Annotated[int, typer.Option("--queue", min=0, help="Requests that may wait for a model.")] = 512,
     ttl: Annotated[int, typer.Option("--ttl", help="Idle seconds until a model leaves memory; -1 is never.")] = 3600,
     allowed_host: Annotated[
         list[str] | None, typer.Option("--allowed-host", help="Name that the server may be called by.")

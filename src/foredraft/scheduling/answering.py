@@ -63,9 +63,7 @@ class Answering:
             return
         waiting = len(model.scheduler.waiting) + sum(1 for job in hosted.pending if isinstance(job, Submission))
         if waiting >= self._queue_limit + model.scheduler.slots.free:
-            rounds = waiting / max(1, model.info.n_slots)
-            error = QueueFullError(waiting, max(1, min(60, round(rounds * hosted.answer_s))))
-            submission.running.fail(error)
+            submission.running.fail(QueueFullError(waiting, hosted.turn_away(model.info.n_slots)))
             return
         if draft not in (None, "auto", hosted.spec.draft):
             changed: Future[None] = Future()
@@ -82,8 +80,7 @@ class Answering:
         if not isinstance(model, Embedder) or hosted.status == "leaving":
             resolve(future, error=ModelUnloadedError(hosted.id))
         elif model.waiting > self._queue_limit:
-            seconds = max(1, min(60, round(model.waiting * hosted.answer_s)))
-            resolve(future, error=QueueFullError(model.waiting, seconds))
+            resolve(future, error=QueueFullError(model.waiting, hosted.turn_away(1)))
         else:
             hosted.touch()
             model.submit(texts, future)
@@ -199,12 +196,13 @@ class Answering:
         return answer.done
 
     def _report(self, hosted: Hosted, outcome: Outcome) -> None:
+        hosted.refused = 0
         if isinstance(outcome, ForedraftError):
             hosted.totals.failed += 1
         else:
             hosted.totals.add(outcome)
             if isinstance(outcome, Generation):
-                took = outcome.stats.time_to_first_token_s + outcome.stats.generation_s
+                took = outcome.stats.prefill_s + outcome.stats.generation_s
             else:
                 took = outcome.seconds
             hosted.answer_s += 0.2 * (took - hosted.answer_s)

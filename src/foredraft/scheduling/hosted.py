@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -252,7 +253,9 @@ class Hosted:
         self.running = 0
         """Answers that were being written when the watchers were told last."""
         self.answer_s = 1.0
-        """How long answers take here, a running mean: for `Retry-After`."""
+        """How long an answer has its slot here, a running mean: for `Retry-After`."""
+        self.refused = 0
+        """Requests that found the queue full since an answer ended last."""
         self.deaths = 0
         self.last_death: EngineDiedError | None = None
         self.dead_draft: EngineDiedError | None = None
@@ -266,6 +269,13 @@ class Hosted:
         hosted.ttl_s, hosted.totals, hosted.answer_s = self.ttl_s, self.totals, self.answer_s
         hosted.deaths, hosted.last_death = self.deaths + 1, died
         return hosted
+
+    def turn_away(self, slots: int) -> int:
+        """One more request finds the queue full; in about how many seconds there is a place for it. An answer ends, and
+        makes one, every `answer_s / slots`; those who are refused in a row are told one such place after the other.
+        At most a minute: OpenAI's clients take no longer time for meant."""
+        self.refused += 1
+        return max(1, min(60, math.ceil(self.refused * self.answer_s / max(1, slots))))
 
     @property
     def working(self) -> bool:

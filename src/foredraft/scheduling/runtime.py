@@ -31,7 +31,8 @@ from foredraft.scheduling.hosting import Hosting
 from foredraft.scheduling.running import RunningAnswer
 from foredraft.scheduling.thread import ModelThread, resolve
 
-QUEUE_LIMIT = 64
+QUEUE_LIMIT = 512
+"""Requests that may wait for one model."""
 KEPT_ANSWERS = 64
 """Finished answers that can still be followed again (after a page was reloaded)."""
 

@@ -114,15 +114,16 @@ def word(error: ForedraftError) -> Wording:
 def error_body(error: ForedraftError) -> dict[str, Any]:
     """The error object of OpenAI's API, with our hint in it."""
     said = word(error)
-    return {
-        "error": {
-            "message": _cut(error.message if not error.hint else f"{error.message} {error.hint}"),
-            "type": said.type,
-            "param": said.param,
-            "code": said.code,
-            "hint": _cut(error.hint),
-        }
+    body: dict[str, Any] = {
+        "message": _cut(error.message if not error.hint else f"{error.message} {error.hint}"),
+        "type": said.type,
+        "param": said.param,
+        "code": said.code,
+        "hint": _cut(error.hint),
     }
+    if "Retry-After" in said.headers:  # in a stream that has begun there is no header any more
+        body["retry_after"] = int(said.headers["Retry-After"])
+    return {"error": body}
 
 
 def _cut(text: str) -> str:

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from foredraft.core.errors import ForedraftError
 from foredraft.scheduling.errors import RuntimeClosedError
+from foredraft.scheduling.runtime import QUEUE_LIMIT
 
 T = TypeVar("T")
 _given_up: ContextVar[threading.Event | None] = ContextVar("given_up", default=None)
@@ -118,10 +119,10 @@ def _some() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Pools:
-    """One of each kind."""
+    """One of each kind. As many requests as a model's queue takes may come at once."""
 
-    bodies: Pool = field(default_factory=lambda: Pool("bodies to read", 2, 64))
-    prompts: Pool = field(default_factory=lambda: Pool("prompts to write", _some(), 64))
+    bodies: Pool = field(default_factory=lambda: Pool("bodies to read", 2, QUEUE_LIMIT))
+    prompts: Pool = field(default_factory=lambda: Pool("prompts to write", _some(), QUEUE_LIMIT))
     grammars: Pool = field(default_factory=lambda: Pool("grammars to compile", 2, 32))
     downloads: Pool = field(default_factory=lambda: Pool("downloads", 2, 16, retry_after=60))
 
