@@ -364,7 +364,7 @@ def test_logprobs_are_those_of_the_plain_path(top: int) -> None:
         one = scheduler(engine(), gamma=gamma, blur=blur)
         answer = one.submit(request, top_logprobs=top)
         finish(one)
-        extras = [piece.extra for piece in answer.pieces]
+        extras = [piece.logprob for piece in answer.pieces]
         assert all(isinstance(extra, TokenLogprob) for extra in extras)
         assert [extra.chosen.token for extra in extras] == [piece.token for piece in answer.pieces]
         assert all(len(extra.top) == top for extra in extras)

@@ -69,6 +69,17 @@ async def test_an_answer_is_followed_and_kept(made):
     assert {token[1] for token in tokens} <= set("acbm")
 
 
+async def test_the_inspector_gets_each_tokens_probability(made):
+    generations, chats, _ = made
+    chat, question = ask(chats)
+    plain = await everything(generations, generations.answer(chat.id, question))
+    chat, question = ask(chats)
+    inspected = await everything(generations, generations.answer(chat.id, question, inspect=True))
+    assert [token[0] for token in inspected] == [token[0] for token in plain]
+    assert all(0 < token[4] <= 1 for token in inspected)
+    assert not any(token[4] for token in plain if len(token) > 4)
+
+
 async def test_a_second_reader_and_one_that_comes_back_get_the_same(made):
     generations, chats, _ = made
     chat, question = ask(chats)

@@ -1,24 +1,28 @@
-"""Log probabilities of the emitted tokens, and of those that were nearly emitted.
+"""Log probabilities of tokens, and of those that could have stood in their place: of what is written, and of a prompt.
 
-They are those of the model itself, ln softmax of its logits before bias, penalties and temperature: the same with and
-without a draft, because row i of a verify pass is the row that plain decoding would have had there.
+They are those of the model itself (`sampling/logprobs.py`): the same with and without a draft, because row i of a
+verify pass is the row that plain decoding would have had there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from foredraft.engines.base import Tokenizer
+from foredraft.engines.base import Logits, Tokenizer
+from foredraft.sampling.logprobs import logprobs
 from foredraft.sampling.sampler import Laws
-from foredraft.scheduling.stream import TextStream
+from foredraft.sampling.search import Row
 from foredraft.speculative.proposal import Proposal, Verification
+
+if TYPE_CHECKING:
+    from foredraft.scheduling.stream import TextStream
 
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """A token that could have come, its bytes and ln of its probability."""
+    """A token, its bytes (of a control token, its name) and ln of its probability; -inf where it cannot come."""
 
     token: int
     bytes: bytes
@@ -27,10 +31,20 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """What `Piece.extra` carries when log probabilities were asked for; `top` by falling probability."""
+    """A token that stands in a text, and the likeliest ones in its place, by falling probability."""
 
     chosen: Alternative
     top: tuple[Alternative, ...]
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, row: Row, token: int, top: int, position: int) -> TokenLogprob:
+        """Of the token at `position`, from the row of logits before it."""
+        chosen, likeliest = logprobs(row, token, top, position)
+
+        def alternative(token: int, logprob: float) -> Alternative:
+            return Alternative(token, tokenizer.piece(token, special=True), logprob)
+
+        return cls(alternative(token, chosen), tuple(alternative(*other) for other in likeliest))
 
 
 class LogprobObserver:
@@ -42,19 +56,39 @@ class LogprobObserver:
         self._top = top
 
     def __call__(self, laws: Laws, proposal: Proposal, verdict: Verification, emitted: list[int]) -> None:
-        for row, piece in zip(laws.rows, self._stream.unlabelled(), strict=False):
-            logits = row.astype(np.float64)
-            top = logits.max()
-            logits -= top + np.log(np.exp(logits - top).sum())
-            best: list[int] = []
-            if self._top:
-                k = min(self._top, len(logits))
-                found = np.argpartition(-logits, k - 1)[:k]
-                best = [int(i) for i in found[np.lexsort((found, -logits[found]))]]
-            piece.extra = TokenLogprob(
-                self._alternative(piece.token, float(logits[piece.token])),
-                tuple(self._alternative(token, float(logits[token])) for token in best),
-            )
+        for i, (row, piece) in enumerate(zip(laws.rows, self._stream.unlabelled(), strict=False)):
+            piece.logprob = TokenLogprob.of(self._tokenizer, row, piece.token, self._top, laws.position + i)
 
-    def _alternative(self, token: int, logprob: float) -> Alternative:
-        return Alternative(token, self._tokenizer.piece(token, special=True), max(logprob, -9999.0))
+
+class PromptLogprobs:
+    """Of a prompt's own tokens, collected while it is read, a piece at a time: rows are never kept."""
+
+    def __init__(self, tokenizer: Tokenizer, prompt: Sequence[int], top: int) -> None:
+        self._tokenizer = tokenizer
+        self._prompt = prompt
+        self._top = top
+        self._told = False
+        self.tokens: list[TokenLogprob] = []
+        """Of `prompt[1:]`, as far as it has been read: before the first token there is no row."""
+
+    @property
+    def done(self) -> bool:
+        return len(self.tokens) == len(self._prompt) - 1
+
+    def read(self, rows: Logits) -> None:
+        """The rows behind the next tokens of the prompt. Raises `NonFiniteLogitsError`."""
+        for row in rows:
+            at = len(self.tokens) + 1
+            self.tokens.append(TokenLogprob.of(self._tokenizer, row, self._prompt[at], self._top, at))
+
+    def restart(self) -> None:
+        """The prompt will be read again from its beginning. What was whole stays."""
+        if not self.done:
+            self.tokens.clear()
+
+    def take(self) -> tuple[TokenLogprob, ...] | None:
+        """All of them, once; None before they are whole, and afterwards."""
+        if self._told or not self.done:
+            return None
+        self._told = True
+        return tuple(self.tokens)

@@ -163,7 +163,7 @@ class Runtime:
 
         `draft` names the draft that should guess: "auto" is whichever is loaded; another name changes the model's
         draft first. (To do without a draft for one request, switch its `SpeculationParams` off.) `top_logprobs` asks
-        for log probabilities in every piece's `extra`. With `keep` the answer can be found again by its id
+        for log probabilities in every piece. With `keep` the answer can be found again by its id
         (`answer()`) for a while after its end.
         """
         hosted = self._hosting.get(model_id)

@@ -85,7 +85,7 @@ class Scheduler:
     ) -> Answer:
         """Queue a request. Raises `EmptyPromptError`, `ContextOverflowError` or `ParameterError` at once.
 
-        `top_logprobs` (0 is just the chosen token) puts a `TokenLogprob` in every piece's `extra`.
+        `top_logprobs` (0 is just the chosen token) puts a `TokenLogprob` in every piece.
         """
         n_vocab, n_ctx = self.engine.info.n_vocab, self.engine.info.n_ctx
         if not request.prompt:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from foredraft.engines.base import Tokenizer
+from foredraft.scheduling.logprobs import TokenLogprob
 
 
 @dataclass(slots=True)
@@ -28,8 +29,8 @@ class Piece:
     """Who guessed it: model, suffix …; empty for the main model's own token."""
     guess: str = ""
     """For a corrected token: the text of the guess that failed in its place."""
-    extra: object = None
-    """What an observer attached (log probabilities)."""
+    logprob: TokenLogprob | None = None
+    """Where log probabilities were asked for."""
 
 
 class TextStream:

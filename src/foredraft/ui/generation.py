@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -336,19 +337,11 @@ def text_request(model: Any, text: str | Sequence[int], choices: Choices) -> Req
 
 def _token(piece: Piece) -> Token:
     token: Token = [piece.text, ORIGINS.get(piece.origin, "m"), piece.draft_position]
-    probability = _probability(piece.extra)
+    probability = None if piece.logprob is None else round(math.exp(piece.logprob.chosen.logprob), 3)
     rest: list[str | float | None] = [piece.source, probability, piece.guess]
     while rest and rest[-1] in ("", None):
         rest.pop()
     return [*token, *rest]
-
-
-def _probability(extra: object) -> float | None:
-    """The token's own probability, where log probabilities were asked for."""
-    import math
-
-    value = getattr(extra, "logprob", None)
-    return round(math.exp(value), 3) if isinstance(value, float) else None
 
 
 def title_of(text: str) -> str:

@@ -191,9 +191,9 @@ def delta_of(deltas: Sequence[Delta]) -> dict[str, Any]:
 def chat_logprobs(pieces: Sequence[Piece]) -> dict[str, Any]:
     """OpenAI's logprobs object for some tokens."""
     entries = [
-        {**_said(piece.extra.chosen), "top_logprobs": [_said(other) for other in piece.extra.top]}
+        {**_said(piece.logprob.chosen), "top_logprobs": [_said(other) for other in piece.logprob.top]}
         for piece in pieces
-        if isinstance(piece.extra, TokenLogprob)
+        if piece.logprob is not None
     ]
     return {"content": entries, "refusal": None}
 
@@ -202,21 +202,43 @@ def text_logprobs(pieces: Sequence[Piece], offset: int) -> dict[str, Any]:
     """The older form, of text completions. `offset` is where the first token's text begins."""
     result: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
     for piece in pieces:
-        if isinstance(piece.extra, TokenLogprob):
-            result["tokens"].append(_said(piece.extra.chosen)["token"])
-            result["token_logprobs"].append(piece.extra.chosen.logprob)
-            result["top_logprobs"].append({_said(o)["token"]: o.logprob for o in piece.extra.top} or None)
-            result["text_offset"].append(offset)
+        if piece.logprob is not None:
+            _add(result, piece.logprob, offset)
         offset += len(piece.text)
     return result
+
+
+def _add(result: dict[str, list[Any]], token: TokenLogprob, offset: int) -> None:
+    """One token of the older form. Its own log probability is among the top ones, as OpenAI has it, beside those that
+    were asked for. Of tokens with the same name, the likeliest counts."""
+    top: dict[str, float] = {}
+    for other in (*token.top, token.chosen):
+        top.setdefault(_named(other), _finite(other.logprob))
+    result["tokens"].append(_named(token.chosen))
+    result["token_logprobs"].append(_finite(token.chosen.logprob))
+    result["top_logprobs"].append(top)
+    result["text_offset"].append(offset)
 
 
 def _said(token: Alternative) -> dict[str, Any]:
     return {
         "token": token.bytes.decode("utf-8", "replace"),
-        "logprob": token.logprob,
+        "logprob": _finite(token.logprob),
         "bytes": list(token.bytes),
     }
+
+
+def _named(token: Alternative) -> str:
+    """A token of the older form, which has no field for bytes: those of half a character are spelt out."""
+    try:
+        return token.bytes.decode("utf-8")
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in token.bytes)
+
+
+def _finite(logprob: float) -> float:
+    """JSON has no -inf: OpenAI writes -9999.0 for it."""
+    return max(logprob, -9999.0)
 
 
 def _closed(arguments: str) -> str:
