@@ -7,21 +7,24 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
-from foredraft.engines.base import Chunk
+from foredraft.engines.base import Chunk, Logits
 from foredraft.engines.toy import ToyEngine
 from foredraft.sampling.sampler import Sampler
 from foredraft.speculative.acceptance import RULES
-from foredraft.speculative.drafters import DRAFTERS, Arbiter, Drafter, ModelDrafter
+from foredraft.speculative.controllers.base import LookAhead
+from foredraft.speculative.drafters import DRAFTERS, Arbiter, Drafter, HeadDrafter, ModelDrafter
 from foredraft.speculative.drafters.finder import Finder
 from foredraft.speculative.proposal import Proposal, Round, Verification
 from foredraft.speculative.sequence import Sequence as Running
 
 N = 9
+WIDTH = 4
 EOS = 1
 N_CTX = 80
 SLOTS = 3
@@ -32,9 +35,50 @@ def draft_model() -> ModelDrafter:
     return ModelDrafter(ToyEngine.random(3, n_vocab=N + 4, n_slots=SLOTS, n_ctx=N_CTX, n_batch=16), N)
 
 
+class Hidden:
+    """A target of which only the hidden rows of its last pass are seen: the drafter's tests read no target."""
+
+    def __init__(self) -> None:
+        self.hidden: list[np.ndarray] = []
+
+    def offer_hidden(self, on: bool) -> None: ...
+
+
+class ToyHead(ToyEngine):
+    """A toy that offers rows like a head's, and does not mind what rows it is given."""
+
+    def forward(self, chunks: Sequence[Chunk]) -> list[Logits]:
+        for chunk in chunks:
+            assert chunk.hidden is not None
+            assert chunk.hidden.shape == (len(chunk.tokens), WIDTH)
+        self.hidden = [np.ones((chunk.want, WIDTH), dtype=np.float32) for chunk in chunks]
+        return super().forward(chunks)
+
+
+class WatchedHead(HeadDrafter):
+    """Has seen what the target read, as far as a sequence says: `target_read` is called by whoever makes passes."""
+
+    def propose(self, sequences: Sequence[Running], plans: Sequence[LookAhead]) -> list[Proposal]:
+        for one in sequences:
+            rows = self._rows.get(one.slot)
+            start, end = 0 if rows is None else rows.end, len(one.tokens) - 1
+            if start < end:
+                self._target.hidden[:] = [np.zeros((end - start, WIDTH), dtype=np.float32)]  # type: ignore[index]
+                self.target_read([Chunk(one.slot, start, one.tokens[start:end])])
+        return super().propose(sequences, plans)
+
+
+def head_drafter() -> HeadDrafter:
+    table = ToyEngine.random(3, n_vocab=N, n_slots=SLOTS, n_ctx=N_CTX, n_batch=16)
+    head = ToyHead.__new__(ToyHead)
+    head.__dict__.update(table.__dict__)
+    return WatchedHead(head, Hidden(), N)
+
+
 MAKE: dict[str, Callable[[], Drafter]] = {
     **DRAFTERS,
     "model": draft_model,
+    "head": head_drafter,
     "auto": lambda: Arbiter([DRAFTERS["suffix"](), DRAFTERS["prediction"](), draft_model()]),
 }
 """How to make each entry of the table; one that takes no arguments needs no line here."""

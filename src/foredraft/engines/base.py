@@ -18,6 +18,11 @@ Logits = NDArray[np.float32]
 """Rows of logits, shape (rows, n_vocab). A view of the engine's memory: dead after the next `forward`."""
 
 
+Hidden = NDArray[np.float32]
+"""Hidden rows, shape (tokens, width): what a model had made of a text up to each of these tokens, before it turned it
+into logits. Heads read them (`speculative/drafters/head.py`). A view like `Logits`."""
+
+
 BLOCK, LARGEST = 64, 256
 """Tokens of the smallest and of the greatest pass that exact numerics call large: llama.cpp has other kernels from so
 many on, and larger ones are not compared with each other."""
@@ -34,6 +39,8 @@ class Chunk:
     tokens: Sequence[int]
     want: int = 0
     """Rows of logits wanted, one each for the last `want` tokens."""
+    hidden: Hidden | None = field(default=None, compare=False)
+    """For a head alone: the hidden row before each token. None is zeros."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +245,18 @@ class Tokenizer(Protocol):
 
     def text(self, token: int) -> str:
         """The token's text as the vocabulary has it (for comparing two vocabularies)."""
+
+
+class OffersHidden(Protocol):
+    """An engine whose hidden rows can be had, for a head that reads them."""
+
+    @property
+    def hidden(self) -> Sequence[Hidden]:
+        """Those of the last pass, one array a chunk. A main model gives one row for each token of a chunk; a head one
+        for each wanted row."""
+
+    def offer_hidden(self, on: bool) -> None:
+        """Whether passes are to keep their hidden rows from now on: it costs the last layer for every token read."""
 
 
 class Engine(Protocol):

@@ -310,6 +310,7 @@ class Scheduler:
                 self.on_round(record)
             return record
         self.engine.forward(prefill)
+        self.drafter.target_read(prefill)
         return None
 
     # ---- when a pass fails ----

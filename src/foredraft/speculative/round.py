@@ -38,6 +38,7 @@ def run_round(
 
     chunks = [sequence.verify_chunk(x) for sequence, x in zip(sequences, proposals, strict=True)]
     rows = target.forward([*chunks, *prefill])  # one pass reads everything
+    drafter.target_read([*chunks, *prefill])
     verified = clock()
 
     verdicts, grown = [], []

@@ -30,12 +30,17 @@ class Batch:
             "seq_id": self._slot_lists,
             "logits": self._out,
         }
-        for name, kind in api.llama_batch._fields_:
-            if name in columns:
-                setattr(self.struct, name, columns[name].ctypes.data_as(kind))
+        self._kinds = dict(api.llama_batch._fields_)
+        for name, column in columns.items():
+            setattr(self.struct, name, column.ctypes.data_as(self._kinds[name]))
 
-    def put(self, first: int, chunk: Chunk) -> int:
-        """Write a chunk at row `first`; returns the row behind it. Raises OverflowError for ids beyond 32 bits."""
+    def set_rows(self, rows: NDArray[np.float32]) -> None:
+        """Every token comes with a row of numbers from now on: those of `rows`, by its place in the batch."""
+        self.struct.embd = rows.ctypes.data_as(self._kinds["embd"])
+
+    def put(self, first: int, chunk: Chunk, *, still: bool = False) -> int:
+        """Write a chunk at row `first`; returns the row behind it. Raises OverflowError for ids beyond 32 bits. With
+        `still` all its tokens stand at the position where it starts."""
         tokens, want = chunk.tokens, chunk.want
         size = len(tokens)
         last = first + size
@@ -46,7 +51,7 @@ class Batch:
             self._out[first] = want
             return last
         self.token[first:last] = tokens
-        self._pos[first:last] = self._positions[chunk.start : chunk.start + size]
+        self._pos[first:last] = chunk.start if still else self._positions[chunk.start : chunk.start + size]
         self._slot[first:last] = chunk.slot
         self._out[first : last - want] = 0
         self._out[last - want : last] = 1

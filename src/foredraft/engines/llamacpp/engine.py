@@ -8,15 +8,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from foredraft.core.errors import CacheFullError, Cancelled, ClosedError, EngineError, ModelError
-from foredraft.engines.base import BLOCK, Chunk, Logits, ModelInfo, Numerics
+from foredraft.engines.base import BLOCK, Chunk, Hidden, Logits, ModelInfo, Numerics
 from foredraft.engines.llamacpp.batch import Batch
 from foredraft.engines.llamacpp.cells import Cells
 from foredraft.engines.llamacpp.failures import reason
+from foredraft.engines.llamacpp.hidden import HiddenRows
 from foredraft.engines.llamacpp.library import library
 from foredraft.engines.llamacpp.loading import (
     attends_one_way,
@@ -33,6 +34,9 @@ from foredraft.engines.llamacpp.tiles import NOTE as TILES_NOTE
 from foredraft.engines.llamacpp.tiles import tiles_work
 from foredraft.engines.llamacpp.tokenizer import LlamaTokenizer
 from foredraft.engines.probe import ALL_SIZES, SIZES, probe
+
+if TYPE_CHECKING:
+    from foredraft.engines.llamacpp.head import LlamaCppHead
 
 
 class LlamaCppEngine:
@@ -59,6 +63,8 @@ class LlamaCppEngine:
         self._ctx: Any = None
         self._closed = False
         self._lengths: list[int] = []
+        self.attached: list[LlamaCppHead] = []
+        """Heads that read this context's hidden rows, or look into its memory: they are closed before it."""
         self._api = api = library().api
         path = Path(path)
         try:
@@ -84,6 +90,7 @@ class LlamaCppEngine:
         with library().record() as lines:
             self._ctx = open_context(Path(self.info.path), self._model, self.info, options)
         self._context_lines = lines
+        self._hidden = HiddenRows(self._ctx, self._model)
         self._spare = options.n_slots if spares(self._model, options) else None
         spare = self._spare if options.ordered else None
         one_way = attends_one_way(lines, flash_attention=options.flash_attention)
@@ -129,6 +136,36 @@ class LlamaCppEngine:
     def memory(self) -> MemoryUse:
         """What the load holds, as the library reported it."""
         return MemoryUse.from_log([*self._weights, *self._context_lines], self.info.size_bytes)
+
+    @property
+    def model(self) -> Any:
+        """The library's handle, for heads."""
+        return self._model
+
+    @property
+    def context(self) -> Any:
+        """The library's handle, for heads."""
+        return self._ctx
+
+    @property
+    def hidden_width(self) -> int:
+        """Numbers of a hidden row; 0 where this build of the library offers none."""
+        return self._hidden.width
+
+    @property
+    def hidden(self) -> list[Hidden]:
+        """See `OffersHidden`."""
+        return self._hidden.rows()
+
+    def offer_hidden(self, on: bool) -> None:
+        """See `OffersHidden`."""
+        self._hidden.offer(on)
+
+    def open_head(self, path: Path | None, options: LoadOptions) -> LlamaCppHead:
+        """A head that reads this model's hidden rows: the one inside its file, or another file. See `LlamaCppHead`."""
+        from foredraft.engines.llamacpp.head import LlamaCppHead
+
+        return LlamaCppHead(self, path, options)
 
     def probe(self, known: Numerics | None = None, *, exact: bool = False, whole: bool = False) -> Numerics:
         """Measure how passes round on this machine, beyond what is `known`; the result stays in `numerics`. See
@@ -214,6 +251,7 @@ class LlamaCppEngine:
             size = len(chunk.tokens)
             self.cells.put(chunk.slot, chunk.start, size)
             lengths[chunk.slot] += size
+        self._hidden.passed(chunks)
         return [rows[first:last] for first, last in cuts]
 
     def length(self, slot: int) -> int:
@@ -257,6 +295,8 @@ class LlamaCppEngine:
         self._closed = True
         if hasattr(self, "tokenizer"):  # of a load that failed early there is none
             self.tokenizer.close()
+        for head in list(self.attached):
+            head.close()
         if self._ctx:
             self._api.llama_free(self._ctx)
         if self._model:

@@ -49,6 +49,8 @@ def open_model(
     params = api.llama_model_default_params()
     params.vocab_only = vocab_only
     params.n_gpu_layers = options.gpu_layers
+    if options.heads:
+        params.load_mtp = True
     if as_in_file or not vocab_only:
         # without: no layouts made for AMX tiles, and no others
         params.use_extra_bufts = not as_in_file and options.repack and tiles_work()
@@ -108,12 +110,18 @@ def open_context(path: Path, model: Any, info: ModelInfo, options: LoadOptions) 
             options.kv_type,
         )
         check_memory(path, kv, f"a context of {info.n_ctx} tokens needs")
-    params = api.llama_context_default_params()
+    params = context_params(info, options, api.llama_context_default_params())
+    params.n_seq_max = options.n_slots + spares(model, options)
+    params.n_outputs_max = max(info.max_rows or 0, params.n_seq_max)  # it asserts one for each sequence
+    return new_context(path, model, params, options)
+
+
+def context_params(info: ModelInfo, options: LoadOptions, params: Any) -> Any:
+    """`params` of a context as the options say, but for the number of its sequences and rows."""
+    api = library().api
     params.n_ctx = info.n_ctx
     params.n_batch = info.n_batch
     params.n_ubatch = min(options.n_ubatch, info.n_batch)
-    params.n_seq_max = options.n_slots + spares(model, options)
-    params.n_outputs_max = max(info.max_rows or 0, params.n_seq_max)  # it asserts one for each sequence
     params.n_threads = options.n_threads or cores()
     params.n_threads_batch = options.n_threads_batch or params.n_threads
     params.flash_attn_type = {
@@ -127,6 +135,12 @@ def open_context(path: Path, model: Any, info: ModelInfo, options: LoadOptions) 
     params.kv_unified = True
     # Sliding-window layers forget what left the window, so going back would read holes: keep everything.
     params.swa_full = True
+    return params
+
+
+def new_context(path: Path, model: Any, params: Any, options: LoadOptions) -> Any:
+    """The library's context. Raises a `ModelError`."""
+    api = library().api
 
     def made() -> Any:
         return interruptible(

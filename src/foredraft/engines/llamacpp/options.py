@@ -64,6 +64,8 @@ class LoadOptions:
     ordered: bool = True
     """Keep the cells of every slot in the order of its text, whatever the others do, so that its logits are those it
     has alone (`cells.py`). Only exact numerics need it. Not on a GPU."""
+    heads: bool = False
+    """Load the weights of a head that is inside the file, too (`head.py`)."""
     use_mmap: bool = True
     """Map the file instead of reading it: a faster start, and memory shared between processes."""
     use_mlock: bool = False

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from foredraft.speculative.drafters.arbiter import Arbiter
 from foredraft.speculative.drafters.base import Drafter
 from foredraft.speculative.drafters.grammar import GrammarDrafter
+from foredraft.speculative.drafters.head import HeadDrafter
 from foredraft.speculative.drafters.model import ModelDrafter
 from foredraft.speculative.drafters.ngram import NgramDrafter
 from foredraft.speculative.drafters.none import NoDrafter
@@ -16,6 +17,7 @@ __all__ = [
     "Arbiter",
     "Drafter",
     "GrammarDrafter",
+    "HeadDrafter",
     "ModelDrafter",
     "NgramDrafter",
     "NoDrafter",
@@ -28,9 +30,10 @@ DRAFTERS: dict[str, Callable[..., Drafter]] = {
     "auto": Arbiter,
     "none": NoDrafter,
     "model": ModelDrafter,
+    "head": HeadDrafter,
     "ngram": NgramDrafter,
     "suffix": SuffixDrafter,
     "prediction": PredictionDrafter,
     "grammar": GrammarDrafter,
 }
-"""By name. All but the model drafter, which needs an engine, can be made without arguments."""
+"""By name. All but the two that draw their guesses, which need an engine, can be made without arguments."""

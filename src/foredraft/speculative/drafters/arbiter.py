@@ -67,6 +67,10 @@ class Arbiter:
             self._draw(self._drawer, sequences, plans, best, gains)
         return best
 
+    def target_read(self, chunks: Sequence[Chunk]) -> None:
+        if self._drawer is not None and DRAWN not in self.parked:
+            self._guarded(self._drawer, self._drawer.target_read, chunks)
+
     def prefill(self, chunks: Sequence[Chunk]) -> None:
         for source in self._working():
             self._guarded(source, source.prefill, chunks)

@@ -25,6 +25,10 @@ class Drafter(Protocol):
     def propose(self, sequences: Sequence[RunningSequence], plans: Sequence[LookAhead]) -> list[Proposal]:
         """A proposal for each sequence, possibly empty."""
 
+    def target_read(self, chunks: Sequence[Chunk]) -> None:
+        """The target has just read these, guesses included, and what its pass left can still be had: a drafter that
+        lives on it takes it now."""
+
     def prefill(self, chunks: Sequence[Chunk]) -> None:
         """What the target has read of these prompts by now; a drafter with a cache of its own reads what it lacks."""
 

@@ -57,6 +57,9 @@ class Finder:
     def propose(self, sequences: Sequence[RunningSequence], plans: Sequence[LookAhead]) -> list[Proposal]:
         return [self._propose(sequence, plan.limit) for sequence, plan in zip(sequences, plans, strict=True)]
 
+    def target_read(self, chunks: Sequence[Chunk]) -> None:
+        """A text is all it needs."""
+
     def prefill(self, chunks: Sequence[Chunk]) -> None:
         """The tokens are read when they are needed."""
 

@@ -58,8 +58,7 @@ class ModelDrafter:
             chunks = [self._catch_up(sequences[i], proposals[i]) for i in guessing]
             while guessing:
                 rows = self.engine.forward(chunks)
-                for chunk in chunks:
-                    self._read[chunk.slot].extend(chunk.tokens)
+                self._passed(chunks)
                 more, chunks = [], []
                 for i, row in zip(guessing, rows, strict=True):
                     sequence, x = sequences[i], proposals[i]
@@ -70,7 +69,7 @@ class ModelDrafter:
                         and plans[i].go_on(len(x), x.confidence[-1])
                     ):
                         more.append(i)
-                        chunks.append(Chunk(sequence.slot, len(self._read[sequence.slot]), (x.tokens[-1],), want=1))
+                        chunks.append(self._after(sequence, x.tokens[-1]))
                 guessing = more
                 if first == began:
                     first = self.clock()
@@ -83,6 +82,8 @@ class ModelDrafter:
         for x in guessed:
             x.draft_s, x.first_s = took / len(guessed), (first - began) / len(guessed)
         return proposals
+
+    def target_read(self, chunks: Sequence[Chunk]) -> None: ...
 
     def prefill(self, chunks: Sequence[Chunk]) -> None:
         """Read along with the target, so that the first guess of an answer does not wait for the whole prompt."""
@@ -173,6 +174,15 @@ class ModelDrafter:
         while len(tokens) - skipped - len(read) > batch:
             self._forward(slot, tokens[len(read) + skipped : len(read) + skipped + batch])
         return Chunk(slot, len(read), self._readable(tokens[len(read) + skipped :]), want=1)
+
+    def _after(self, sequence: RunningSequence, token: int) -> Chunk:
+        """What to read to guess on behind a guess."""
+        return Chunk(sequence.slot, len(self._read[sequence.slot]), (token,), want=1)
+
+    def _passed(self, chunks: Sequence[Chunk]) -> None:
+        """A pass of these chunks has ended."""
+        for chunk in chunks:
+            self._read[chunk.slot].extend(chunk.tokens)
 
     def _readable(self, tokens: Sequence[int]) -> Sequence[int]:
         """The tokens as the draft can read them: ids that only the target has (padding) become its first."""

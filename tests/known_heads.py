@@ -1,0 +1,51 @@
+"""Files whose weights implement a known table, so that a head that is wired rightly is right every time.
+
+The main model goes round a circle of `CIRCLE` tokens: behind one of them comes the next. Its hidden row of a token is
+that token, as a direction. The head turns the row it is given one step on, and so guesses the token two steps behind
+the row's; the row it hands on to itself is one step on, too. The token of the pair and what was read before do not
+matter to it. So fed the row before each token it is right always, and fed the row of a neighbour position never.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from foredraft.bench.random_kinds import KINDS, VOCABULARY, WIDTH, write_plan
+
+CIRCLE = list(range(270, 286))
+"""Token ids, in the order in which they come."""
+SURE = 4.0
+"""By how much the next token stands out: logits of 8 times as much, against 0."""
+
+
+def circle(path: Path, kind: str = "glm4moe-mtp") -> Path:
+    """A model of this kind, with its head in the file."""
+    plan = KINDS[kind]()
+    weights = {name: _quiet(name, size) for name, size in plan.tensors}
+    size = len(CIRCLE)
+    embedding = np.zeros((VOCABULARY, WIDTH), dtype=np.float32)
+    embedding[:, size] = 1.0  # every other token is alike
+    output = np.zeros((VOCABULARY, WIDTH), dtype=np.float32)
+    for place, token in enumerate(CIRCLE):
+        embedding[token] = 0.0
+        embedding[token, place] = 1.0
+        output[CIRCLE[(place + 1) % size], place] = SURE
+    output[CIRCLE[0], size] = SURE  # behind any other token the circle begins
+    weights["token_embd.weight"] = embedding
+    weights["output.weight"] = output
+    turn = np.zeros((WIDTH, 2 * WIDTH), dtype=np.float32)  # of (token, row): the row alone
+    for place in range(size):
+        turn[(place + 1) % size, WIDTH + place] = 1.0
+    turn[0, WIDTH + size] = 1.0
+    (head,) = (name for name in weights if name.endswith("nextn.eh_proj.weight"))
+    weights[head] = turn
+    if "output.weight" not in dict(plan.tensors):
+        plan.tensors.append(("output.weight", (VOCABULARY, WIDTH)))
+    return write_plan(path, plan, weights, name="circle")
+
+
+def _quiet(name: str, size: tuple[int, ...]) -> np.ndarray:
+    """Norms of one, and layers that add nothing."""
+    return np.ones(size, dtype=np.float32) if "norm" in name else np.zeros(size, dtype=np.float32)
