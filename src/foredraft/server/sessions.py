@@ -11,7 +11,7 @@ from pydantic import Field
 from starlette.requests import Request
 
 from foredraft.server.asking import Question
-from foredraft.server.schemas import Schema
+from foredraft.server.lenient import Schema
 
 HEADERS = ("x-session-affinity", "x-session-id", "session-id")
 """The last is Codex's."""

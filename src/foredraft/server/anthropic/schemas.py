@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from foredraft.server import limits
-from foredraft.server.schemas import DraftControl, Sampling, Schema
+from foredraft.server.lenient import Schema
+from foredraft.server.schemas import DraftControl, Sampling
 
 
 class Block(Schema):
