@@ -50,6 +50,13 @@ def test_another_file_may_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert load_settings().load.slots == 7
 
 
+def test_a_named_file_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FOREDRAFT_CONFIG", str(tmp_path / "nothing.toml"))
+    for read in (load_settings, shelf_settings):
+        with pytest.raises(SettingsError, match="FOREDRAFT_CONFIG names this file"):
+            read()
+
+
 def test_defaults_of_one_model() -> None:
     write("[load]\ncontext = 4096\n[model.'qwen2.5-14b']\ndraft = 'qwen2.5-0.5b'\nkv_type = 'q8_0'\n")
     settings = load_settings()
@@ -133,6 +140,7 @@ def test_the_written_template_changes_nothing() -> None:
         ("", {"FOREDRAFT_MODELS__DIRECTORY": "/d", "FOREDRAFT_INTERFACE__LANGUAGE": "en"}),
         ("[models]\nfolders = '/single'\n", {}),
         ("", {"FOREDRAFT_MODELS": '{"lmstudio": false}'}),
+        ("[models]\nollama = false\n", {"FOREDRAFT_MODELS__LLAMA_CPP": "no"}),
     ],
 )  # fmt: skip
 def test_the_quick_look_agrees_with_the_whole(
@@ -144,7 +152,8 @@ def test_the_quick_look_agrees_with_the_whole(
     whole, quick = load_settings(), shelf_settings()
     assert quick.directory == whole.models.directory
     assert list(quick.folders) == whole.models.folders
-    assert (quick.huggingface, quick.lmstudio) == (whole.models.huggingface, whole.models.lmstudio)
+    for program in ("huggingface", "lmstudio", "ollama", "llama_cpp"):
+        assert getattr(quick, program) == getattr(whole.models, program)
     assert quick.language == whole.interface.language
 
 

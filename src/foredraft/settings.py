@@ -38,6 +38,8 @@ class ModelsSection(_Section):
     folders: Annotated[list[Path], NoDecode] = Field(default=[], description="Further folders, read in place.")
     huggingface: bool = Field(default=True, description="Look into the Hugging Face cache.")
     lmstudio: bool = Field(default=True, description="Look into LM Studio's folder.")
+    ollama: bool = Field(default=True, description="Look into Ollama's folder.")
+    llama_cpp: bool = Field(default=True, description="Look into llama.cpp's cache.")
 
     @field_validator("folders", mode="before")
     @classmethod
@@ -266,6 +268,8 @@ def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except FileNotFoundError:
+        if os.environ.get("FOREDRAFT_CONFIG"):  # somebody meant it
+            raise SettingsError("", str(file), 0, "FOREDRAFT_CONFIG names this file, but it is not there") from None
         return ""
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError("", str(file), 0, f"the file cannot be read: {error}") from error

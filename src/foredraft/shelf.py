@@ -17,7 +17,12 @@ def open_shelf(settings: ShelfSettings | None = None) -> ModelStore:
     """The models of all places that the settings name; what was read of them is remembered between runs."""
     settings = settings or shelf_settings()
     where = default_places(
-        settings.directory, settings.folders, huggingface=settings.huggingface, lmstudio=settings.lmstudio
+        settings.directory,
+        settings.folders,
+        huggingface=settings.huggingface,
+        lmstudio=settings.lmstudio,
+        ollama=settings.ollama,
+        llama_cpp=settings.llama_cpp,
     )
     # Beside the data, not in a cache folder: measured pairs and imported files are kept in it too.
     return ModelStore(where, ShelfCache(data_folder() / "shelf.sqlite"))

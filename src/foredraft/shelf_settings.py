@@ -17,6 +17,9 @@ from foredraft.folders import config_folder, data_folder
 
 _SWITCHES = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
+_PROGRAMS = ("huggingface", "lmstudio", "ollama", "llama_cpp")
+"""Other programs, whose models are read in place."""
+
 
 @dataclass(frozen=True, slots=True)
 class ShelfSettings:
@@ -26,6 +29,8 @@ class ShelfSettings:
     folders: tuple[Path, ...] = ()
     huggingface: bool = True
     lmstudio: bool = True
+    ollama: bool = True
+    llama_cpp: bool = True
     language: str = "auto"
 
 
@@ -42,6 +47,8 @@ def shelf_settings() -> ShelfSettings:
         tuple(settings.models.folders),
         settings.models.huggingface,
         settings.models.lmstudio,
+        settings.models.ollama,
+        settings.models.llama_cpp,
         settings.interface.language,
     )
 
@@ -53,13 +60,15 @@ def _quick() -> ShelfSettings | None:
     try:
         written = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        if named:
+            return None
         written = {}
     except (OSError, ValueError):
         return None
     models, interface = written.get("models", {}), written.get("interface", {})
     if not isinstance(models, dict) or not isinstance(interface, dict):
         return None
-    if models.keys() - {"directory", "folders", "huggingface", "lmstudio"} or interface.keys() - {"language"}:
+    if models.keys() - {"directory", "folders", *_PROGRAMS} or interface.keys() - {"language"}:
         return None
     values: dict[str, Any] = {**models, **interface}
     for name, value in os.environ.items():
@@ -72,17 +81,16 @@ def _quick() -> ShelfSettings | None:
             return None
         else:
             continue
-        values[key] = _SWITCHES.get(value.lower()) if key in ("huggingface", "lmstudio") else value
+        values[key] = _SWITCHES.get(value.lower()) if key in _PROGRAMS else value
         if key == "folders":
             values[key] = [folder for folder in value.split(os.pathsep) if folder]
     directory, folders = values.get("directory"), values.get("folders", [])
-    switches = [values.get("huggingface", True), values.get("lmstudio", True)]
+    switches = [values.get(program, True) for program in _PROGRAMS]
     language = values.get("language", "auto")
     if not isinstance(directory, str | None) or not isinstance(folders, list) or language not in ("auto", "en", "ja"):
         return None
     if not all(isinstance(folder, str) for folder in folders) or not all(isinstance(on, bool) for on in switches):
         return None
     own = Path(directory).expanduser() if directory is not None else data_folder() / "models"
-    return ShelfSettings(
-        own, tuple(Path(folder).expanduser() for folder in folders), switches[0], switches[1], language
-    )
+    programs = dict(zip(_PROGRAMS, switches, strict=True))
+    return ShelfSettings(own, tuple(Path(folder).expanduser() for folder in folders), language=language, **programs)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
 import random
 import socket
@@ -206,6 +208,68 @@ def test_all_places_are_read_in_their_own_layout(tmp_path: Path, monkeypatch: py
         "own@f32": ("own", "o"),
         "more@f32": ("folder", "deep"),
     }
+
+
+def of_ollama(place: Path, name: str, content: bytes, host: str = "registry.ollama.ai/library") -> Path:
+    """A model as Ollama keeps it."""
+    digest = hashlib.sha256(content).hexdigest()
+    blob = write(place / "blobs" / f"sha256-{digest}", content)
+    model, _, tag = name.partition(":")
+    layers = [
+        {"mediaType": "application/vnd.ollama.image.license", "digest": "sha256:" + "0" * 64},
+        {"mediaType": "application/vnd.ollama.image.model", "digest": f"sha256:{digest}", "size": len(content)},
+    ]
+    manifest = place / "manifests" / host / model / (tag or "latest")
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    manifest.write_text(json.dumps({"schemaVersion": 2, "layers": layers}), encoding="utf-8")
+    return blob
+
+
+def test_models_of_ollama_and_llama_cpp_are_read_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ollama = tmp_path / "ollama"
+    monkeypatch.setenv("OLLAMA_MODELS", str(ollama))
+    monkeypatch.setenv("LLAMA_CACHE", str(tmp_path / "llama.cpp"))
+    blob = of_ollama(ollama, "qwen2.5:7b", model())
+    of_ollama(ollama, "smollm2", model(params=96))
+    of_ollama(ollama, "gemma:1b", model(params=128), host="registry.ollama.ai/somebody")
+    write(tmp_path / "llama.cpp" / "ggml-org_gemma-3-1b-it-GGUF_gemma-3-1b-it-Q4_K_M.gguf", model(params=160))
+    shelf = ModelStore(default_places(tmp_path / "own"))
+    found = {of.name: (of.source, of.publisher) for of in shelf.models() if of.source != "embedded"}
+    assert found == {
+        "qwen2.5-7b@f32": ("ollama", "ollama"),
+        "smollm2@f32": ("ollama", "ollama"),
+        "gemma-1b@f32": ("ollama", "somebody"),
+        "gemma-3-1b-it@f32": ("llama_cpp", ""),
+    }
+    assert shelf.require("qwen2.5-7b").path == blob
+    with pytest.raises(ForedraftError):
+        shelf.remove(shelf.find("smollm2", whole=True))
+    assert blob.exists()
+
+
+def test_damaged_manifests_are_named_and_lead_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "ollama"))
+    secret = write(tmp_path / "secret.gguf", model())
+    folder = tmp_path / "ollama" / "manifests" / "registry.ollama.ai" / "library" / "bad"
+    folder.mkdir(parents=True)
+    leads = {"layers": [{"mediaType": "application/vnd.ollama.image.model", "digest": f"sha256:../../{secret.name}"}]}
+    for tag, content in (("a", "{"), ("b", "[]"), ("c", json.dumps(leads)), ("d", "x" * (2 << 20))):
+        (folder / tag).write_text(content, encoding="utf-8")
+    shelf = ModelStore(default_places(tmp_path / "own"))
+    assert [of for of in shelf.models() if of.source != "embedded"] == []
+    assert len([problem for problem in shelf.problems if "not a manifest of Ollama's" in problem]) == 4
+
+
+def test_lm_studio_may_have_been_moved(tmp_path: Path) -> None:
+    home = Path.home()
+    (home / ".lmstudio-home-pointer").write_text(f"{tmp_path / 'moved'}\n", encoding="utf-8")
+    write(tmp_path / "moved" / "models" / "o" / "r" / "one.gguf", model())
+    (tmp_path / "moved" / "settings.json").write_text(
+        json.dumps({"downloadsFolder": str(tmp_path / "big")}), encoding="utf-8"
+    )
+    write(tmp_path / "big" / "o" / "r" / "two.gguf", model(params=96))
+    shelf = ModelStore(default_places(tmp_path / "own"))
+    assert {of.name for of in shelf.models() if of.source == "lmstudio"} == {"one@f32", "two@f32"}
 
 
 def test_the_hub_cache_is_found_as_the_hub_client_finds_it(tmp_path: Path) -> None:

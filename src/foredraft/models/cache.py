@@ -64,6 +64,11 @@ class ShelfCache:
         """What happened to the file, in words: that it was damaged and set aside, or cannot be written."""
         self._memory: sqlite3.Connection | None = None
 
+    @property
+    def lasts(self) -> bool:
+        """Whether what is kept here is there the next time."""
+        return self.path is not None and self._memory is None
+
     def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Work with the database: a damaged one is set aside and made anew, one that cannot be used is left."""
         if self.path is not None and self._memory is None:

@@ -5,15 +5,23 @@ Every place is read in place and never changed, except the program's own folder.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import re
 import stat
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-OWN, HUGGING_FACE, LM_STUDIO, FOLDER, IMPORTED, EMBEDDED = (
-    "own", "huggingface", "lmstudio", "folder", "imported", "embedded",
+from foredraft.models import ollama as of_ollama
+
+OWN, FOLDER, HUGGING_FACE, LM_STUDIO, OLLAMA, LLAMA_CPP, IMPORTED, EMBEDDED = (
+    "own", "folder", "huggingface", "lmstudio", "ollama", "llama_cpp", "imported", "embedded",
 )  # fmt: skip
+SOURCES = (OWN, IMPORTED, FOLDER, HUGGING_FACE, LM_STUDIO, OLLAMA, LLAMA_CPP, EMBEDDED)
+"""All of them. Of copies of one file in several places, that in the first is meant."""
 
 MAX_DEPTH = 8
 """Folders below a place that are looked into."""
@@ -39,6 +47,8 @@ class Found:
     """The repository's name, or the folder's."""
     size: int
     changed: int
+    name: str = ""
+    """What it is called, where the name of the file does not tell."""
 
 
 def default_places(
@@ -47,18 +57,20 @@ def default_places(
     *,
     huggingface: bool = True,
     lmstudio: bool = True,
+    ollama: bool = True,
+    llama_cpp: bool = True,
     environment: Mapping[str, str] | None = None,
 ) -> list[Place]:
     """The own folder, further folders, and the other programs' folders, in the order in which names are given."""
     places = [Place(own, OWN), *(Place(folder.expanduser(), FOLDER) for folder in folders)]
-    home = Path.home()
     if huggingface:
         places.append(Place(huggingface_cache(environment), HUGGING_FACE))
     if lmstudio:
-        places += [
-            Place(home / ".lmstudio" / "models", LM_STUDIO),
-            Place(home / ".cache" / "lm-studio" / "models", LM_STUDIO),
-        ]
+        places += [Place(folder, LM_STUDIO) for folder in lmstudio_folders()]
+    if ollama:
+        places.append(Place(of_ollama.folder(environment), OLLAMA))
+    if llama_cpp:
+        places.append(Place(llama_cpp_cache(environment), LLAMA_CPP))
     embedded = Path(__file__).parent.parent / "demo"
     return [*places, Place(embedded, EMBEDDED)]
 
@@ -73,6 +85,35 @@ def huggingface_cache(environment: Mapping[str, str] | None = None) -> Path:
     if values.get("XDG_CACHE_HOME"):
         return Path(values["XDG_CACHE_HOME"]).expanduser() / "huggingface" / "hub"
     return Path.home() / ".cache" / "huggingface" / "hub"
+
+
+def lmstudio_folders() -> list[Path]:
+    """LM Studio's folders of models: where its home is (it may have been moved), and where it downloads to."""
+    homes = [Path.home() / ".lmstudio", Path.home() / ".cache" / "lm-studio"]
+    with contextlib.suppress(OSError, ValueError):
+        moved = (Path.home() / ".lmstudio-home-pointer").read_text(encoding="utf-8").strip()
+        if moved:
+            homes.insert(0, Path(moved).expanduser())
+    folders = [home / "models" for home in homes]
+    for home in homes:
+        with contextlib.suppress(OSError, ValueError):
+            said = json.loads((home / "settings.json").read_text(encoding="utf-8"))
+            chosen = said.get("downloadsFolder") if isinstance(said, dict) else None
+            if isinstance(chosen, str) and chosen:
+                folders.append(Path(chosen).expanduser())
+    return list(dict.fromkeys(folders))
+
+
+def llama_cpp_cache(environment: Mapping[str, str] | None = None) -> Path:
+    """Where llama.cpp's own programs keep what they download (`fs_get_cache_directory` of its common library)."""
+    values = os.environ if environment is None else environment
+    if values.get("LLAMA_CACHE"):
+        return Path(values["LLAMA_CACHE"]).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "llama.cpp"
+    if sys.platform == "win32":
+        return Path(values.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "llama.cpp"
+    return Path(values.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "llama.cpp"
 
 
 def is_unicode(path: str | Path) -> bool:
@@ -97,6 +138,9 @@ def walk(place: Place, problems: list[str]) -> Iterator[Found]:
 
     Links are followed, each folder is entered once: links in circles end. A place that does not exist is empty.
     """
+    if place.source == OLLAMA:
+        yield from _of_ollama(place, problems)
+        return
     entered: set[tuple[int, int]] = set()
     waiting: list[tuple[Path, int]] = [(place.path, 0)]
     while waiting:
@@ -134,9 +178,25 @@ def walk(place: Place, problems: list[str]) -> Iterator[Found]:
                         repository,
                         status.st_size,
                         status.st_mtime_ns,
+                        _without_repository(entry.name) if place.source == LLAMA_CPP else "",
                     )
             except OSError as error:  # a link to nothing, a file deleted meanwhile
                 problems.append(f"{folder / entry.name}: {error.strerror or error}")
+
+
+def _of_ollama(place: Place, problems: list[str]) -> Iterator[Found]:
+    for blob in of_ollama.blobs(place.path, problems):
+        try:
+            status = blob.path.stat()
+        except OSError as error:  # deleted meanwhile
+            problems.append(f"{blob.path}: {error.strerror or error}")
+            continue
+        yield Found(blob.path, place.source, blob.publisher, blob.name, status.st_size, status.st_mtime_ns, blob.name)
+
+
+def _without_repository(name: str) -> str:
+    """llama.cpp puts owner and repository before a file's name: `ggml-org_gemma-3-1b-it-GGUF_gemma-3-1b-it-Q4_K_M`."""
+    return re.sub(r"^[^_]+_.+?-GGUF_", "", Path(name).stem, flags=re.IGNORECASE)
 
 
 def _enters(source: str, name: str, depth: int) -> bool:

@@ -48,7 +48,7 @@ class ModelFile:
     name: str
     path: Path
     source: str
-    """Where it lies: own, huggingface, lmstudio, folder, imported, embedded."""
+    """Where it lies: one of `places.SOURCES`."""
     publisher: str
     size_bytes: int
     facts: ModelFacts | None
@@ -290,6 +290,9 @@ class ModelStore:
             )
         if how == "in place":
             self.cache.remember_import(str(facts.path))
+            if not self.cache.lasts:  # it would be forgotten when the program ends
+                why = f"{path.name} cannot be kept on the shelf: {self.cache.notes[-1]}."
+                raise ModelError(why, path=str(path), hint="Use its path instead of a name.")
             placed = facts.path
         else:
             with self.locked():
@@ -379,7 +382,7 @@ def _stamp(group: Sequence[Found]) -> str:
 def _named(group: Sequence[Found], facts: ModelFacts | None, problem: str) -> tuple[str, ModelFile]:
     first = group[0]
     match = PART_NAME.match(first.path.name)
-    stem = match["stem"] if match is not None else first.path.stem
+    stem = first.name or (match["stem"] if match is not None else first.path.stem)
     if match is not None and int(match["part"]) != 1:
         facts, problem = None, f"file 1 of {int(match['parts'])} is missing"
     name = model_name(stem, facts.quantisation if facts else "", first.folder)
@@ -394,8 +397,7 @@ def _renamed(model: ModelFile, name: str) -> ModelFile:
 
 
 def _rank(source: str) -> int:
-    order = (places.OWN, places.IMPORTED, places.FOLDER, places.HUGGING_FACE, places.LM_STUDIO, places.EMBEDDED)
-    return order.index(source)
+    return places.SOURCES.index(source)
 
 
 def _found_import(path: str, problems: list[str]) -> Found | None:

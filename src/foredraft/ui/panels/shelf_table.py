@@ -8,13 +8,13 @@ from typing import Any
 
 from nicegui import run, ui
 
+from foredraft.models.places import SOURCES
 from foredraft.models.store import ModelFile
 from foredraft.ui.components.elements import Tag, button, icon_button
 from foredraft.ui.names import size_words
 from foredraft.ui.state import Page
 
 OWN = ("own", "imported")
-PLACES = ("own", "huggingface", "lmstudio", "folder", "imported", "embedded")
 
 
 def shelf_table(page: Page, on_load: Callable[[ModelFile], Any], on_delete: Callable[[ModelFile], Any]) -> None:
@@ -77,7 +77,7 @@ def _row(
         Tag("th", model.name, scope="row")
         Tag("td", model.facts.quantisation if model.facts else "–", data_label=t("models.quantisation"))
         Tag("td", size_words(model.size_bytes), data_label=t("models.size")).classes("n")
-        place = t(f"models.place_{model.source}") if model.source in PLACES else model.source
+        place = t(f"models.place_{model.source}") if model.source in SOURCES else model.source
         Tag("td", place, data_label=t("models.place"))
         with Tag("td", "", data_label=t("models.drafts")):
             if not model.usable:
