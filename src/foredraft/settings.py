@@ -111,7 +111,12 @@ class ServerSection(_Section):
         default={}, description="Other names for models, as { 'claude-*' = 'a model of the shelf' }."
     )
 
-    @field_validator("allowed_hosts", mode="before")
+    cors: Annotated[list[str], NoDecode] = Field(
+        default=[],
+        description="Origins of pages that may call the API; loopback: any of this machine's; none: no other.",
+    )
+
+    @field_validator("allowed_hosts", "cors", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         """In the environment: one text, names between commas."""

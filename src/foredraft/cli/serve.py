@@ -43,7 +43,10 @@ def serve(
         list[str] | None,
         typer.Option("--alias", help="Another name for a model: NAME=MODEL; * and ? stand for anything in NAME."),
     ] = None,
-    cors: Annotated[list[str] | None, typer.Option("--cors", help="Origin of web pages that may call it.")] = None,
+    cors: Annotated[
+        list[str] | None,
+        typer.Option("--cors", help="Origin of pages that may call it, loopback (any of this machine's), or none."),
+    ] = None,
     on_demand: Annotated[
         bool, typer.Option("--on-demand/--no-on-demand", help="Load models that requests name.")
     ] = True,
@@ -70,6 +73,7 @@ def serve(
     from foredraft.server.app import create_app
     from foredraft.server.downloads import Downloads, from_hub
     from foredraft.server.loading import load_pair
+    from foredraft.server.origins import chosen
     from foredraft.server.proof import home_secret, ticket
     from foredraft.server.services import ServerSettings, Services
     from foredraft.server.serving import check_address, settle
@@ -79,7 +83,8 @@ def serve(
     from foredraft.shelf import open_shelf
 
     flags = {"server.host": host, "server.port": port or None, "load.context": context}
-    doors = {"server.token": token, "server.allowed_hosts": allowed_host or None, "server.isolation": isolation}
+    doors = {"server.token": token, "server.allowed_hosts": allowed_host or None, "server.cors": cors or None}
+    flags["server.isolation"] = isolation
     user = load_settings({**flags, **doors, "draft.remember_answers": remember_answers})
     secret = api_key or (user.server.api_key.get_secret_value() if user.server.api_key is not None else "")
     settings = ServerSettings(
@@ -88,7 +93,7 @@ def serve(
         api_key=secret,
         allowed_hosts=tuple(name.lower() for name in user.server.allowed_hosts),
         app_secret=home_secret() if ui and user.server.token and not secret else b"",
-        cors_origins=tuple(cors or ()),
+        cors_origins=chosen(user.server.cors),
         load_on_demand=on_demand,
         ttl_s=None if ttl < 0 else float(ttl),
         log_prompts=log_prompts,

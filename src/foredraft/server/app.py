@@ -9,7 +9,6 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.routing import Match
 
@@ -29,6 +28,7 @@ from foredraft.server.lmstudio import v0, v1
 from foredraft.server.metrics import Metrics
 from foredraft.server.openai import embeddings, responses
 from foredraft.server.openai import routes as openai
+from foredraft.server.origins import Cors
 from foredraft.server.services import Services
 from foredraft.server.sse import ClientGoneError
 
@@ -73,12 +73,7 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(Guard, settings=services.settings)
     app.add_middleware(AccessLog, journal=services.journal)
     if services.settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=list(services.settings.cors_origins),
-            allow_methods=["*"],
-            allow_headers=["*"],
-        )
+        app.add_middleware(Cors, words=services.settings.cors_origins)
     return app
 
 

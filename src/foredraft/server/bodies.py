@@ -24,6 +24,7 @@ from starlette.types import Scope
 from foredraft.server.errors import RequestError
 from foredraft.server.lenient import HEADER, header, noting
 from foredraft.server.limits import check_json
+from foredraft.server.origins import from_a_browser
 from foredraft.server.pools import Pool
 from foredraft.server.services import Services
 from foredraft.server.sse import ClientGoneError
@@ -148,8 +149,7 @@ def _untyped(headers: Headers) -> bool:
     web pages of others can send such bodies, and no others, without asking first."""
     if _says_json(headers):
         return False
-    browser = any(name in headers for name in ("origin", "referer", "cookie", "sec-fetch-site", "sec-fetch-mode"))
-    if browser or headers.get("user-agent", "").startswith("Mozilla/"):
+    if from_a_browser(headers):
         raise _not_said(headers)
     return True
 

@@ -1,8 +1,8 @@
 """Who may come in: the key, the browser's origin, the size of a body. Runs before everything else.
 
 The server listens on the loopback by default, where any web page that is open in a browser could reach it. So requests
-with a foreign `Origin` are refused unless CORS allows it, and on the loopback the `Host` must be the loopback's too (a
-name that an attacker points to 127.0.0.1 is not).
+with a foreign `Origin` are refused unless `--cors` allows it for the API (`origins.py`), and on the loopback the `Host`
+must be the loopback's too (a name that an attacker points to 127.0.0.1 is not), or what a container calls it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import ipaddress
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -22,20 +21,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from foredraft.core.errors import ForedraftError
 from foredraft.server.errors import RequestError, error_answer
 from foredraft.server.limits import LimitError
+from foredraft.server.origins import CONTAINERS, allows, from_a_browser, is_loopback
 from foredraft.server.proof import Door
 from foredraft.server.services import ServerSettings
 
 OPEN_PATHS = frozenset({"/health"})
-
-
-def is_loopback(host: str) -> bool:
-    """127.0.0.1, ::1, localhost."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _hostname(host: str) -> str | None:
@@ -153,11 +143,12 @@ class Guard:
         if host is None:
             return RequestError("The Host header is missing, is there twice, or names no host.")
         allowed = self._settings.allowed_hosts
-        if (self._local or allowed) and not is_loopback(host) and host not in allowed:
+        known = is_loopback(host) or host in allowed or self._is_container(scope["path"], host, headers)
+        if (self._local or allowed) and not known:
             hint = "Allow the name with --allowed-host."
             return RequestError(f"This server is not called {host[:100]}.", status=403, hint=hint)
         origin = headers.get("origin")
-        if origin and not self._may_call(origin, headers.get("host", "")):
+        if origin and not self._may_call(scope["path"], origin, headers.get("host", "")):
             return RequestError(
                 f"Web pages of {origin[:100]} may not call this server.", status=403, hint="Allow them with --cors."
             )
@@ -172,14 +163,18 @@ class Guard:
             )
         return None
 
-    def _may_call(self, origin: str, host: str) -> bool:
-        """The app's own pages may, and those of the origins that CORS allows."""
-        allowed = self._settings.cors_origins
+    def _may_call(self, path: str, origin: str, host: str) -> bool:
+        """The app's own pages may, and those of the origins that CORS allows may call the API."""
         try:
             own = urlsplit(origin).netloc == host
         except ValueError:  # "http://["
             own = False
-        return origin in allowed or "*" in allowed or own
+        return own or (not _is_of_the_app(path) and allows(self._settings.cors_origins, origin))
+
+    def _is_container(self, path: str, host: str, headers: Headers) -> bool:
+        """A program in a container of this machine calls the API by a name that only containers know. From a browser it
+        would be somebody who has taken the name."""
+        return host in CONTAINERS and not _is_of_the_app(path) and not from_a_browser(headers)
 
     def _has_key(self, headers: Headers) -> bool:
         kind, _, value = headers.get("authorization", "").partition(" ")

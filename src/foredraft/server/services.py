@@ -14,6 +14,7 @@ from foredraft.server.aliases import Aliases
 from foredraft.server.downloads import Downloads
 from foredraft.server.grammar import Vocabularies
 from foredraft.server.journal import Journal
+from foredraft.server.origins import ALWAYS
 from foredraft.server.pools import Pools
 from foredraft.server.prompting import Prompts
 
@@ -49,8 +50,8 @@ class ServerSettings:
     """Names that clients may call the server by, beside the loopback's. Empty: any, where other machines may call."""
     app_secret: bytes = b""
     """The app opens for those alone who got its address from a program that knows this (`proof.py`). Empty: for all."""
-    cors_origins: tuple[str, ...] = ()
-    """Web pages of these origins may call the API from a browser; none by default."""
+    cors_origins: tuple[str, ...] = ALWAYS
+    """Pages of these origins may call the API (`origins.py` has the words); by default windows of desktop programs."""
     max_body: int = limits.BODY.most
     max_answers: int = 8
     """Most choices (`n`) of one request."""

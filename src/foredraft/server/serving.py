@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from foredraft.core.errors import ParameterError
 from foredraft.server.address import BACKLOG, listen, url
 from foredraft.server.connections import AT_ONCE, protocol
-from foredraft.server.guard import is_loopback
+from foredraft.server.origins import is_loopback
 from foredraft.server.services import ServerSettings, Services
 
 LAST_WORDS_S = 5
