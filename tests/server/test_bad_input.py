@@ -62,7 +62,8 @@ def chat(**body: Any) -> dict[str, Any]:
         (chat(logprobs=True, top_logprobs=99), 400, "top_logprobs"),
         (chat(tool_choice="required"), 400, "tool_choice"),
         (chat(speculative={"max_draft": 99}), 400, "speculative.max_draft"),
-        (chat(speculative={"method": "magic"}), 400, "speculative.method.literal"),
+        (chat(speculative={"method": "magic"}), 400, "speculative.method"),
+        (chat(logit_bias={"\ud800": 1}), 400, "logit_bias.?"),
         (chat(response_format={"type": "json_schema"}), 400, "response_format.json_schema.schema"),
         (chat(keep_alive="soon"), 400, "keep_alive"),
         (chat(model="toi"), 404, "model"),
@@ -71,12 +72,59 @@ def chat(**body: Any) -> dict[str, Any]:
     ],
 )
 def test_a_wrong_parameter_is_named(http: httpx.Client, body: Any, status: int, param: str) -> None:
-    refused = http.post("/v1/chat/completions", json=body)
+    typed = {"content-type": "application/json"}
+    refused = http.post("/v1/chat/completions", content=json.dumps(body), headers=typed)
     said = refused.json()["error"]
     assert refused.status_code == status, said
     assert said["message"]
-    assert said["param"].removesuffix(".literal") == param.removesuffix(".literal")
+    assert said["param"] == param
     assert set(said) == {"message", "type", "param", "code", "hint"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param", "message"),
+    [
+        ("chat/completions", {}, "messages", "messages is missing."),
+        ("chat/completions", [], None, "The body should be an object, not an empty list."),
+        ("chat/completions", chat(stop=3), "stop", "stop should be a text or a list, not 3."),
+        ("chat/completions", chat(stop=["a", 3]), "stop.1", "stop.1 should be a text, not 3."),
+        ("chat/completions", chat(messages="Hi"), "messages", 'messages should be a list, not "Hi".'),
+        (
+            "chat/completions",
+            chat(messages=[{"role": "user", "content": [{"text": "Hi"}]}]),
+            "messages.0.content.0.type",
+            "messages.0.content.0.type is missing.",
+        ),
+        (
+            "chat/completions",
+            chat(tool_choice={"type": "function"}),
+            "tool_choice.function",
+            "tool_choice.function is missing.",
+        ),
+        (
+            "chat/completions",
+            chat(keep_alive={}),
+            "keep_alive",
+            "keep_alive should be a number or a text, not an empty object.",
+        ),
+        ("chat/completions", chat(temperature=-1), "temperature", "temperature should be at least 0, not -1."),
+        ("chat/completions", chat(top_k=1.5), "top_k", "top_k should be a whole number, not 1.5."),
+        ("chat/completions", chat(seed=[]), "seed", "seed should be a whole number, not an empty list."),
+        ("completions", {"prompt": [1, "a"]}, "prompt.1", 'prompt.1 should be a whole number, not "a".'),
+        ("embeddings", {"input": []}, "input", "input should be a text or a list of at least 1, not an empty list."),
+        ("responses", {"input": [3]}, "input.0", "input.0 should be an object, not 3."),
+    ],
+)
+def test_the_true_reason_is_said_in_one_sentence(
+    http: httpx.Client, path: str, body: Any, param: str | None, message: str
+) -> None:
+    said = http.post(f"/v1/{path}", json=body).json()["error"]
+    assert (said["param"], said["message"]) == (param, message)
+
+
+def test_parameters_of_the_address_are_worded_too(http: httpx.Client) -> None:
+    said = http.get("/api/foredraft/log?count=x").json()["error"]
+    assert (said["param"], said["message"]) == ("count", 'count should be a whole number, not "x".')
 
 
 def test_what_helps_is_said(http: httpx.Client) -> None:

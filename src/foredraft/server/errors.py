@@ -41,6 +41,7 @@ from foredraft.scheduling.errors import (
 )
 from foredraft.server.limits import LimitError
 from foredraft.server.pools import BusyError, GivenUpError
+from foredraft.server.wording import sentence
 
 LONGEST_MESSAGE = 2000
 
@@ -117,7 +118,7 @@ def error_body(error: ForedraftError) -> dict[str, Any]:
     body: dict[str, Any] = {
         "message": _cut(error.message if not error.hint else f"{error.message} {error.hint}"),
         "type": said.type,
-        "param": said.param,
+        "param": None if said.param is None else _cut(said.param),
         "code": said.code,
         "hint": _cut(error.hint),
     }
@@ -127,7 +128,9 @@ def error_body(error: ForedraftError) -> dict[str, Any]:
 
 
 def _cut(text: str) -> str:
-    """What was wrong may have been a megabyte long; what is said of it is not."""
+    """What was wrong may have been a megabyte long, and no text at all (half of a pair of surrogates); what is said of
+    it is not."""
+    text = text.encode("utf-8", "replace").decode()
     return text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 1] + "…"
 
 
@@ -215,12 +218,11 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        place = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
         if first["type"] == "json_invalid":
             detail = first.get("ctx", {}).get("error", "not JSON")
-            return _answer(request, RequestError(f"The body is not JSON: {detail} (character {place[-1]})."))
-        param = ".".join(place) or None
-        return _answer(request, RequestError(f"{param or 'The body'}: {first['msg']}.", param=param))
+            return _answer(request, RequestError(f"The body is not JSON: {detail} (character {first['loc'][-1]})."))
+        param, said = sentence(error.errors(), error.body)
+        return _answer(request, RequestError(said, param=param))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:

@@ -59,6 +59,7 @@ def note(sentence: str, said: list[str] | None = None) -> None:
     """Add a warning, once: to `said`, or to those of the request that is being served."""
     said = noted() if said is None else said
     sentence = sentence if len(sentence) <= LONGEST else sentence[: LONGEST - 1] + "…"
+    sentence = sentence.encode("utf-8", "replace").decode()  # half of a pair of surrogates is no letter
     if sentence not in said and len(said) < MOST:
         said.append(sentence)
 
