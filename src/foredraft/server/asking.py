@@ -61,6 +61,8 @@ class Question:
     several_calls: bool = True
     truncate: bool = False
     """Leave the oldest messages out when the conversation does not fit."""
+    template: str = ""
+    """A chat template (Jinja) instead of the model's own."""
     template_variables: Mapping[str, Any] | None = None
     context: int | None = None
     """Tokens of context the model must have; one that is loaded for this request gets them."""

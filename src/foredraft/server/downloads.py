@@ -70,7 +70,7 @@ class Downloads:
     def __init__(self, fetch: Fetch | None = None) -> None:
         self._fetch = fetch
         self._jobs: dict[str, Job] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def begin(self, model: str, quantisation: str, pool: Pool) -> dict[str, Any]:
         """Start a download, or let it wait for its turn in the pool; the job as it is after what can be known at once.
@@ -89,21 +89,38 @@ class Downloads:
         while len(self._jobs) >= KEPT:
             del self._jobs[next(iter(self._jobs))]
         self._jobs[job.id] = job
-        task = asyncio.create_task(self._run(job, fetching))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task = self._tasks[job.id] = asyncio.create_task(self._run(job, fetching))
+        task.add_done_callback(lambda _: self._tasks.pop(job.id))
         return job.as_dict()
 
     def status(self, job_id: str) -> dict[str, Any]:
         """How far a job is."""
+        return self.job(job_id).as_dict()
+
+    def job(self, job_id: str) -> Job:
+        """The job itself. Raises `RequestError` for one that is not known (any more)."""
         job = self._jobs.get(job_id)
         if job is None:
             raise RequestError(f"There is no download {job_id!r}.", param="job_id", status=404)
-        return job.as_dict()
+        return job
+
+    def cancel(self, job_id: str) -> None:
+        """Give a download up; does nothing to one that has ended. What has arrived is kept for the next try."""
+        task = self._tasks.get(job_id)
+        if task is not None:
+            task.cancel()
+
+    async def wait(self, job_id: str, seconds: float) -> None:
+        """Until it has ended, or for so long."""
+        task = self._tasks.get(job_id)
+        if task is not None:
+            await asyncio.wait({task}, timeout=seconds)
 
     async def _run(self, job: Job, fetching: Awaitable[bool]) -> None:
         try:
             job.status = "completed" if await fetching else "already_downloaded"
+        except asyncio.CancelledError:
+            job.status, job.error = "failed", "It was cancelled."
         except ForedraftError as error:
             job.status, job.error = "failed", str(error)
         except Exception as error:  # noqa: BLE001 - said in the job

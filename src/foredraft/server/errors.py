@@ -116,18 +116,18 @@ def error_body(error: ForedraftError) -> dict[str, Any]:
     """The error object of OpenAI's API, with our hint in it."""
     said = word(error)
     body: dict[str, Any] = {
-        "message": _cut(error.message if not error.hint else f"{error.message} {error.hint}"),
+        "message": cut(error.message if not error.hint else f"{error.message} {error.hint}"),
         "type": said.type,
-        "param": None if said.param is None else _cut(said.param),
+        "param": None if said.param is None else cut(said.param),
         "code": said.code,
-        "hint": _cut(error.hint),
+        "hint": cut(error.hint),
     }
     if "Retry-After" in said.headers:  # in a stream that has begun there is no header any more
         body["retry_after"] = int(said.headers["Retry-After"])
     return {"error": body}
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
     """What was wrong may have been a megabyte long, and no text at all (half of a pair of surrogates); what is said of
     it is not."""
     text = text.encode("utf-8", "replace").decode()
@@ -184,7 +184,7 @@ def ollama_body(error: ForedraftError) -> dict[str, Any]:
     message = error_body(error)["error"]["message"]
     if isinstance(error, ModelNotFoundError):
         nearest = f" Did you mean: {', '.join(error.nearest)}?" if error.nearest else ""
-        message = _cut(f"model '{error.name}' not found, try pulling it first.{nearest}")
+        message = cut(f"model '{error.name}' not found, try pulling it first.{nearest}")
     return {"error": message}
 
 

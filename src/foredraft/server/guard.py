@@ -25,7 +25,12 @@ from foredraft.server.origins import CONTAINERS, allows, from_a_browser, is_loop
 from foredraft.server.proof import Door
 from foredraft.server.services import ServerSettings
 
-OPEN_PATHS = frozenset({"/health"})
+OPEN_PATHS = frozenset({"/health", "/lmstudio-greeting"})
+SOCKETS = frozenset(
+    {"/llm", "/embedding", "/system", "/files", "/repository", "/diagnostics", "/plugins", "/runtime"}
+)  # fmt: skip
+"""WebSockets of LM Studio's libraries. They cannot send a header: where a key is asked for, it is in their first frame,
+and what serves them (`lmstudio/sdk/socket.py`) reads nothing else before it."""
 
 
 def _hostname(host: str) -> str | None:
@@ -36,7 +41,7 @@ def _hostname(host: str) -> str | None:
         return None
 
 
-API = ("/v1", "/api", "/health", "/metrics", "/docs", "/openapi.json")
+API = ("/v1", "/api", "/health", "/metrics", "/docs", "/openapi.json", "/lmstudio-greeting", "/lms-status")
 """What programs call. Everything else is the app's."""
 COOKIE_S = 365 * 24 * 3600
 CLOSED = """<!doctype html>
@@ -53,8 +58,27 @@ more: it opens the browser with a fresh one. Each works once; this browser is kn
 """
 
 
-def _is_of_the_app(path: str) -> bool:
-    return not any(path == known or path.startswith(known + "/") for known in API)
+def _is_of_sdk(scope: Scope) -> bool:
+    return scope["type"] == "websocket" and scope["path"] in SOCKETS
+
+
+def _is_of_the_app(scope: Scope) -> bool:
+    path = scope["path"]
+    return not _is_of_sdk(scope) and not any(path == known or path.startswith(known + "/") for known in API)
+
+
+def shows_key(headers: Headers, key: str) -> bool:
+    """Whether a request's headers show the key."""
+    kind, _, value = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "basic":  # what a browser asks for, when the app is opened
+        try:
+            value = base64.b64decode(value).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            value = ""
+    elif kind.lower() != "bearer":
+        value = headers.get("x-api-key", "")
+    given = hashlib.sha256(value.strip().encode("utf-8", "surrogateescape")).digest()
+    return hmac.compare_digest(given, hashlib.sha256(key.encode()).digest())
 
 
 class BodyTooLargeError(Exception):
@@ -67,7 +91,7 @@ class Guard:
     def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
         self._app = app
         self._settings = settings
-        self._key = hashlib.sha256(settings.api_key.encode()).digest() if settings.api_key else b""
+        self._key = settings.api_key
         self._local = is_loopback(settings.host)
         self._door = Door(settings.app_secret) if settings.app_secret and not settings.api_key else None
 
@@ -80,7 +104,7 @@ class Guard:
         if refusal is not None:
             await _refuse(scope, send, refusal)
             return
-        if self._door is not None and _is_of_the_app(scope["path"]) and not await self._opened(self._door, scope, send):
+        if self._door is not None and _is_of_the_app(scope) and not await self._opened(self._door, scope, send):
             return
         seen, begun, refused = 0, False, False
 
@@ -155,7 +179,8 @@ class Guard:
         if not origin and headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
             hint = "Allow them with --cors."  # an image, say: it names no origin, but costs the same
             return RequestError("Web pages of others may not call this server.", status=403, hint=hint)
-        if self._key and scope["path"] not in OPEN_PATHS and not self._has_key(headers):
+        open_for_all = scope["path"] in OPEN_PATHS or _is_of_sdk(scope)
+        if self._key and not open_for_all and not shows_key(headers, self._key):
             return RequestError(
                 "The API key is missing or wrong.",
                 status=401,
@@ -175,18 +200,6 @@ class Guard:
         """A program in a container of this machine calls the API by a name that only containers know. From a browser it
         would be somebody who has taken the name."""
         return host in CONTAINERS and not _is_of_the_app(path) and not from_a_browser(headers)
-
-    def _has_key(self, headers: Headers) -> bool:
-        kind, _, value = headers.get("authorization", "").partition(" ")
-        if kind.lower() == "basic":  # what a browser asks for, when the app is opened
-            try:
-                value = base64.b64decode(value).decode().partition(":")[2]
-            except (binascii.Error, UnicodeDecodeError):
-                value = ""
-        elif kind.lower() != "bearer":
-            value = headers.get("x-api-key", "")
-        given = hashlib.sha256(value.strip().encode("utf-8", "surrogateescape")).digest()
-        return hmac.compare_digest(given, self._key)
 
     def _too_large(self, seen: int) -> LimitError:
         most = self._settings.max_body

@@ -67,9 +67,13 @@ DEFINITIONS = Limit("definitions ($defs) in a schema", 500)
 GRAMMAR = Limit("characters of a grammar", 64 << 10)
 RULES = Limit("rules of a grammar", 500)
 VARIABLES = Limit("characters of the template's variables", 64 << 10)
+SDK_CALLS = Limit("calls of one socket at once", 4_096)
+SDK_CHANNELS = Limit("channels of one socket at once", 256)
+UPLOADS = Limit("bytes of uploaded files kept", 64 << 20)
 TABLE = (
     *(BODY, KEYS, VALUES, CONTAINERS, NESTING, MESSAGES, PARTS, STOPS, STOP_LENGTH, STOPS_LENGTH, BIAS),
     *(TOOLS, TEXTS, SCHEMA, SCHEMA_NODES, SCHEMA_NAME, REFERENCES, DEFINITIONS, GRAMMAR, RULES, VARIABLES),
+    *(SDK_CALLS, SDK_CHANNELS, UPLOADS),
 )
 """All of them."""
 

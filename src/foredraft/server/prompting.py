@@ -17,6 +17,7 @@ from foredraft.core.errors import ContextOverflowError, EmptyPromptError, Parame
 from foredraft.core.params import Request
 from foredraft.engines.base import Tokenizer
 from foredraft.llm import LLM
+from foredraft.models.template import ChatTemplate
 from foredraft.scheduling.embedder import Embedder
 from foredraft.scheduling.errors import TextTooLongError
 from foredraft.server.limits import LimitError
@@ -27,6 +28,7 @@ from foredraft.server.tools import ToolFormat, format_of, knows_tools, told_of_t
 if TYPE_CHECKING:
     from foredraft.server.asking import Question
 
+LEFT_OUT = "The conversation does not fit in the context: its oldest messages were left out."
 _SHORT = 8 << 10
 """Bytes of text that are turned into tokens without a look at the vocabulary."""
 _TOGETHER = 256
@@ -81,7 +83,7 @@ class Prompts:
         thinking = False
         if question.messages is not None:
             if question.tools and question.tool_choice != "none":
-                tool_format = format_of(model.template.source)
+                tool_format = format_of(_template(model, question).source)
             text, prompt = self._conversation(model, question)
             thinking = text.rstrip().endswith(THINK)
         elif isinstance(question.prompt, str):
@@ -122,6 +124,17 @@ class Prompts:
             if len(pieces) > 1:
                 return _encode_pieces(tokenizer, pieces, add_special)
         return tokenizer.encode(text, add_special=add_special, parse_special=parse_special)
+
+    def text(self, model: LLM, question: Question) -> str:
+        """The prompt of a conversation as text, by the chat template, whether or not it fits."""
+        return _render(model, question, question.messages or ())
+
+    def tokens(self, model: LLM | Embedder, text: str) -> list[int]:
+        """A text's tokens, whether or not they fit: for counting. Control tokens are read as such, and none is added,
+        but by embedding models, which read a text as a whole."""
+        if isinstance(model, Embedder):
+            return model.engine.tokenizer.encode(text, parse_special=False)
+        return self._encode(model.engine.tokenizer, text, add_special=False)
 
     def of_texts(self, model: Embedder, texts: Sequence[str | Sequence[int]]) -> list[list[int]]:
         """Texts to embed (or token ids, taken as they are) as tokens. Raises what is wrong with one."""
@@ -174,6 +187,8 @@ class Prompts:
         while True:
             still_wanted()
             if len(kept) < len(rest):
+                if LEFT_OUT not in question.warnings:
+                    question.warnings.append(LEFT_OUT)
                 kept, sizes = _begin_with_a_question(kept, sizes)
             text = _render(model, question, [*head, *kept])
             prompt = self._encode(model.engine.tokenizer, text)
@@ -261,10 +276,21 @@ def _encode_pieces(tokenizer: Tokenizer, pieces: Sequence[str], add_special: boo
 
 
 def _render(model: LLM, question: Question, messages: Sequence[Mapping[str, Any]]) -> str:
+    if not messages:
+        raise EmptyPromptError
+    template = _template(model, question)
     tools = question.tools if question.tool_choice != "none" else ()
-    if tools and not knows_tools(model.template.source):
+    if tools and not knows_tools(template.source):
         messages, tools = told_of_tools(messages, tools), ()
-    return model.render(messages, tools=tools or None, template_variables=question.template_variables)
+    return template.render(messages, tools=tools or None, extra=question.template_variables)
+
+
+def _template(model: LLM, question: Question) -> ChatTemplate:
+    """The model's own, unless the question brings one."""
+    own = model.template
+    if not question.template:
+        return own
+    return ChatTemplate(question.template, bos=own.bos, eos=own.eos, adds_bos=own.adds_bos)
 
 
 def _begin_with_a_question(

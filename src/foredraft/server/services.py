@@ -17,6 +17,7 @@ from foredraft.server.journal import Journal
 from foredraft.server.origins import ALWAYS
 from foredraft.server.pools import Pools
 from foredraft.server.prompting import Prompts
+from foredraft.server.uploads import Uploads
 
 
 class Shelf(Protocol):
@@ -97,6 +98,8 @@ class Services:
     """Threads for what would hold up the event loop."""
     prompts: Prompts = field(default_factory=Prompts)
     """Writes prompts for the loaded models."""
+    uploads: Uploads = field(default_factory=Uploads)
+    """Text files that clients have sent, for questions that come later."""
     vocabularies: Vocabularies = field(init=False)
     """Each loaded model's vocabulary, for grammars."""
 

@@ -136,6 +136,7 @@ def _config(app: FastAPI, settings: ServerSettings) -> uvicorn.Config:
         timeout_keep_alive=30,
         http=protocol(),
         ws="auto",
+        ws_max_size=settings.max_body,
         backlog=AT_ONCE,
     )
 
