@@ -35,6 +35,7 @@ from foredraft.numerics import check_mode
 from foredraft.opening import Isolation, check_isolation, isolation, open_draft, open_main
 from foredraft.scheduling.answer import Answer, Generation, SpeculationStatus
 from foredraft.scheduling.hosted import Place
+from foredraft.scheduling.logprobs import TokenLogprob
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.scheduling.stream import Piece
 from foredraft.shelf import auto_draft, locate, open_shelf
@@ -487,6 +488,16 @@ class LLM:
         """Continue a text (no chat template) to its end."""
         return self.stream(prompt, **params).result
 
+    def score(self, text: str | Sequence[int], *, top: int = 0) -> list[TokenLogprob]:
+        """How likely the model finds a text: ln of the probability of each of its tokens but the first, given those
+        before it, with the `top` likeliest in its place."""
+        request = self.request(text, max_tokens=0)
+        with self._turn:
+            answer = self.scheduler.submit(request, prompt_logprobs=top)
+        scored = AnswerStream(self, answer, None).result.prompt_logprobs
+        assert scored is not None, "they were asked for"
+        return scored
+
     def chat(
         self,
         messages: str | Sequence[Message],
@@ -616,6 +627,7 @@ class LLM:
             stats=answer.stats,
             pieces=pieces,
             stop_string=answer.stream.found,
+            prompt_logprobs=None if answer.prompt_logprobs is None else list(answer.prompt_logprobs.tokens),
         )
 
     def close(self) -> None:

@@ -226,7 +226,8 @@ def compute_bytes(model: ModelFacts, plan: LoadPlan, context: int) -> int:
     layer = mask + 4 * tokens * 4 * shape.n_embd + max(4 * tokens * feed_forward, scores + 4 * tokens * attention)
     rows = LoadOptions(n_slots=plan.slots).rows(tokens)
     logits = 4 * rows * model.vocabulary.n_tokens + 8 * tokens * shape.n_embd
-    return max(layer, logits) + 4 * rows * model.vocabulary.n_tokens
+    # what rows are copied to grows with use; rounds use about half of it, a prompt that is scored all
+    return max(layer, logits) + 4 * (rows // 2) * model.vocabulary.n_tokens
 
 
 def require_fit(

@@ -11,6 +11,7 @@ from foredraft.core.params import Request
 from foredraft.core.stats import GenerationStats
 from foredraft.engines.base import Numerics
 from foredraft.sampling.sampler import Constraint
+from foredraft.scheduling.logprobs import PromptLogprobs, TokenLogprob
 from foredraft.scheduling.stream import Piece, TextStream
 from foredraft.speculative.sequence import Observer, Sequence
 
@@ -33,6 +34,8 @@ class Answer:
     """Clock time in seconds."""
     constraint: Constraint | None = None
     observer: Observer | None = None
+    prompt_logprobs: PromptLogprobs | None = None
+    """Where those of the prompt's own tokens were asked for."""
     sequence: Sequence | None = None
     """None while it waits for a slot."""
     pieces: deque[Piece] = field(default_factory=deque)
@@ -51,6 +54,11 @@ class Answer:
     seed: int = 0
     tokens: list[int] = field(default_factory=list)
     stats: GenerationStats = field(default_factory=GenerationStats)
+
+    @property
+    def scoring(self) -> bool:
+        """Rows of its prompt's own tokens are still wanted."""
+        return self.prompt_logprobs is not None and not self.prompt_logprobs.done
 
     @property
     def prompt_progress(self) -> tuple[int, int]:
@@ -76,6 +84,8 @@ class Generation:
     pieces: list[Piece] = field(default_factory=list)
     stop_string: str = ""
     """The one that was found, where `stop_reason` is stop."""
+    prompt_logprobs: list[TokenLogprob] | None = None
+    """Of every token of the prompt but the first, where they were asked for."""
 
     def as_dict(self) -> dict[str, Any]:
         """The object of `foredraft run --json`."""

@@ -12,7 +12,7 @@ from foredraft.core.errors import EngineDiedError, EngineError, ForedraftError
 from foredraft.scheduling.answer import Answer, Generation
 from foredraft.scheduling.embedder import Embedder, Embeddings
 from foredraft.scheduling.errors import ModelUnloadedError, QueueFullError, WrongKindError
-from foredraft.scheduling.events import Event, Failed, Finished, NewPieces, PromptProgress
+from foredraft.scheduling.events import Event, Failed, Finished, NewPieces, PromptProgress, PromptScored
 from foredraft.scheduling.hosted import Exclusive, Hosted, LoadedModel, Submission
 from foredraft.scheduling.hosting import Hosting
 from foredraft.scheduling.running import RunningAnswer
@@ -107,7 +107,12 @@ class Answering:
             if running.done:
                 continue
             try:
-                answer = model.scheduler.submit(job.request, constraint=job.constraint, top_logprobs=job.top_logprobs)
+                answer = model.scheduler.submit(
+                    job.request,
+                    constraint=job.constraint,
+                    top_logprobs=job.top_logprobs,
+                    prompt_logprobs=job.prompt_logprobs,
+                )
             except ForedraftError as error:
                 self._report(hosted, error)
                 running.fail(error)
@@ -176,6 +181,9 @@ class Answering:
         if not running.pieces and not answer.pieces and not answer.done:
             read, total = answer.prompt_progress
             news.append(PromptProgress(read, total, answer.stats.cached_tokens))
+        scored = answer.prompt_logprobs.take() if answer.prompt_logprobs is not None else None
+        if scored is not None:
+            news.append(PromptScored(scored))
         if answer.pieces:
             news.append(NewPieces(tuple(answer.pieces)))
             answer.pieces.clear()

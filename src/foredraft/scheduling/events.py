@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from foredraft.core.errors import ForedraftError
 from foredraft.scheduling.answer import Generation
+from foredraft.scheduling.logprobs import TokenLogprob
 from foredraft.scheduling.stream import Piece
 
 
@@ -16,6 +17,13 @@ class PromptProgress:
     read: int
     total: int
     cached: int
+
+
+@dataclass(frozen=True, slots=True)
+class PromptScored:
+    """The log probabilities of the prompt's tokens but the first, where they were asked for: once, before all text."""
+
+    tokens: tuple[TokenLogprob, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,4 +51,4 @@ class Failed:
     error: ForedraftError
 
 
-Event = PromptProgress | NewPieces | Finished | Failed
+Event = PromptProgress | PromptScored | NewPieces | Finished | Failed

@@ -216,6 +216,7 @@ class Submission:
     request: Request
     constraint: Constraint | None
     top_logprobs: int | None
+    prompt_logprobs: int | None
 
 
 @dataclass(slots=True)

@@ -154,6 +154,7 @@ class Runtime:
         *,
         constraint: Constraint | None = None,
         top_logprobs: int | None = None,
+        prompt_logprobs: int | None = None,
         draft: str | None = "auto",
         draft_required: bool = False,
         answer_id: str = "",
@@ -173,7 +174,7 @@ class Runtime:
             return running
         if keep:
             self._keep(running)
-        submission = Submission(running, request, constraint, top_logprobs)
+        submission = Submission(running, request, constraint, top_logprobs, prompt_logprobs)
         self._hosting.hold(hosted)  # until it is in the queue: the model must not expire in between
 
         def job() -> None:

@@ -19,13 +19,14 @@ from foredraft.core.errors import (
     EngineDiedError,
     EngineError,
     ForedraftError,
+    NonFiniteLogitsError,
     ParameterError,
 )
 from foredraft.core.params import MAX_DRAFT, Request
 from foredraft.engines.base import Chunk, Engine
 from foredraft.sampling.sampler import Constraint, Sampler
 from foredraft.scheduling.answer import Answer
-from foredraft.scheduling.logprobs import LogprobObserver
+from foredraft.scheduling.logprobs import LogprobObserver, PromptLogprobs
 from foredraft.scheduling.reading import Cut, cut_of
 from foredraft.scheduling.slots import Slots
 from foredraft.scheduling.stream import TextStream
@@ -82,10 +83,13 @@ class Scheduler:
         constraint: Constraint | None = None,
         observer: Observer | None = None,
         top_logprobs: int | None = None,
+        prompt_logprobs: int | None = None,
     ) -> Answer:
         """Queue a request. Raises `EmptyPromptError`, `ContextOverflowError` or `ParameterError` at once.
 
-        `top_logprobs` (0 is just the chosen token) puts a `TokenLogprob` in every piece.
+        `top_logprobs` (0 is just the chosen token) puts a `TokenLogprob` in every piece. `prompt_logprobs` is the same
+        for the tokens of the prompt: it is then read whole, without what the cache holds of it, also with
+        `max_tokens` 0.
         """
         n_vocab, n_ctx = self.engine.info.n_vocab, self.engine.info.n_ctx
         if not request.prompt:
@@ -102,6 +106,8 @@ class Scheduler:
         if top_logprobs is not None:
             observer = LogprobObserver(self.engine.tokenizer, stream, top_logprobs)
         answer = Answer(request, stream, self._clock(), constraint=constraint, observer=observer)
+        if prompt_logprobs is not None:
+            answer.prompt_logprobs = PromptLogprobs(self.engine.tokenizer, request.prompt, prompt_logprobs)
         self.waiting.append(answer)
         return answer
 
@@ -121,7 +127,7 @@ class Scheduler:
             return moved
         everyone = [*rounds, *reading]
         try:
-            record = self._pass(rounds, prefill)
+            record = self._pass(rounds, prefill, reading)
         except CacheFullError as error:
             if not self.slots.make_room() and not self._park_youngest(everyone):
                 self._finish(everyone[-1], "error", error)
@@ -188,13 +194,13 @@ class Scheduler:
                 raise
             sequence = answer.sequence
             assert sequence is not None
-            if sequence.done:
+            if sequence.done and not answer.scoring:
                 self._finish(answer, sequence.stop_reason or "length")
                 ended.append(answer)
         return ended
 
     def _soon_copied(self, answer: Answer) -> bool:
-        if self.engine.rewind_limit is not None:
+        if self.engine.rewind_limit is not None or answer.scoring:
             return False
         prompt = answer.request.prompt
         return any(
@@ -205,7 +211,7 @@ class Scheduler:
 
     def _begin(self, answer: Answer) -> None:
         request = answer.request
-        slot, shared = self.slots.take(request.prompt, request.session)
+        slot, shared = self.slots.take(request.prompt, request.session, reuse=not answer.scoring)
         self.drafter.forget(slot)
         info = self.engine.info
         sampler = Sampler(request.sampling, request.prompt, n_vocab=info.n_vocab, constraint=answer.constraint)
@@ -243,9 +249,7 @@ class Scheduler:
         reading = [answer for answer in active if _unread(_sequence(answer))]
         exact, cut = self.engine.exact_rows, cut_of(self.engine)
         beside = bool(rounds)
-        if exact is not None and rounds and reading:  # passes of both kinds, in turns
-            self._read_last = not self._read_last
-            rounds, reading = ([], reading) if self._read_last else (rounds, [])
+        rounds, reading = self._of_one_kind(rounds, reading)
         n_batch, max_rows = self.engine.info.n_batch, self.engine.info.max_rows
         most = max(1, min(n_batch, max_rows or n_batch) // (MAX_DRAFT + 1))
         if exact is not None:
@@ -258,14 +262,16 @@ class Scheduler:
         if exact is not None and cut is not None:  # both or neither
             return rounds, *self._exact_pieces(reading, exact, cut, PREFILL_BESIDE_OTHERS if beside else cut.most)
         room = n_batch - len(rounds) * (MAX_DRAFT + 1)
-        if rounds:
+        if beside:
             room = min(room, PREFILL_BESIDE_OTHERS)
+        if any(answer.scoring for answer in reading):  # then all of them are
+            room = min(room, max_rows or n_batch)
         chunks, chosen = [], []
         for i, answer in enumerate(reading):
             sequence = _sequence(answer)
             share = max(room // (len(reading) - i), min(room, FAIR_SHARE))
             left = _unread(sequence) + 1
-            if left <= share and len(rounds) < most:
+            if left <= share and len(rounds) < most and not answer.scoring:
                 sequence.ceiling = 0
                 rounds.append(answer)
                 room -= left
@@ -273,10 +279,20 @@ class Scheduler:
             piece = sequence.tokens[sequence.n_read : sequence.n_read + min(left - 1, share)]
             if not piece:
                 break
-            chunks.append(Chunk(sequence.slot, sequence.n_read, piece))
+            chunks.append(_piece(answer, len(piece)))
             chosen.append(answer)
             room -= len(piece)
         return rounds, chunks, chosen
+
+    def _of_one_kind(self, rounds: list[Answer], reading: list[Answer]) -> tuple[list[Answer], list[Answer]]:
+        """Who is in a pass together: in exact numerics prompts are read apart from rounds, and in any those whose own
+        log probabilities are wanted, which take all its rows. Passes of both kinds come in turns."""
+        apart = [answer for answer in reading if answer.scoring or self.engine.exact_rows is not None]
+        others = [answer for answer in reading if answer not in apart]
+        if not apart or not (rounds or others):
+            return rounds, reading
+        self._read_last = not self._read_last
+        return ([], apart) if self._read_last else (rounds, others)
 
     def _exact_pieces(self, reading: list[Answer], exact: int, cut: Cut, most: int) -> tuple[list[Chunk], list[Answer]]:
         """What is read of prompts in one pass of exact numerics (`reading.py`): one large piece, alone, of about `most`
@@ -288,12 +304,13 @@ class Scheduler:
             sequence = _sequence(answer)
             start, ends = sequence.n_read, self.slots.blocks(sequence.n_prompt)
             if start < ends:
-                size = cut.size(start, ends, most)
+                # with rows always in the same pieces, so that not even their last digits depend on what else runs
+                size = cut.size(start, ends, PREFILL_BESIDE_OTHERS if answer.scoring else most)
                 if chunks:
                     continue
             else:
                 size = min(room, _unread(sequence))
-            chunks.append(Chunk(sequence.slot, start, sequence.tokens[start : start + size]))
+            chunks.append(_piece(answer, size))
             chosen.append(answer)
             self._reads += 1
             answer.last_read = self._reads
@@ -302,14 +319,20 @@ class Scheduler:
                 break
         return chunks, chosen
 
-    def _pass(self, rounds: list[Answer], prefill: list[Chunk]) -> Round | None:
+    def _pass(self, rounds: list[Answer], prefill: list[Chunk], reading: list[Answer]) -> Round | None:
         if rounds:
             sequences = [_sequence(answer) for answer in rounds]
             record = run_round(sequences, self.engine, self.drafter, self.controller, prefill, self._clock)
             if self.on_round is not None:
                 self.on_round(record)
             return record
-        self.engine.forward(prefill)
+        for answer, rows in zip(reading, self.engine.forward(prefill), strict=True):
+            if answer.prompt_logprobs is not None and len(rows):
+                try:
+                    answer.prompt_logprobs.read(rows)
+                except NonFiniteLogitsError as error:
+                    sequence = _sequence(answer)
+                    sequence.stop_reason, sequence.error = "error", error
         self.drafter.target_read(prefill)
         return None
 
@@ -325,6 +348,8 @@ class Scheduler:
         self.slots.note(sequence.slot, [])
         self.drafter.forget(sequence.slot)
         sequence.n_read = 0
+        if youngest.prompt_logprobs is not None:
+            youngest.prompt_logprobs.restart()
         youngest.parked = True
         return True
 
@@ -343,10 +368,13 @@ class Scheduler:
         sequence = _sequence(answer)
         sequence.n_read += len(chunk.tokens)
         self.slots.note(sequence.slot, sequence.tokens[: sequence.n_read])
-        self._read_along(sequence)
         if answer.prefilled_at is None and not _unread(sequence):
             answer.prefilled_at = self._clock()
             answer.stats.prefill_s = answer.prefilled_at - answer.admitted_at
+        if not sequence.done:
+            self._read_along(sequence)
+        elif sequence.error is not None or not answer.scoring:  # nothing is to be written
+            self._finish(answer, sequence.stop_reason or "length", sequence.error)
 
     def _read_along(self, sequence: Sequence) -> None:
         """Let the drafter read what the target has read of this text, if the controller wants it to."""
@@ -404,6 +432,13 @@ class Scheduler:
 def _sequence(answer: Answer) -> Sequence:
     assert answer.sequence is not None, "a running answer has a sequence"
     return answer.sequence
+
+
+def _piece(answer: Answer, size: int) -> Chunk:
+    """The next tokens of a text to read, with their rows where the prompt's log probabilities are wanted."""
+    sequence = _sequence(answer)
+    start = sequence.n_read
+    return Chunk(sequence.slot, start, sequence.tokens[start : start + size], want=size if answer.scoring else 0)
 
 
 def _unread(sequence: Sequence) -> int:

@@ -45,16 +45,17 @@ class Slots:
     def __len__(self) -> int:
         return len(self._slots)
 
-    def take(self, prompt: Sequence[int], session: str = "") -> tuple[int, int]:
+    def take(self, prompt: Sequence[int], session: str = "", *, reuse: bool = True) -> tuple[int, int]:
         """(slot, tokens of `prompt` it already holds). A free slot whose whole text the prompt continues, else the
         session's own, else the one least missed, filled from the slot that shares most: a conversation is not given up
-        for its beginning. The last prompt token is never counted: it is the first input of the first round."""
+        for its beginning. The last prompt token is never counted: it is the first input of the first round. Without
+        `reuse` nothing is kept: all of the prompt shall be read."""
         free = [slot for slot in self._slots if not slot.busy]
         if not free:
             raise RuntimeError("no free slot: the scheduler must not admit")
         wanted = list(prompt[:-1])
         blocks = self.blocks(len(prompt))
-        shared = {slot.index: self._reusable(slot, wanted, blocks) for slot in self._slots}
+        shared = {slot.index: self._reusable(slot, wanted, blocks) if reuse else 0 for slot in self._slots}
         target = self._least_missed(free, session, shared)
         donor = max(self._slots, key=lambda slot: (shared[slot.index], slot is target, not slot.busy))
         kept = shared[donor.index]

@@ -167,12 +167,12 @@ class Guard:
         if host is None:
             return RequestError("The Host header is missing, is there twice, or names no host.")
         allowed = self._settings.allowed_hosts
-        known = is_loopback(host) or host in allowed or self._is_container(scope["path"], host, headers)
+        known = is_loopback(host) or host in allowed or self._is_container(scope, host, headers)
         if (self._local or allowed) and not known:
             hint = "Allow the name with --allowed-host."
             return RequestError(f"This server is not called {host[:100]}.", status=403, hint=hint)
         origin = headers.get("origin")
-        if origin and not self._may_call(scope["path"], origin, headers.get("host", "")):
+        if origin and not self._may_call(scope, origin, headers.get("host", "")):
             return RequestError(
                 f"Web pages of {origin[:100]} may not call this server.", status=403, hint="Allow them with --cors."
             )
@@ -188,18 +188,18 @@ class Guard:
             )
         return None
 
-    def _may_call(self, path: str, origin: str, host: str) -> bool:
+    def _may_call(self, scope: Scope, origin: str, host: str) -> bool:
         """The app's own pages may, and those of the origins that CORS allows may call the API."""
         try:
             own = urlsplit(origin).netloc == host
         except ValueError:  # "http://["
             own = False
-        return own or (not _is_of_the_app(path) and allows(self._settings.cors_origins, origin))
+        return own or (not _is_of_the_app(scope) and allows(self._settings.cors_origins, origin))
 
-    def _is_container(self, path: str, host: str, headers: Headers) -> bool:
+    def _is_container(self, scope: Scope, host: str, headers: Headers) -> bool:
         """A program in a container of this machine calls the API by a name that only containers know. From a browser it
         would be somebody who has taken the name."""
-        return host in CONTAINERS and not _is_of_the_app(path) and not from_a_browser(headers)
+        return host in CONTAINERS and not _is_of_the_app(scope) and not from_a_browser(headers)
 
     def _too_large(self, seen: int) -> LimitError:
         most = self._settings.max_body

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from foredraft.core.errors import ParameterError
+from foredraft.engines.base import BLOCK
 from foredraft.engines.llamacpp.memory import KV_TYPES
 
 FLASH_ATTENTION = ("auto", "on", "off")
@@ -74,8 +75,9 @@ class LoadOptions:
     """Measure the numerics (`engines/probe.py`) as part of the load."""
 
     def rows(self, n_batch: int) -> int:
-        """`max_rows`, worked out for a pass of `n_batch` tokens."""
-        return min(self.max_rows or max(64, 32 * self.n_slots), n_batch)
+        """`max_rows`, worked out for a pass of `n_batch` tokens: enough for the log probabilities of a piece of prompt,
+        which in exact numerics may have up to 2 · `BLOCK` tokens."""
+        return min(self.max_rows or max(2 * BLOCK, 32 * self.n_slots), n_batch)
 
     def __post_init__(self) -> None:
         if self.n_ctx is not None:

@@ -273,6 +273,9 @@ class ToyEngine:
         total = sum(len(chunk.tokens) for chunk in chunks)
         if total > self.info.n_batch:
             raise EngineError(f"A pass of {total} tokens is more than the {self.info.n_batch} allowed.")
+        rows = sum(chunk.want for chunk in chunks)
+        if self.info.max_rows is not None and rows > self.info.max_rows:
+            raise EngineError(f"{rows} rows of logits are wanted, but at most {self.info.max_rows} are given.")
         used = len({cell for cells in self._cells for cell in cells})
         if used + total > self.info.n_ctx:
             raise CacheFullError(f"No room for {total} more tokens: {used} of {self.info.n_ctx} cells are taken.")

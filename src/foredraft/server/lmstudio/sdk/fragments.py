@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from foredraft.scheduling.logprobs import Alternative, TokenLogprob
+from foredraft.scheduling.logprobs import Alternative
 from foredraft.scheduling.stream import Piece
 from foredraft.server.lmstudio.sdk import shapes
 from foredraft.server.lmstudio.sdk.problems import SdkError, problem
@@ -193,8 +193,8 @@ def _place(raw: str, text: str, *, behind_tag: bool) -> int:
 
 
 def _token(piece: Piece) -> shapes.Token:
-    extra = piece.extra
-    if not isinstance(extra, TokenLogprob):
+    extra = piece.logprob
+    if extra is None:
         return shapes.Token(text=piece.text, id=piece.token)
     return shapes.Token(
         text=_text(extra.chosen),
