@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pydantic
 import pytest
 from anthropic import Anthropic, AsyncAnthropic, beta_tool
 
+from foredraft.llm import LLM
 from foredraft.server.anthropic import routes
 from foredraft.server.services import Services
 from tests.clients.conftest import Node
@@ -238,13 +239,14 @@ def prompt_of(services: Services, client: Anthropic, **more: Any) -> str:
     """What the model read."""
     seen: list[str] = []
     with services.runtime.use("toy") as model, pytest.MonkeyPatch.context() as patch:
-        render = type(model).render
+        template = type(cast(LLM, model).template)
+        render = template.render
 
         def rendered(self: Any, *arguments: Any, **fields: Any) -> str:
             seen.append(render(self, *arguments, **fields))
             return seen[-1]
 
-        patch.setattr(type(model), "render", rendered)
+        patch.setattr(template, "render", rendered)
         client.messages.count_tokens(**{"model": "toy", "messages": ASK, **more})
     return seen[-1]
 
