@@ -12,8 +12,15 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from foredraft.core.errors import ParameterError
 from foredraft.server.app import create_app
@@ -332,16 +339,51 @@ def test_the_documentation_needs_nothing_from_elsewhere(http: httpx.Client) -> N
 
 # ---- whatever a generator of requests can think of ----
 
-fuzzed = toy.services(ServerSettings(max_answers=2, allowed_hosts=("testserver",)))
-schema = schemathesis.openapi.from_asgi("/openapi.json", create_app(fuzzed)).exclude(path_regex="/log$")  # endless
+KNOWN = [status_code_conformance, content_type_conformance, response_schema_conformance, response_headers_conformance]
+OPERATIONS = [
+    (path, method.upper())
+    for path, methods in create_app(toy.services()).openapi()["paths"].items()
+    for method in methods
+    if not path.endswith("/log")  # endless
+]
 
 
-@schema.parametrize()
-@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
-def test_no_request_is_a_server_error(case: schemathesis.Case) -> None:
-    if isinstance(case.body, dict):
-        for name in ("max_tokens", "max_completion_tokens", "max_output_tokens"):
-            case.body[name] = 3
-    answer = case.call()
-    if answer.status_code != 503:  # a model that was just unloaded by another request
-        case.validate_response(answer, checks=[not_a_server_error])
+@pytest.fixture(scope="module")
+def described() -> Iterator[schemathesis.BaseSchema]:
+    """The API of a server that lives as long as the tests do."""
+    with toy.serving(toy.services(ServerSettings(max_answers=2))) as at:
+        yield schemathesis.openapi.from_url(f"{at}/openapi.json")
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["as described", "otherwise"])
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_every_answer_is_one_that_is_documented(
+    described: schemathesis.BaseSchema, path: str, method: str, mode: GenerationMode
+) -> None:
+    operation = described[path][method]
+    if mode is GenerationMode.NEGATIVE and not (operation.body or operation.query):
+        pytest.skip("there is nothing to say otherwise")
+
+    @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(operation.as_strategy(generation_mode=mode))
+    def asked(case: schemathesis.Case) -> None:
+        if isinstance(case.body, dict) and "model" in case.body:
+            case.body["model"] = "toy-embed" if path.endswith("embeddings") else "toy-small"  # answers end
+        answer = case.call()
+        checks = [*KNOWN, *([] if answer.status_code == 503 else [not_a_server_error])]  # a model was just unloaded
+        case.validate_response(answer, checks=checks)
+
+    asked()
+
+
+def test_errors_are_described(http: httpx.Client) -> None:
+    api = http.get("/openapi.json").json()
+    for path, methods in api["paths"].items():
+        for method, operation in methods.items():
+            assert {"400", "401", "403", "404", "500", "503"} <= operation["responses"].keys(), (method, path)
+            assert "422" not in operation["responses"]
+    assert "HTTPValidationError" not in api["components"]["schemas"]
+    chat_answers = api["paths"]["/v1/chat/completions"]["post"]["responses"]
+    assert set(chat_answers["200"]["content"]) == {"application/json", "text/event-stream"}
+    assert "X-Foredraft-Warnings" in chat_answers["200"]["headers"]
+    assert chat_answers["413"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Error"}

@@ -51,6 +51,8 @@ class ToyLLM(LLM):
                 raise error
             self._unavailable = str(error)
             return
+        if draft not in ("auto", *ToyShelf.DRAFTS):
+            raise ModelNotFoundError(draft)
         blur = {"auto": 0.2, "good-draft": 0.05, "bad-draft": 0.9}[draft]
         engine = self.engine.blurred(blur, name=draft if draft != "auto" else "toy-draft")
         drawn = ModelDrafter(engine, self.engine.info.n_vocab)

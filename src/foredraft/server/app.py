@@ -22,6 +22,7 @@ from foredraft.server import control, errors
 from foredraft.server.accesslog import AccessLog
 from foredraft.server.anthropic import models as anthropic_models
 from foredraft.server.anthropic import routes as anthropic
+from foredraft.server.description import Described
 from foredraft.server.docs import add_docs
 from foredraft.server.guard import Guard
 from foredraft.server.lmstudio import v0, v1
@@ -53,7 +54,7 @@ def create_app(services: Services) -> FastAPI:
         await services.runtime.close(services.settings.grace_s)
         services.pools.close()
 
-    app = FastAPI(title="Foredraft", description=DESCRIPTION, openapi_url=None, lifespan=living)
+    app = Described(title="Foredraft", description=DESCRIPTION, openapi_url=None, lifespan=living)
     app.state.services = services
     app.state.metrics = Metrics(services.runtime)
     services.runtime.on_death.append(lambda death: _died(services, death))

@@ -9,13 +9,14 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from pydantic import Field
 
 from foredraft.scheduling.errors import ModelUnloadedError
 from foredraft.scheduling.hosted import LoadSpec, ModelState
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
+from foredraft.server.description import EVENT
 from foredraft.server.errors import RequestError
 from foredraft.server.lenient import Number, Schema
 from foredraft.server.loading import load_settings
@@ -49,7 +50,7 @@ class DraftRequest(Schema):
     required: bool = False
 
 
-@router.get("/health")
+@router.get("/health", responses={503: {"description": "Loading, with `progress`; or shutting down."}})
 async def health(
     request: Request,
     services: ServicesOf,
@@ -72,11 +73,11 @@ async def health(
     return JSONResponse(body)
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """For Prometheus."""
     page = await asyncio.to_thread(request.app.state.metrics.text)
-    return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
+    return PlainTextResponse(page, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @router.get("/api/foredraft/models")
@@ -99,16 +100,16 @@ async def load_model(services: Services, body: LoadRequest) -> str:
     """Load by name, with settings; returns the id. One that is loaded already gets the draft and the time to live that
     were asked for; other settings than it has are refused."""
     load_settings(body.settings)  # words a wrong name before anything is opened
-    name = body.model or services.default_model
+    name, draft = body.model or services.default_model, _draft(body.draft)
     if services.shelf is None:
-        spec = LoadSpec(name, draft=None if body.draft == "off" else body.draft)
+        spec = LoadSpec(name, draft=draft)
     else:
-        spec = await asyncio.to_thread(services.shelf.spec, name, None if body.draft == "off" else body.draft)
+        spec = await asyncio.to_thread(services.shelf.spec, name, draft)
     ttl = idle_seconds(body.ttl, body.keep_alive)
     state = services.runtime.state(spec.id)
     if state is not None and state.status in ("ready", "changing"):
         _check_settings(state, body.settings)
-        if body.draft != "auto" and state.kind == "text" and spec.draft != state.spec.draft:
+        if draft != "auto" and state.kind == "text" and spec.draft != state.spec.draft:
             await services.runtime.set_draft(spec.id, spec.draft, required=body.draft_required, force=body.force)
     spec = dataclasses.replace(
         spec,
@@ -121,6 +122,11 @@ async def load_model(services: Services, body: LoadRequest) -> str:
     model_id = await services.runtime.load(spec)
     services.load_failure = None
     return model_id
+
+
+def _draft(said: str) -> str | None:
+    """A draft as the shelf wants it."""
+    return None if said == "off" else said or "auto"
 
 
 def _check_settings(state: ModelState, wanted: dict[str, Any]) -> None:
@@ -158,14 +164,14 @@ async def unload_model(services: Services, name: str) -> str:
 async def change_draft(body: DraftRequest, services: ServicesOf) -> dict[str, Any]:
     """Change a loaded model's draft, or take it out; the main model stays in memory."""
     model_id = await loaded_name(services, body.model)
-    draft: str | None = None if body.draft == "off" else body.draft
+    draft = _draft(body.draft)
     if draft not in (None, "auto") and services.shelf is not None:
         draft = (await asyncio.to_thread(services.shelf.spec, draft)).model
     state = await services.runtime.set_draft(model_id, draft, required=body.required)
     return state_object(state, services.name_of(state.draft_info))
 
 
-@router.get("/api/foredraft/log")
+@router.get("/api/foredraft/log", responses={200: {"content": {"text/event-stream": {"schema": EVENT}}}})
 async def log(
     services: ServicesOf,
     count: Annotated[int, Query(ge=0, le=2000)] = 100,
