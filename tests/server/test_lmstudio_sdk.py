@@ -291,8 +291,11 @@ def test_specifiers(address: str) -> None:
         assert error["displayData"] == {"code": "generic.specificModelUnloaded"}
         talk.call("unloadModel", {"identifier": "toy"})
         talk.call("unloadModel", {"identifier": "toy-small"})
-        error = talk.call("countTokens", {"specifier": ANY, "inputString": "a"})["error"]
+        assert talk.call("listLoaded")["result"] == []
+        error = talk.call("countTokens", {"specifier": TOY, "inputString": "a"})["error"]
         assert error["displayData"]["totalLoadedModels"] == 0
+        counted = talk.call("countTokens", {"specifier": ANY, "inputString": "a"})
+        assert counted["result"] == {"tokenCount": 1}, "the default model is loaded for who asks for any"
 
 
 def test_load_settings_reach_the_loader(address: str, services: Services) -> None:

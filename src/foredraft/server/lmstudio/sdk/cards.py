@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import re
 from pathlib import PurePath
@@ -10,8 +11,10 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict
 
-from foredraft.core.errors import ForedraftError
+from foredraft.core.errors import ForedraftError, ModelNotFoundError
 from foredraft.scheduling.hosted import ModelState
+from foredraft.server.asking import find_model
+from foredraft.server.errors import RequestError
 from foredraft.server.lmstudio.catalogue import v1_object
 from foredraft.server.lmstudio.sdk import problems, shapes
 from foredraft.server.lmstudio.sdk.wire import Heard
@@ -73,11 +76,16 @@ async def meant(services: Services, specifier: Specifier, domain: Domain) -> Mod
 
 
 async def required(services: Services, specifier: Specifier, domain: Domain) -> ModelState:
-    """The same, or an error with the names of those that are loaded."""
+    """The same, or an error with the names of those that are loaded. Who asks for any, gets the default model loaded
+    where there is none yet."""
     state = await meant(services, specifier, domain)
-    if state is None:
-        loaded = [one.id for one in ready(services, domain)]
-        raise problems.no_match(specifier.query.model_dump(by_alias=True), loaded)
+    query = specifier.query.model_dump(by_alias=True, exclude_none=True)
+    if state is None and not query and not ready(services, domain):
+        with contextlib.suppress(ModelNotFoundError, RequestError):
+            model_id, _ = await find_model(services, "", kind=KINDS[domain])
+            state = services.runtime.state(model_id)
+    if state is None or state.info is None:
+        raise problems.no_match(query, [one.id for one in ready(services, domain)])
     return state
 
 
