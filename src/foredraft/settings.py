@@ -240,6 +240,19 @@ def resolve(flags: Mapping[str, Any] | None = None) -> Resolved:
     return Resolved(settings, shown, file)
 
 
+def check_text(file: Path, text: str) -> Settings:
+    """What a settings file of this text says by itself. Raises `SettingsError` for a wrong key or value in it."""
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for key, value in _flat(_parsed(file, text)):
+        origins[key] = f"{file}, line {_line_of(text, key)}"
+        _put(values, key, value)
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise _friendly(error, origins, file, text) from error
+
+
 def template() -> str:
     """A `config.toml` with every setting commented out, its default and what it is for."""
     lines = [

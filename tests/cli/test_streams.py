@@ -65,6 +65,23 @@ def test_standard_input_of_a_japanese_console(monkeypatch: pytest.MonkeyPatch) -
         assert streams.standard_input() == text
 
 
+def test_a_prompt_is_words_pipes_and_files(tmp_path: Path) -> None:
+    def tokens(*args: object, stdin: bytes = b"") -> int:
+        done = foredraft("run", *args, "--json", "--seed", 1, "-n", 2, stdin=stdin)
+        assert done.returncode == 0, done.stderr
+        return int(json.loads(done.stdout)["stats"]["prompt_tokens"])
+
+    assert tokens("What", "is", "this") == tokens("What is this")
+    assert tokens("Summarise", stdin=b"one two three\n") == tokens("one two three\n\nSummarise")
+    assert tokens(stdin=b"one two three") == tokens("one two three")
+    note = tmp_path / "note.txt"
+    note.write_text("one two three", encoding="utf-8")
+    assert tokens("Summarise", "-f", note) == tokens("File: note.txt\n```\none two three\n```\n\nSummarise")
+    (tmp_path / "x.png").write_bytes(b"\x89PNG....")
+    assert b"it is an image" in foredraft("run", "What?", "-f", tmp_path / "x.png").stderr
+    assert b"nothing.txt cannot be read" in foredraft("run", "What?", "-f", tmp_path / "nothing.txt").stderr
+
+
 @pytest.mark.parametrize("proxy", ["http_proxy", "ALL_PROXY", "HTTP_PROXY"])
 def test_a_proxy_is_not_asked_for_this_machine(proxy: str) -> None:
     value = "socks5://127.0.0.1:9" if proxy == "ALL_PROXY" else "http://127.0.0.1:9"

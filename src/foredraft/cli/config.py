@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import os
+import shlex
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from foredraft.cli.models import Json
 from foredraft.cli.tables import print_table
 
-config = typer.Typer(help="Show the settings and where each value comes from.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from foredraft.settings import Sourced
+
+config = typer.Typer(help="Show and change the settings.", no_args_is_help=True)
 
 
+@config.command("list")
 @config.command("show")
 def show(json_output: Json = False) -> None:
     """Show every setting, its value, and where it was set."""
@@ -28,6 +37,62 @@ def show(json_output: Json = False) -> None:
         return
     rows = [(key, _words(entry.value), entry.source) for key, entry in resolved.origins.items()]
     print_table(("SETTING", "VALUE", "FROM"), rows)
+
+
+def complete_key(incomplete: str) -> list[str]:
+    """Settings that begin with what was typed."""
+    from foredraft.settings import Settings, resolve
+
+    try:
+        keys = list(resolve().origins)
+    except Exception:  # noqa: BLE001 - a completion must never print an error into the user's prompt
+        keys = list(Settings.model_fields)
+    return [key for key in keys if key.startswith(incomplete)]
+
+
+Key = Annotated[str, typer.Argument(help="A setting, such as load.context.", autocompletion=complete_key)]
+
+
+@config.command("get")
+def get(key: Key, json_output: Json = False) -> None:
+    """Print the value of one setting that is in force."""
+    entry = _entry(key)
+    print(json.dumps(_plain(entry.value), ensure_ascii=False) if json_output else _words(entry.value))
+
+
+@config.command("set")
+def set_(key: Key, value: Annotated[list[str], typer.Argument(help="Its value; several words make a list.")]) -> None:
+    """Set a value in the settings file; whatever else is in it stays as it is."""
+    from foredraft.settings import config_file
+    from foredraft.settings_file import set_value
+
+    written = set_value(key, value)
+    secret = key.endswith("api_key")
+    print(f"{key} is {'set' if secret else _words(written)} now, in {config_file()}.")
+    if not key.startswith("model."):
+        entry = _entry(key)
+        if entry.source.startswith("FOREDRAFT_"):
+            print(f"{entry.source} in the environment is stronger: {_words(entry.value)} is in force.", file=sys.stderr)
+
+
+@config.command("unset")
+def unset(key: Key) -> None:
+    """Take a value out of the settings file."""
+    from foredraft.settings_file import unset as take_out
+
+    print(f"{key} was taken out." if take_out(key) else f"{key} is not set in the file.")
+
+
+@config.command("edit")
+def edit() -> None:
+    """Open the settings file in your editor ($VISUAL, $EDITOR), and check it afterwards."""
+    from foredraft.settings import config_file, load_settings
+
+    file = config_file()
+    if not file.exists():
+        init()
+    _edit(file)
+    load_settings()
 
 
 @config.command("path")
@@ -50,6 +115,24 @@ def init() -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(template(), encoding="utf-8")
     print(file)
+
+
+def _entry(key: str) -> Sourced:
+    """The setting in force. Raises `SettingsError` with the nearest names."""
+    from foredraft.core.errors import SettingsError
+    from foredraft.settings import resolve
+
+    known = resolve().origins
+    if key not in known:
+        near = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
+        hint = f"Did you mean: {', '.join(near)}?" if near else "`foredraft config list` shows them all."
+        raise SettingsError(key, "flag", 0, f"there is no setting {key!r}.", hint=hint)
+    return known[key]
+
+
+def _edit(file: Path) -> None:
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ("notepad" if os.name == "nt" else "vi")
+    subprocess.run([*shlex.split(editor, posix=os.name != "nt"), str(file)], check=False)  # noqa: S603 - the user's own
 
 
 def _plain(value: Any) -> Any:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from foredraft.chats.attachments import LARGEST, Attachment, AttachmentError, read, with_attachments
 from foredraft.cli import terminal
 from foredraft.cli.options import Asked
-from foredraft.cli.streams import standard_input
+from foredraft.cli.streams import is_piped, standard_input
+from foredraft.core.errors import ForedraftError
 
 if TYPE_CHECKING:
     from foredraft.llm import LLM
@@ -36,6 +40,28 @@ def loaded(asked: Asked, *, draft_required: bool = False) -> Iterator[tuple[LLM,
             yield llm, progress
 
 
-def prompt_text(argument: str) -> str:
-    """The prompt itself, or standard input for "-"."""
-    return standard_input() if argument == "-" else argument
+def prompt_text(words: Sequence[str], files: Sequence[Path] = ()) -> str:
+    """What to ask: the words, the files before them, and what comes through a pipe between the two. "-", or nothing at
+    all, is standard input alone. Raises `ForedraftError` for a file that holds no text."""
+    asked = " ".join(words)
+    if asked == "-" or (not asked and not sys.stdin.isatty()):
+        asked = standard_input()
+    elif is_piped():
+        asked = "\n\n".join(filter(None, (standard_input().strip("\n"), asked)))
+    return with_attachments(asked, [_attached(path) for path in files]) if files else asked
+
+
+def _attached(path: Path) -> Attachment:
+    try:
+        return read(path.name, path.read_bytes())
+    except OSError as error:
+        raise ForedraftError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except AttachmentError as error:
+        what = {
+            "image": "it is an image; models here read text",
+            "document": "it is a document; save it as text",
+            "binary": "it holds no text",
+            "empty": "it is empty",
+            "large": f"it is larger than the {LARGEST >> 20} MiB that are read",
+        }[error.code]
+        raise ForedraftError(f"{path} cannot be attached: {what}.") from None

@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "ls": "foredraft.cli.ls:ls",
     "show": "foredraft.cli.show:show",
     "pair": "foredraft.cli.pair:pair",
+    "search": "foredraft.cli.search:search",
     "get": "foredraft.cli.get:get",
     "rm": "foredraft.cli.rm:rm",
     "import": "foredraft.cli.import_model:import_model",

@@ -201,6 +201,30 @@ class Asked:
         )
 
 
+_PANELS = {
+    "The answer": ("system", "temperature", "seed", "max_tokens", "stop", "raw"),
+    "Sampling": ("top_k", "top_p", "min_p", "repeat_penalty", "presence_penalty", "frequency_penalty"),
+    "Guessing": (
+        *("method", "max_draft", "min_draft", "p_min", "controller", "acceptance"),
+        *("draft_required", "force", "remember_answers"),
+    ),
+    "Loading": (
+        *("context", "threads", "draft_threads", "gpu_layers", "draft_device", "kv_type", "flash_attention"),
+        *("numerics", "mmap", "guardrail"),
+    ),
+}
+"""Groups of `--help`; what is in none of them stands first."""
+
+
+def _grouped() -> dict[str, Any]:
+    """The annotations of `Asked`, each option in its group."""
+    hints = get_type_hints(Asked, include_extras=True)
+    for panel, names in _PANELS.items():
+        for name in names:
+            hints[name].__metadata__[0].rich_help_panel = panel
+    return hints
+
+
 def system_message(asked: Asked) -> list[dict[str, str]]:
     """What a conversation begins with."""
     return [{"role": "system", "content": asked.system}] if asked.system else []
@@ -214,7 +238,7 @@ def asks(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "asked"]
-        hints = get_type_hints(Asked, include_extras=True)
+        hints = _grouped()
         shared = [
             inspect.Parameter(
                 field.name,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +14,7 @@ from foredraft.cli import terminal
 from foredraft.cli.loading import loaded, prompt_text
 from foredraft.cli.options import Asked, asks, system_message
 from foredraft.cli.remote import served
+from foredraft.core.errors import ParameterError
 
 if TYPE_CHECKING:
     from foredraft.llm import AnswerStream
@@ -20,11 +23,21 @@ if TYPE_CHECKING:
 
 @asks()
 def run(
-    prompt: Annotated[str, typer.Argument(help="What to ask; - reads it from standard input.")], asked: Asked
+    prompt: Annotated[
+        list[str] | None,
+        typer.Argument(help="What to ask. - reads it from standard input; a pipe beside a prompt is put before it."),
+    ] = None,
+    file: Annotated[
+        list[Path] | None, typer.Option("--file", "-f", help="Put a text file before the prompt (may be given again).")
+    ] = None,
+    *,
+    asked: Asked,
 ) -> None:
     """Answer one prompt, with the running server's model where there is one. On a terminal accepted guesses are green
     and underlined."""
-    text = prompt_text(prompt)
+    if not prompt and not file and sys.stdin.isatty():
+        raise ParameterError("prompt", "", "what to ask, or - for standard input")
+    text = prompt_text(prompt or (), file or ())
     server = served(asked) if text else None
     if server is not None:
         with server.ready(), server.draft_left_alone(asked):

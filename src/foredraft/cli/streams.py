@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import locale
 import os
+import stat
 import sys
 
 _BOM = "\ufeff"
@@ -38,6 +39,16 @@ def standard_input() -> str:
         except UnicodeDecodeError:
             continue
     return content.decode("utf-8", "surrogateescape")
+
+
+def is_piped() -> bool:
+    """Whether somebody sends text through a pipe, or from a file. A terminal, a closed stream and the null device do
+    not; nor does a socket, on which nothing may ever come."""
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (AttributeError, OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
 
 
 def line_of_input(prompt: str = "") -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @asks(temperature=0.0, max_tokens=256)
 def verify(
-    prompt: Annotated[str, typer.Argument(help="What to ask; - reads it from standard input.")], asked: Asked
+    prompt: Annotated[list[str], typer.Argument(help="What to ask; - reads it from standard input.")], asked: Asked
 ) -> None:
     """Write the answer twice, without and with guesses in every round, and compare.
 
