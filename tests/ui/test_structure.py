@@ -118,6 +118,15 @@ async def test_the_section_says_what_is_wrong_and_where(app):
         await sees(user, "JSON として読めません（1 行 2 列）")
 
 
+async def test_the_section_says_what_is_not_kept(app):
+    async with app(LOADED) as (user, state):
+        schema = {"properties": {"tags": {"type": "array", "uniqueItems": True}}}
+        state.chats.set_preference("choices", {"structured": True, "schema": json.dumps(schema)})
+        await user.open("/")
+        await sees(user, "Left out: properties.tags: uniqueItems is not kept to.")
+        await sees(user, "The schema is in force from the next answer on.")
+
+
 async def test_an_example_is_put_in_force(app):
     async with app(LOADED) as (user, state):
         await user.open("/")

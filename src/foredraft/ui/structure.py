@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from foredraft.sampling.constraints import GrammarError, json_grammar
-from foredraft.server.grammar import schema_grammar
+from foredraft.server.grammar import left_out_of, schema_grammar
 from foredraft.server.limits import LimitError, check_json, check_schema
 
 EXAMPLE = {
@@ -44,6 +44,11 @@ def fault_of(text: str) -> Fault | None:
     except LimitError as error:
         return Fault(error.message)
     return None
+
+
+def unkept(text: str) -> list[str]:
+    """What of a schema without fault its answers do not keep to, a sentence each."""
+    return left_out_of({"": _read(text)})
 
 
 def grammar_of(text: str, *, thinking: bool = False) -> str:

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import dataclass, field
 
 from nicegui import ui
 
 from foredraft.ui.components.elements import Tag, button, section, switch, text_field
 from foredraft.ui.state import Page
-from foredraft.ui.structure import EXAMPLE, Fault, fault_of
+from foredraft.ui.structure import EXAMPLE, Fault, fault_of, unkept
 
 ROWS = 9
 
 
+@dataclass(slots=True)
+class Found:
+    """What is known of the schema that was typed."""
+
+    fault: Fault | None = None
+    unkept: list[str] = field(default_factory=list)
+
+
 def structured(page: Page) -> None:
     t = page.words
-    found: dict[str, Fault | None] = {"fault": None}
+    found = Found()
 
     @ui.refreshable
     def body() -> None:
@@ -33,7 +42,7 @@ def structured(page: Page) -> None:
     @ui.refreshable
     def verdict() -> None:
         with Tag("div", "", id="fd-schema-verdict"):
-            _verdict(page, found["fault"])
+            _verdict(page, found)
 
     def turn(on: bool) -> None:
         page.choose(structured=on)
@@ -45,7 +54,7 @@ def structured(page: Page) -> None:
         await look()
 
     async def look() -> None:
-        found["fault"] = await asyncio.to_thread(fault_of, page.choices.schema)
+        found.fault, found.unkept = await asyncio.to_thread(_look, page.choices.schema)
         verdict.refresh()
 
     async def example() -> None:
@@ -60,9 +69,14 @@ def structured(page: Page) -> None:
         ui.timer(0.01, look, once=True)
 
 
-def _verdict(page: Page, fault: Fault | None) -> None:
-    """Whether the schema is in force, or why it cannot be."""
-    t, now = page.words, page.choices
+def _look(schema: str) -> tuple[Fault | None, list[str]]:
+    fault = fault_of(schema)
+    return fault, [] if fault is not None else unkept(schema)
+
+
+def _verdict(page: Page, found: Found) -> None:
+    """Whether the schema is in force, and what of it is not kept; or why it cannot be."""
+    t, now, fault = page.words, page.choices, found.fault
     if fault is not None:
         if fault.line:
             words = t("structured.not_json", line=fault.line, column=fault.column, reason=fault.reason)
@@ -76,3 +90,5 @@ def _verdict(page: Page, fault: Fault | None) -> None:
     else:
         words = t("structured.in_force" if now.structured else "structured.valid")
         Tag("p", words, role="status").classes("fd-help")
+        for sentence in found.unkept:
+            Tag("p", t("structured.unkept", what=sentence)).classes("fd-help")
