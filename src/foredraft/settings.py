@@ -107,6 +107,9 @@ class ServerSection(_Section):
     allowed_hosts: Annotated[list[str], NoDecode] = Field(
         default=[], description="Names that the server may be called by, beside this machine's own."
     )
+    ollama_version: str = Field(
+        default="0.13.0", pattern=r"^\d+\.\d+\.\d+$", description="The version that clients of Ollama are told."
+    )
     aliases: dict[str, str] = Field(
         default={}, description="Other names for models, as { 'claude-*' = 'a model of the shelf' }."
     )

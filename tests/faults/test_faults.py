@@ -47,7 +47,7 @@ def go_on(server: Serving) -> None:
         ):
             answer = app.send(request)
             assert answer.status_code in (200, 204, 404, 507), (request.url, answer.text)
-        assert app.get("/").status_code == 200
+        assert app.get("/", headers={"accept": "text/html"}).status_code == 200
     server.check()
 
 

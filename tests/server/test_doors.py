@@ -171,6 +171,8 @@ def test_the_own_server_gets_the_key() -> None:
 # ---- the app's door ----
 
 SECRET = b"s" * 32
+BROWSER = {"accept": "text/html,*/*;q=0.8"}
+"""Who asks for / without it is a program that looks whether somebody is there."""
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +184,7 @@ def closed() -> Iterator[tuple[str, int]]:
 
 def test_the_app_opens_with_a_ticket_and_knows_the_browser_again(closed: tuple[str, int]) -> None:
     address, port = closed
-    with httpx.Client(base_url=address) as stranger:
+    with httpx.Client(base_url=address, headers=BROWSER) as stranger:
         for path in ("/", "/models", "/_foredraft/export/1.md", "/_nicegui/x", f"/?token=1-2-{'0' * 64}", "/?token=x"):
             answer = stranger.get(path)
             assert answer.status_code == 403, path
@@ -239,7 +241,8 @@ def test_serve_prints_the_address_that_opens_the_app(tmp_path: Path) -> None:
                 assert ("?token=" in page) is token
                 with httpx.Client(follow_redirects=True) as browser:
                     assert browser.get(page).status_code == 200
-                    assert httpx.get(page.partition("?")[0]).status_code == (403 if token else 200)
+                    plain = httpx.get(page.partition("?")[0], headers=BROWSER)
+                    assert plain.status_code == (403 if token else 200)
             finally:
                 process.terminate()
 

@@ -187,10 +187,11 @@ async def test_an_app_mounted_beside_the_api_does_not_answer_for_it() -> None:
     app = create_app(services)
     app.mount("/", PlainTextResponse("a page", status_code=404))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as http:
-        for path in ("/api/v1/nothing", "/v1/nothing/at/all", "/api/nothing"):
+        for path in ("/api/v1/nothing", "/v1/nothing/at/all", "/api/foredraft/nothing"):
             refused = await http.get(path)
             assert refused.status_code == 404
             assert path in refused.json()["error"]["message"]
+        assert "/api/nothing" in (await http.get("/api/nothing")).json()["error"], "Ollama's: a text"
         wrong = await http.get("/v1/chat/completions")
         assert wrong.status_code == 405
         assert "GET" in wrong.json()["error"]["message"]

@@ -98,6 +98,7 @@ def serve(
         ttl_s=None if ttl < 0 else float(ttl),
         log_prompts=log_prompts,
         remember_answers=user.draft.remember_answers,
+        ollama_version=user.server.ollama_version,
     )
     check_address(settings)
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(message)s")

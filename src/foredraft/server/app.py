@@ -28,6 +28,8 @@ from foredraft.server.guard import Guard
 from foredraft.server.lmstudio import v0, v1
 from foredraft.server.lmstudio.sdk import routes as lmstudio_sdk
 from foredraft.server.metrics import Metrics
+from foredraft.server.ollama import alive, catalogue, embed, manage
+from foredraft.server.ollama import routes as ollama
 from foredraft.server.openai import embeddings, responses
 from foredraft.server.openai import routes as openai
 from foredraft.server.origins import Cors
@@ -37,7 +39,7 @@ from foredraft.server.sse import ClientGoneError
 DESCRIPTION = """Lossless speculative decoding for GGUF models: the same text in less time.
 
 OpenAI's API is at `/v1`, Anthropic's at `/v1/messages`, LM Studio's at `/api/v0` and `/api/v1`, and its SDKs connect to
-the address itself. Every answer carries its draft's statistics."""
+the address itself; Ollama's is at `/api`. Every answer carries its draft's statistics."""
 
 
 def create_app(services: Services) -> FastAPI:
@@ -63,6 +65,8 @@ def create_app(services: Services) -> FastAPI:
     for router in (anthropic_models.router, openai.router, embeddings.router, responses.router):
         app.include_router(router)
     for router in (anthropic.router, v0.router, v1.router, lmstudio_sdk.router, control.router):
+        app.include_router(router)
+    for router in (alive.probes, alive.router, catalogue.router, ollama.router, embed.router, manage.router):
         app.include_router(router)
     add_docs(app)
     errors.install(app)

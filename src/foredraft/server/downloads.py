@@ -5,17 +5,25 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from foredraft.core.errors import DownloadError, ForedraftError
 from foredraft.server.errors import RequestError
 from foredraft.server.pools import Pool, still_wanted
 
-Report = Callable[[int, int], None]
-"""Called with bytes that are there and bytes in all."""
+FOLLOW_S = 0.2
+"""How often those who follow a download are told how far it is."""
+
+
+class Report(Protocol):
+    """Called with bytes that are there and bytes in all; `digest` is the SHA-256 of the (first) file, where known."""
+
+    def __call__(self, arrived: int, total: int, digest: str = "") -> None: ...
+
+
 Fetch = Callable[[str, str, Report], bool]
 """(name or repository, quantisation, report) -> whether anything had to be fetched. Blocks; runs on a thread of its
 own."""
@@ -37,6 +45,7 @@ class Job:
     _clock: float = field(default_factory=time.monotonic)
     arrived: int = 0
     total: int = 0
+    digest: str = ""
     error: str = ""
 
     def end(self) -> None:
@@ -81,17 +90,31 @@ class Downloads:
             raise RequestError("The model is missing.", param="model")
         job = Job(f"job_{secrets.token_hex(8)}", model)
 
-        def report(arrived: int, total: int) -> None:
+        def report(arrived: int, total: int, digest: str = "") -> None:
             still_wanted()
-            job.arrived, job.total = arrived, total
+            job.arrived, job.total, job.digest = arrived, total, digest or job.digest
 
         fetching = pool.begin(self._fetch, model, quantisation, report)
         while len(self._jobs) >= KEPT:
             del self._jobs[next(iter(self._jobs))]
         self._jobs[job.id] = job
         task = self._tasks[job.id] = asyncio.create_task(self._run(job, fetching))
-        task.add_done_callback(lambda _: self._tasks.pop(job.id))
+        task.add_done_callback(lambda _: self._tasks.pop(job.id, None))
         return job.as_dict()
+
+    async def follow(self, job_id: str) -> AsyncGenerator[Job, None]:
+        """A job, again and again until it has ended."""
+        job, task = self._jobs[job_id], self._tasks.get(job_id)
+        while task is not None and not task.done():
+            yield job
+            await asyncio.wait({task}, timeout=FOLLOW_S)
+        yield job
+
+    def give_up(self, job_id: str) -> None:
+        """Stop a download, if it has not ended. What has arrived is kept, and the next try goes on from there."""
+        task = self._tasks.get(job_id)
+        if task is not None:
+            task.cancel()
 
     def status(self, job_id: str) -> dict[str, Any]:
         """How far a job is."""
@@ -123,6 +146,8 @@ class Downloads:
             job.status, job.error = "failed", "It was cancelled."
         except ForedraftError as error:
             job.status, job.error = "failed", str(error)
+        except asyncio.CancelledError:
+            job.status, job.error = "failed", "Whoever asked for it has gone."
         except Exception as error:  # noqa: BLE001 - said in the job
             job.status, job.error = "failed", f"{type(error).__name__}: {error}"
         job.end()
@@ -143,7 +168,7 @@ def from_hub(store: Any) -> Fetch:
             done[file] = arrived
             report(sum(done.values()), choice.size)
 
-        report(0, choice.size)
+        report(0, choice.size, choice.files[0].sha256)
         path = hub.download(repository, choice, store.own, progress)
         store.scan()
         if not path.is_file():

@@ -58,6 +58,14 @@ more: it opens the browser with a fresh one. Each works once; this browser is kn
 """
 
 
+def is_probe(scope: Scope, headers: Headers) -> bool:
+    """Whether a program asks if somebody is there (Ollama's clients do, at /), and no browser for the app."""
+    if scope["path"] != "/" or scope["method"] not in ("GET", "HEAD"):
+        return False
+    from_a_browser = "text/html" in headers.get("accept", "") or "cookie" in headers or scope["query_string"]
+    return scope["method"] == "HEAD" or not from_a_browser
+
+
 def _is_of_sdk(scope: Scope) -> bool:
     return scope["type"] == "websocket" and scope["path"] in SOCKETS
 
@@ -104,7 +112,10 @@ class Guard:
         if refusal is not None:
             await _refuse(scope, send, refusal)
             return
-        if self._door is not None and _is_of_the_app(scope) and not await self._opened(self._door, scope, send):
+        closed = self._door is not None and _is_of_the_app(scope)
+        if closed and scope["type"] == "http" and is_probe(scope, headers):
+            closed = False
+        if closed and self._door is not None and not await self._opened(self._door, scope, send):
             return
         seen, begun, refused = 0, False, False
 

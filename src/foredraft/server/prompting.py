@@ -136,12 +136,15 @@ class Prompts:
             return model.engine.tokenizer.encode(text, parse_special=False)
         return self._encode(model.engine.tokenizer, text, add_special=False)
 
-    def of_texts(self, model: Embedder, texts: Sequence[str | Sequence[int]]) -> list[list[int]]:
-        """Texts to embed (or token ids, taken as they are) as tokens. Raises what is wrong with one."""
+    def of_texts(self, model: Embedder, texts: Sequence[str | Sequence[int]], *, cut: bool = False) -> list[list[int]]:
+        """Texts to embed (or token ids, taken as they are) as tokens. Raises what is wrong with one; with `cut` the end
+        of a text that is too long is left out instead."""
         tokens = []
         for i, text in enumerate(texts):
             still_wanted()
-            if isinstance(text, str):
+            if cut and isinstance(text, str):
+                text = self._cut(model, text)
+            elif isinstance(text, str):
                 self.check(model, _bytes(text), f"input.{i}")
             try:
                 tokens += model.read([text])
@@ -150,6 +153,17 @@ class Prompts:
             except ParameterError as error:
                 raise ParameterError(f"input.{i}", error.value, error.allowed) from None
         return tokens
+
+    def _cut(self, model: Embedder, text: str) -> str | list[int]:
+        """A text, or its first tokens (and the last, where the vocabulary puts a mark there) where it is too long."""
+        n_ctx, tokenizer = model.info.n_ctx, model.engine.tokenizer
+        if _bytes(text) + 2 <= n_ctx:  # a token is a byte at least, but for a mark at each end
+            return text
+        text = text[: n_ctx * self._facts(tokenizer).longest]
+        tokens = tokenizer.encode(text, parse_special=False)
+        if len(tokens) <= n_ctx:
+            return text
+        return [*tokens[: n_ctx - 1], tokens[-1]] if tokenizer.add_eos else tokens[:n_ctx]
 
     def check(self, model: LLM | Embedder, size: int, param: str = "messages") -> None:
         """Raises `PromptTooLongError` where a text of so many bytes cannot fit in the model's context."""

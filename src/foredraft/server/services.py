@@ -64,6 +64,8 @@ class ServerSettings:
     log_prompts: bool = False
     remember_answers: bool = False
     """Answers are kept on this machine as guesses for later ones. (The shelf loads models so; `/health` says it.)"""
+    ollama_version: str = "0.13.0"
+    """The version of Ollama that its clients are told: that whose API is served."""
     ping_s: float = 15.0
     """A comment is sent on a silent stream this often, so that nobody on the way closes it."""
     grace_s: float = 10.0

@@ -35,7 +35,7 @@ def question_of(body: Conversation) -> Question:
             "stop": tuple(text for text in body.stop_sequences or () if text),
             "ttl_s": idle_seconds(body.ttl, None),
         }
-    return Question(
+    question = Question(
         model=body.model,
         messages=conversation(body, warnings),
         speculation=body.speculative.params(),
@@ -46,9 +46,10 @@ def question_of(body: Conversation) -> Question:
         tool_choice=choice,
         several_calls=several,
         template_variables=_variables(body),
-        warnings=warnings,
         **answering,
     )
+    question.warnings.extend(warnings)
+    return question
 
 
 def _left_out(body: Conversation) -> Iterator[str]:

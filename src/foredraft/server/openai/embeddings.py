@@ -36,7 +36,8 @@ by their model cards). Files do not say it."""
 @router.post("/embeddings", response_model=None)
 async def embeddings(body: EmbeddingRequest, request: Request, services: ServicesOf) -> Response:
     """One vector of length 1 for each text."""
-    model_id, made = await while_connected(request, _embed(services, body))
+    ttl_s = idle_seconds(body.ttl, body.keep_alive)
+    model_id, made = await while_connected(request, embed(services, body.model, _texts(body), ttl_s))
     vectors = made.vectors
     if body.dimensions is not None:
         state = services.runtime.state(model_id)
@@ -56,18 +57,25 @@ def _page(vectors: Vectors, written: Callable[[Vectors], Any], model: str, token
     return f'{{"object": "list", "data": [{", ".join(rows)}], {rest[1:]}'
 
 
-async def _embed(services: Services, body: EmbeddingRequest) -> tuple[str, Embeddings]:
-    texts = _texts(body)
-    ttl = idle_seconds(body.ttl, body.keep_alive)
+async def embed(
+    services: Services,
+    name: str,
+    texts: Sequence[str | Sequence[int]],
+    ttl_s: float | None = -1.0,
+    *,
+    cut: bool = False,
+) -> tuple[str, Embeddings]:
+    """(id of the model, the vectors of some texts). With `cut` the ends of texts that are too long are left out; else
+    they are refused."""
     for _ in range(3):
-        model_id, _seconds = await find_model(services, body.model, ttl_s=ttl, kind="embedding")
+        model_id, _seconds = await find_model(services, name, ttl_s=ttl_s, kind="embedding")
         try:
             with services.runtime.use_embedder(model_id) as model:
-                tokens = await services.pools.prompts.run(services.prompts.of_texts, model, texts)
+                tokens = await services.pools.prompts.run(services.prompts.of_texts, model, texts, cut=cut)
                 return model_id, await services.runtime.embed(model_id, tokens)
         except ModelUnloadedError:  # it left between the two steps; asked for again
             continue
-    raise ModelUnloadedError(body.model)
+    raise ModelUnloadedError(name)
 
 
 def _texts(body: EmbeddingRequest) -> Sequence[str | Sequence[int]]:
