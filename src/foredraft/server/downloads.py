@@ -110,12 +110,6 @@ class Downloads:
             await asyncio.wait({task}, timeout=FOLLOW_S)
         yield job
 
-    def give_up(self, job_id: str) -> None:
-        """Stop a download, if it has not ended. What has arrived is kept, and the next try goes on from there."""
-        task = self._tasks.get(job_id)
-        if task is not None:
-            task.cancel()
-
     def status(self, job_id: str) -> dict[str, Any]:
         """How far a job is."""
         return self.job(job_id).as_dict()
@@ -146,8 +140,6 @@ class Downloads:
             job.status, job.error = "failed", "It was cancelled."
         except ForedraftError as error:
             job.status, job.error = "failed", str(error)
-        except asyncio.CancelledError:
-            job.status, job.error = "failed", "Whoever asked for it has gone."
         except Exception as error:  # noqa: BLE001 - said in the job
             job.status, job.error = "failed", f"{type(error).__name__}: {error}"
         job.end()

@@ -62,8 +62,8 @@ def is_probe(scope: Scope, headers: Headers) -> bool:
     """Whether a program asks if somebody is there (Ollama's clients do, at /), and no browser for the app."""
     if scope["path"] != "/" or scope["method"] not in ("GET", "HEAD"):
         return False
-    from_a_browser = "text/html" in headers.get("accept", "") or "cookie" in headers or scope["query_string"]
-    return scope["method"] == "HEAD" or not from_a_browser
+    asks_for_a_page = "text/html" in headers.get("accept", "") or "cookie" in headers or scope["query_string"]
+    return scope["method"] == "HEAD" or not asks_for_a_page
 
 
 def _is_of_sdk(scope: Scope) -> bool:

@@ -14,10 +14,10 @@ from foredraft.core.errors import ModelError
 from foredraft.models.gguf import read_header
 from foredraft.models.memory import this_machine
 from foredraft.scheduling.hosted import ModelState
-from foredraft.server.asking import named_model
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
 from foredraft.server.lmstudio.catalogue import described
+from foredraft.server.naming import named_model
 from foredraft.server.ollama.names import asked, theirs
 from foredraft.server.ollama.schemas import ShowRequest
 from foredraft.server.services import Services

@@ -11,12 +11,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from foredraft.core.errors import DownloadError, ForedraftError, ModelNotFoundError
-from foredraft.server.asking import named_model
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.control import unload_model
 from foredraft.server.deps import ServicesOf
 from foredraft.server.downloads import Job
 from foredraft.server.errors import RequestError, ollama_body
+from foredraft.server.naming import named_model
 from foredraft.server.ollama.names import LATEST, asked, ours
 from foredraft.server.ollama.schemas import CopyRequest, Named, PullRequest
 from foredraft.server.services import Services
@@ -69,7 +69,7 @@ async def _steps(services: Services, job_id: str) -> AsyncGenerator[dict[str, An
         yield {"status": "writing manifest"}
         yield {"status": "success"}
     finally:
-        services.downloads.give_up(job_id)
+        services.downloads.cancel(job_id)
 
 
 def _step(job: Job) -> dict[str, Any]:

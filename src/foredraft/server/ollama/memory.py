@@ -6,8 +6,9 @@ import asyncio
 import dataclasses
 
 from foredraft.core.errors import ModelError
-from foredraft.server.asking import Question, find_model, named_model
+from foredraft.server.asking import Question, find_model
 from foredraft.server.control import unload_model
+from foredraft.server.naming import named_model
 from foredraft.server.services import Services
 
 

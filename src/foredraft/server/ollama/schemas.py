@@ -8,7 +8,8 @@ from pydantic import BeforeValidator, ConfigDict, Field
 
 from foredraft.core.params import SamplingParams
 from foredraft.server import limits
-from foredraft.server.schemas import MAX_TOP_LOGPROBS, DraftControl, Sampling, Schema
+from foredraft.server.lenient import Schema
+from foredraft.server.schemas import MAX_TOP_LOGPROBS, DraftControl, Sampling
 
 
 def _none_if_negative(value: Any) -> Any:
