@@ -78,6 +78,7 @@ def test_an_answer_is_streamed(got: Any) -> None:
     assert got["complete"]["content"].startswith(got["stopped"]["content"])
     assert "w" not in got["stopped"]["content"]
     assert got["stopped"]["stats"]["stopReason"] == "stopStringFound"
+    assert got["stopped"]["stats"].get("stopString", "w") == "w", "1.5 does not know it"
     assert got["cancelled"] == "userStopped"
     assert set(json.loads(got["structured"]["content"])) == {"ok"}
 

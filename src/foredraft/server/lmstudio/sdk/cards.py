@@ -90,7 +90,9 @@ async def required(services: Services, specifier: Specifier, domain: Domain) -> 
 
 
 async def _called(services: Services, states: list[ModelState], name: str) -> list[ModelState]:
-    """Those with this identifier, in any case; else those of the model that has it as its key or path."""
+    """Those with this identifier, in any case; else those of the model that has it as its key or path, or that is
+    meant by it in any other way (`naming.py`)."""
+    name = services.aliases.of(name)
     low = name.lower()
     exact = [state for state in states if state.id.lower() == low]
     if exact or not states:

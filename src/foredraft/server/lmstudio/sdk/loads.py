@@ -93,6 +93,8 @@ async def unload(services: Services, asked: Unload) -> None:
 async def _found(services: Services, name: str, stack: Stack, domain: Domain) -> LoadSpec:
     """How to load a model, with the settings that were sent."""
     settings, draft, ignored = wanted(stack)
+    name = services.aliases.of(name)
+    draft = services.aliases.of(draft) if draft else draft
     try:
         if services.shelf is None:
             raise ModelNotFoundError(name)

@@ -134,6 +134,7 @@ def _stats(answer: Generation, took: float, *, called: bool) -> shapes.Stats:
     reason = said["stop_reason"]
     return shapes.Stats(
         stop_reason="toolCalls" if called and reason in ("eosFound", "stopStringFound") else reason,
+        stop_string=answer.stop_string or None,
         tokens_per_second=float(said["tokens_per_second"]),
         time_to_first_token_sec=float(said["time_to_first_token"]),
         total_time_sec=took,
@@ -245,6 +246,7 @@ async def _draft(services: Services, name: str | None) -> str:
         return "auto"
     if not name:
         return "off"
+    name = services.aliases.of(name)
     if services.shelf is not None and name not in ("auto", "off"):
         try:
             await asyncio.to_thread(services.shelf.spec, name, None)

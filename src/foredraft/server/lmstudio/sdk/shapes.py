@@ -227,6 +227,7 @@ class Stats(Said):
         "maxPredictedTokensReached",
         "contextLengthReached",
     ]
+    stop_string: str | None = None
     tokens_per_second: float
     time_to_first_token_sec: float
     total_time_sec: float
