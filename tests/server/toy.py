@@ -149,6 +149,7 @@ def load(spec: LoadSpec, progress: Progress) -> ToyLLM | Embedder:
         raise ModelFormatError("broken is not a GGUF file.", path="broken")
     progress("main", 0.5)
     settings = dict(spec.settings)
+    settings.pop("flash_attention", None)  # a toy has no attention
     n_ctx = settings.pop("context", None) or (128 if spec.model == "toy-small" else 4096)
     model = ToyLLM(engine(spec.id or "toy", n_ctx=n_ctx, **settings))
     model.set_draft(spec.draft, required=spec.draft_required)
