@@ -163,6 +163,41 @@ def test_a_frame_has_the_size_of_a_body() -> None:
     assert closed.value.rcvd.code == 1009
 
 
+def test_the_first_frame_is_small(address: str) -> None:
+    with connect(address.replace("http", "ws") + "/system") as socket:
+        talk = Talk(socket)
+        talk.send(authVersion=1, clientIdentifier="a" * 10_000, clientPasskey="b")
+        assert "at most 4,096" in talk.hear()["warning"]
+        with pytest.raises(ConnectionClosed):
+            talk.hear()
+
+
+def test_no_more_is_read_than_is_worked_on() -> None:
+    """Frames of which nothing has come yet hold memory: past two bodies of them, the others wait with the client."""
+    go = threading.Event()
+
+    def loader(spec: Any, progress: Any) -> Any:
+        go.wait()
+        return toy.load(spec, progress)
+
+    of = Services(toy.Runtime(loader), toy.ToyShelf(), ServerSettings(max_body=10_000))
+    with toy.serving(of) as address, talking(address) as talk, talking(address, "/system") as other:
+        try:
+            load_config = {"layers": [{"layerName": "x" * 9_000}]}
+            for _ in range(3):
+                talk.open("getOrLoad", {"identifier": "toy", "loadConfigStack": load_config})
+            assert {talk.hear()["message"]["type"] for _ in range(3)} == {"startLoading"}
+            talk.send(type="keepAlive")
+            other.call("version")
+        finally:
+            go.set()
+        kinds = []
+        while not kinds or kinds[-1] != "keepAliveAck":
+            frame = talk.hear()
+            kinds.append(frame.get("message", frame)["type"])
+        assert "loadSuccess" in kinds, "the frame behind them was read when one had been dealt with"
+
+
 # ---- answers ----
 
 

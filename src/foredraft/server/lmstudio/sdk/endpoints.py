@@ -16,6 +16,7 @@ from foredraft.server.services import Services
 
 PULSE_S = 10.0
 """Something is said on a waiting channel this often: the Python library gives up after 60 s of silence."""
+LONGEST_SAID = 700
 
 
 @dataclass(slots=True)
@@ -96,3 +97,8 @@ def parameter(form: type[Heard] | None, given: Any) -> Heard | None:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise RequestError(f"{place or 'The parameter'}: {first['msg']}.", param=place or None) from None
+
+
+def on_one_line(text: str) -> str:
+    """What a client said, for the log: short, and without what would move a terminal's cursor."""
+    return "".join(c if c.isprintable() else " " for c in text[:LONGEST_SAID]).strip()

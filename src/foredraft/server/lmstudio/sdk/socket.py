@@ -12,7 +12,8 @@ import hashlib
 import hmac
 import logging
 import re
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,17 +21,20 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from foredraft.core.errors import EngineError, ForedraftError
 from foredraft.server.bodies import read_json
-from foredraft.server.limits import SDK_CALLS, SDK_CHANNELS, LimitError
+from foredraft.server.limits import SDK_CALLS, SDK_CHANNELS, Limit, LimitError
 from foredraft.server.lmstudio.sdk import wire
-from foredraft.server.lmstudio.sdk.endpoints import Channel, Namespace, parameter
+from foredraft.server.lmstudio.sdk.endpoints import Channel, Namespace, on_one_line, parameter
 from foredraft.server.lmstudio.sdk.problems import SdkError, not_served, problem
 from foredraft.server.pools import BusyError
 from foredraft.server.services import Services
 
 AUTH_S = 20.0
 """Seconds for the first frame."""
+AUTH = Limit("bytes of the first frame", 4096, 413)
 AT_ONCE = 16
 """Calls of one socket that are worked on together; the others wait their turn."""
+AHEAD = 2
+"""No more is read while the frames whose work has not ended are larger than so many bodies."""
 WARNINGS_KEPT = 20
 """Complaints of a client that are written down, for each socket."""
 NEEDS_KEY = (
@@ -51,11 +55,15 @@ class Socket:
         self._services = services
         self._namespace = namespace
         self._known = known
+        self._admitted = False
         self._calls: dict[int, asyncio.Task[None]] = {}
         self._channels: dict[int, tuple[Channel, asyncio.Task[None]]] = {}
         self._writing = asyncio.Lock()
         self._turn = asyncio.Semaphore(AT_ONCE)
         self._warned = 0
+        self._held = 0
+        """Bytes of the frames whose work has not ended."""
+        self._freed = asyncio.Event()
 
     async def serve(self) -> None:
         """Until one side closes it."""
@@ -67,7 +75,10 @@ class Socket:
                 await self._websocket.close(1008)
                 return
             while True:
-                await self._hear(await self._receive())
+                while self._held > AHEAD * self._services.settings.max_body:
+                    self._freed.clear()
+                    await self._freed.wait()
+                await self._hear(*await self._receive())
         except TimeoutError:
             await self._close(1008, "The first frame did not come.")
         except WebSocketDisconnect:
@@ -87,24 +98,28 @@ class Socket:
 
     # ---- frames in ----
 
-    async def _receive(self) -> Any:
-        """The next frame's JSON; None for what is none."""
+    async def _receive(self) -> tuple[Any, int]:
+        """The next frame's JSON (None for what is none), and its bytes."""
         message = await self._websocket.receive()
         if message["type"] != "websocket.receive":
             raise WebSocketDisconnect(message.get("code", 1000))
         data = message.get("bytes") or (message.get("text") or "").encode("utf-8", "surrogatepass")
+        if not self._admitted:
+            AUTH.check(len(data))
         while True:
             try:
-                return await read_json(data, self._services.pools.bodies)
+                return await read_json(data, self._services.pools.bodies), len(data)
             except BusyError as error:  # frames keep their order: this one waits, and with it those behind it
                 await asyncio.sleep(error.retry_after)
             except ValueError:
-                return None
+                return None, len(data)
 
     async def _admit(self) -> bool:
         """Read and answer the first frame."""
+        frame, _ = await self._receive()
+        self._admitted = True
         try:
-            auth = wire.Auth.model_validate(await self._receive())
+            auth = wire.Auth.model_validate(frame)
         except ValidationError:
             await self._say(wire.AuthResult(success=False, error="The first frame must have the client's name."))
             return False
@@ -116,13 +131,13 @@ class Socket:
         await self._say(wire.AuthResult(success=False, error=said))
         return False
 
-    async def _hear(self, frame: Any) -> None:
+    async def _hear(self, frame: Any, size: int) -> None:
         kind = frame.get("type") if isinstance(frame, dict) else None
         try:
             if kind == "rpcCall":
-                await self._begin_call(wire.RpcCall.model_validate(frame))
+                await self._begin_call(wire.RpcCall.model_validate(frame), size)
             elif kind == "channelCreate":
-                await self._open(wire.ChannelCreate.model_validate(frame))
+                await self._open(wire.ChannelCreate.model_validate(frame), size)
             elif kind == "channelSend":
                 await self._pass_on(wire.ToChannel.model_validate(frame))
             elif kind == "keepAlive":
@@ -142,11 +157,24 @@ class Socket:
         """The client did not understand something: that is a fault of ours."""
         self._warned += 1
         if self._warned <= WARNINGS_KEPT:
-            self._services.journal.write("lmstudio", f"A client did not understand: {warning[:500]}")
+            self._services.journal.write("lmstudio", f"A client did not understand: {on_one_line(warning)}")
 
     # ---- calls ----
 
-    async def _begin_call(self, frame: wire.RpcCall) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None], size: int, ended: Callable[[], object]) -> asyncio.Task[None]:
+        """A task for what a frame of so many bytes asks for."""
+
+        def over(_: object) -> None:
+            self._held -= size
+            self._freed.set()
+            ended()
+
+        self._held += size
+        task = asyncio.create_task(work)
+        task.add_done_callback(over)
+        return task
+
+    async def _begin_call(self, frame: wire.RpcCall, size: int) -> None:
         try:
             SDK_CALLS.check(len(self._calls) + 1, frame.endpoint[:100])
             if frame.call_id in self._calls:
@@ -154,9 +182,8 @@ class Socket:
         except ForedraftError as error:
             await self._say(wire.RpcError(call_id=frame.call_id, error=problem(error)))
             return
-        task = asyncio.create_task(self._call(frame))
-        self._calls[frame.call_id] = task
-        task.add_done_callback(lambda _: self._calls.pop(frame.call_id, None))
+        ended = partial(self._calls.pop, frame.call_id, None)
+        self._calls[frame.call_id] = self._begin(self._call(frame), size, ended)
 
     async def _call(self, frame: wire.RpcCall) -> None:
         async def work() -> None:
@@ -173,7 +200,7 @@ class Socket:
 
     # ---- channels ----
 
-    async def _open(self, frame: wire.ChannelCreate) -> None:
+    async def _open(self, frame: wire.ChannelCreate, size: int) -> None:
         try:
             SDK_CHANNELS.check(len(self._channels) + 1, frame.endpoint[:100])
             if frame.channel_id in self._channels:
@@ -186,9 +213,8 @@ class Socket:
             await self._say(wire.ChannelSend(channel_id=frame.channel_id, message=message))
 
         channel = Channel(send)
-        task = asyncio.create_task(self._follow(frame, channel))
-        self._channels[frame.channel_id] = channel, task
-        task.add_done_callback(lambda _: self._channels.pop(frame.channel_id, None))
+        ended = partial(self._channels.pop, frame.channel_id, None)
+        self._channels[frame.channel_id] = channel, self._begin(self._follow(frame, channel), size, ended)
 
     async def _follow(self, frame: wire.ChannelCreate, channel: Channel) -> None:
         async def work() -> None:

@@ -13,7 +13,7 @@ from foredraft.scheduling.answering import Outcome
 from foredraft.server.control import foredraft_version
 from foredraft.server.journal import Entry
 from foredraft.server.lmstudio.sdk import cards, shapes
-from foredraft.server.lmstudio.sdk.endpoints import Channel
+from foredraft.server.lmstudio.sdk.endpoints import Channel, on_one_line
 from foredraft.server.lmstudio.sdk.wire import Heard
 from foredraft.server.services import Services
 
@@ -50,7 +50,8 @@ async def info(services: Services, _: None) -> shapes.ProcessInfo:
 
 async def notify(services: Services, asked: Notice) -> None:
     """A client's notice goes into the log."""
-    services.journal.write("lmstudio", f"A client says: {asked.title[:200]} {asked.description[:500]}".rstrip())
+    said = on_one_line(f"{asked.title} {asked.description}")
+    services.journal.write("lmstudio", f"A client says: {said}")
 
 
 async def nothing(services: Services, _: None) -> list[str]:
