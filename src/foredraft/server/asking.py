@@ -39,6 +39,8 @@ class Question:
     model: str = ""
     messages: Sequence[Mapping[str, Any]] | None = None
     prompt: str | Sequence[int] | None = None
+    suffix: str = ""
+    """What stands behind the text that is wanted: the model fills in between `prompt` and this. Empty: it goes on."""
     sampling: SamplingParams = field(default_factory=SamplingParams)
     speculation: SpeculationParams = field(default_factory=SpeculationParams)
     draft: str = "auto"
@@ -51,6 +53,9 @@ class Question:
     """Answers wanted; with a seed they get seed, seed + 1, …"""
     prediction: str = ""
     top_logprobs: int | None = None
+    """Log probabilities of the answer's tokens, with so many likely others; None is none."""
+    prompt_logprobs: int | None = None
+    """The same of the prompt's tokens."""
     schema: Mapping[str, Any] | bool | None = None
     """The answer must be JSON of this schema."""
     grammar: str = ""
@@ -162,6 +167,7 @@ async def _submit(services: Services, question: Question, model_id: str, load_s:
                 _with_seed(prepared.request, i),
                 constraint=constraints[i],
                 top_logprobs=question.top_logprobs,
+                prompt_logprobs=question.prompt_logprobs,
                 draft=draft,
                 draft_required=question.draft_required,
                 answer_id=question.answer_id if i == 0 else "",

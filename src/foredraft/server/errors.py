@@ -31,6 +31,7 @@ from foredraft.core.errors import (
     NonFiniteLogitsError,
     ParameterError,
 )
+from foredraft.models.infill import NoInfillError
 from foredraft.scheduling.errors import (
     ModelGivenUpError,
     ModelUnloadedError,
@@ -80,6 +81,8 @@ def word(error: ForedraftError) -> Wording:
         code = "context_length_exceeded" if error.code == ContextOverflowError.code else error.code
     elif isinstance(error, ParameterError):
         param = error.name
+    elif isinstance(error, NoInfillError):
+        param = "suffix"
     elif isinstance(error, ContextOverflowError):
         param, code = "messages", "context_length_exceeded"
     elif isinstance(error, TextTooLongError):

@@ -66,6 +66,7 @@ REFERENCES = Limit("references ($ref) in a schema", 500)
 DEFINITIONS = Limit("definitions ($defs) in a schema", 500)
 GRAMMAR = Limit("characters of a grammar", 64 << 10)
 RULES = Limit("rules of a grammar", 500)
+PROMPT_LOGPROBS = Limit("log probabilities of prompt tokens", 131_072)
 VARIABLES = Limit("characters of the template's variables", 64 << 10)
 SDK_CALLS = Limit("calls of one socket at once", 4_096)
 SDK_CHANNELS = Limit("channels of one socket at once", 256)
@@ -73,7 +74,7 @@ UPLOADS = Limit("bytes of uploaded files kept", 64 << 20)
 TABLE = (
     *(BODY, KEYS, VALUES, CONTAINERS, NESTING, MESSAGES, PARTS, STOPS, STOP_LENGTH, STOPS_LENGTH, BIAS),
     *(TOOLS, TEXTS, SCHEMA, SCHEMA_NODES, SCHEMA_NAME, REFERENCES, DEFINITIONS, GRAMMAR, RULES, VARIABLES),
-    *(SDK_CALLS, SDK_CHANNELS, UPLOADS),
+    *(SDK_CALLS, SDK_CHANNELS, UPLOADS, PROMPT_LOGPROBS),
 )
 """All of them."""
 

@@ -17,10 +17,11 @@ from foredraft.core.errors import ContextOverflowError, EmptyPromptError, Parame
 from foredraft.core.params import Request
 from foredraft.engines.base import Tokenizer
 from foredraft.llm import LLM
+from foredraft.models.infill import infill_of
 from foredraft.models.template import ChatTemplate
 from foredraft.scheduling.embedder import Embedder
 from foredraft.scheduling.errors import TextTooLongError
-from foredraft.server.limits import LimitError
+from foredraft.server.limits import PROMPT_LOGPROBS, LimitError
 from foredraft.server.pools import still_wanted
 from foredraft.server.reading import THINK
 from foredraft.server.tools import ToolFormat, format_of, knows_tools, told_of_tools
@@ -86,14 +87,18 @@ class Prompts:
                 tool_format = format_of(_template(model, question).source)
             text, prompt = self._conversation(model, question)
             thinking = text.rstrip().endswith(THINK)
+        elif question.suffix:
+            prompt = self._infill(model, question.prompt or "", question.suffix)
         elif isinstance(question.prompt, str):
-            prompt = self.encode(model, question.prompt, parse_special=False)
+            prompt = self._continuation(model, question.prompt)
         else:
             prompt = list(question.prompt or ())
         if not prompt:
             raise EmptyPromptError
         if len(prompt) >= n_ctx:
             raise ContextOverflowError(len(prompt), n_ctx)
+        if question.prompt_logprobs is not None:
+            PROMPT_LOGPROBS.check(len(prompt) * (1 + question.prompt_logprobs) * question.n, "logprobs")
         prediction: list[int] = []
         if question.prediction:
             prediction = self.encode(model, question.prediction, add_special=False, parse_special=False)
@@ -124,6 +129,24 @@ class Prompts:
             if len(pieces) > 1:
                 return _encode_pieces(tokenizer, pieces, add_special)
         return tokenizer.encode(text, add_special=add_special, parse_special=parse_special)
+
+    def _continuation(self, model: LLM, text: str) -> list[int]:
+        """A text to go on with, its control tokens read as such; a token that begins it is not added twice."""
+        tokenizer = model.engine.tokenizer
+        if tokenizer.add_bos and tokenizer.bos is not None:
+            text = text.removeprefix(tokenizer.text(tokenizer.bos))
+        return self.encode(model, text)
+
+    def _infill(self, model: LLM, before: str | Sequence[int], after: str) -> list[int]:
+        """A prompt to write what stands between two texts, in which nothing is read as a control token."""
+        tokenizer = model.engine.tokenizer
+        infill = infill_of(model.info, tokenizer)
+
+        def tokens(text: str) -> list[int]:
+            return self.encode(model, text, add_special=False, parse_special=False)
+
+        prompt = infill.prompt(tokens(before) if isinstance(before, str) else before, tokens(after))
+        return [tokenizer.bos, *prompt] if tokenizer.add_bos and tokenizer.bos is not None else prompt
 
     def text(self, model: LLM, question: Question) -> str:
         """The prompt of a conversation as text, by the chat template, whether or not it fits."""

@@ -61,8 +61,17 @@ def chat_question(body: ChatRequest) -> Question:
 
 def completion_question(body: CompletionRequest, prompt: str | list[int]) -> Question:
     """What a text completion asks for, one prompt of it."""
+    scored = body.logprobs if body.echo else None
+    if scored is not None and body.suffix:
+        raise RequestError("With echo and logprobs there can be no suffix.", param="suffix")
     return Question(
-        model=body.model, prompt=prompt, max_tokens=body.max_tokens, top_logprobs=body.logprobs, **_shared(body)
+        model=body.model,
+        prompt=prompt,
+        suffix=body.suffix or "",
+        max_tokens=body.max_tokens,
+        top_logprobs=body.logprobs,
+        prompt_logprobs=scored,
+        **_shared(body),
     )
 
 
@@ -198,26 +207,50 @@ def chat_logprobs(pieces: Sequence[Piece]) -> dict[str, Any]:
     return {"content": entries, "refusal": None}
 
 
-def text_logprobs(pieces: Sequence[Piece], offset: int) -> dict[str, Any]:
+def text_logprobs(pieces: Sequence[Piece], offset: int) -> dict[str, list[Any]]:
     """The older form, of text completions. `offset` is where the first token's text begins."""
-    result: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
+    result = TextLogprobs()
     for piece in pieces:
         if piece.logprob is not None:
-            _add(result, piece.logprob, offset)
+            result.add(piece.logprob, offset)
         offset += len(piece.text)
-    return result
+    return result.as_dict()
 
 
-def _add(result: dict[str, list[Any]], token: TokenLogprob, offset: int) -> None:
-    """One token of the older form. Its own log probability is among the top ones, as OpenAI has it, beside those that
-    were asked for. Of tokens with the same name, the likeliest counts."""
-    top: dict[str, float] = {}
-    for other in (*token.top, token.chosen):
-        top.setdefault(_named(other), _finite(other.logprob))
-    result["tokens"].append(_named(token.chosen))
-    result["token_logprobs"].append(_finite(token.chosen.logprob))
-    result["top_logprobs"].append(top)
-    result["text_offset"].append(offset)
+class TextLogprobs:
+    """OpenAI's older logprobs object: four lists of equal length."""
+
+    def __init__(self) -> None:
+        self._tokens: list[str] = []
+        self._logprobs: list[float | None] = []
+        self._top: list[dict[str, float] | None] = []
+        self._offsets: list[int] = []
+
+    def add(self, token: TokenLogprob, offset: int) -> None:
+        """One token. Its own log probability is among the top ones, as OpenAI has it, beside those that were asked for.
+        Of tokens with the same name, the likeliest counts."""
+        top: dict[str, float] = {}
+        for other in (*token.top, token.chosen):
+            top.setdefault(_named(other.bytes), _finite(other.logprob))
+        self._put(_named(token.chosen.bytes), _finite(token.chosen.logprob), top, offset)
+
+    def first(self, piece: bytes) -> None:
+        """The first token of a text, before which there is nothing to go by."""
+        self._put(_named(piece), None, None, 0)
+
+    def _put(self, name: str, logprob: float | None, top: dict[str, float] | None, offset: int) -> None:
+        self._tokens.append(name)
+        self._logprobs.append(logprob)
+        self._top.append(top)
+        self._offsets.append(offset)
+
+    def as_dict(self) -> dict[str, list[Any]]:
+        return {
+            "tokens": self._tokens,
+            "token_logprobs": self._logprobs,
+            "top_logprobs": self._top,
+            "text_offset": self._offsets,
+        }
 
 
 def _said(token: Alternative) -> dict[str, Any]:
@@ -228,12 +261,12 @@ def _said(token: Alternative) -> dict[str, Any]:
     }
 
 
-def _named(token: Alternative) -> str:
-    """A token of the older form, which has no field for bytes: those of half a character are spelt out."""
+def _named(piece: bytes) -> str:
+    """A token in the older form, which has no field for bytes: those of half a character are spelt out."""
     try:
-        return token.bytes.decode("utf-8")
+        return piece.decode("utf-8")
     except UnicodeDecodeError:
-        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in token.bytes)
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in piece)
 
 
 def _finite(logprob: float) -> float:

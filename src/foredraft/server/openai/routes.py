@@ -14,7 +14,8 @@ from fastapi.responses import JSONResponse, Response
 from foredraft.core.errors import ForedraftError
 from foredraft.llm import LLM
 from foredraft.scheduling.answer import Generation
-from foredraft.scheduling.events import Finished, NewPieces
+from foredraft.scheduling.events import Finished, NewPieces, PromptScored
+from foredraft.scheduling.logprobs import TokenLogprob
 from foredraft.server import statistics
 from foredraft.server.answers import read_whole, results
 from foredraft.server.asking import Asked, Choice, ask, find_model
@@ -34,7 +35,9 @@ from foredraft.server.openai.convert import (
     prompts,
     text_logprobs,
 )
+from foredraft.server.openai.echo import NO_ECHO, Echo
 from foredraft.server.openai.schemas import ChatRequest, CompletionRequest, TokenizeRequest
+from foredraft.server.pools import Pool
 from foredraft.server.services import Services
 from foredraft.server.sessions import of_session
 from foredraft.server.sse import DONE, EventStream, event, while_connected
@@ -187,51 +190,70 @@ async def completions(body: CompletionRequest, request: Request, services: Servi
             question = of_session(completion_question(body, prompt), request, body)
             part = await while_connected(request, ask(services, question))
             parts += [part]
+        echoes = await _echoes(services, body, given, parts)
     except BaseException:
         for part in parts:
             part.cancel()
         raise
     asked = _joined(parts)
-    echo = [_echo(text, body) for text in given for _ in range(body.n or 1)]
     if body.stream:
         include_usage = body.stream_options is not None and body.stream_options.include_usage
-        return EventStream(_text_chunks(asked, body, echo, include_usage), ping_s=services.settings.ping_s)
+        chunks = _text_chunks(asked, body, echoes, services.pools.prompts, include_usage)
+        return EventStream(chunks, ping_s=services.settings.ping_s)
     answers = await results(request, asked)
     result = head(asked, "text_completion")
-    result["choices"] = [
-        {
-            "index": choice.index,
-            "text": echo[choice.index] + answer.text,
-            "finish_reason": finish_reason(answer, choice.reader),
-            "logprobs": text_logprobs(answer.pieces, len(echo[choice.index])) if body.logprobs is not None else None,
-            **({"explain": _explained(answer)} if body.speculative.explain else {}),
-        }
-        for choice, answer in zip(asked.choices, answers, strict=True)
-    ]
     result["usage"] = _usage_of_parts(parts, answers)
-    return JSONResponse(result | statistics_of(answers) | as_field(asked.warnings))
+    result |= statistics_of(answers) | as_field(asked.warnings)
+    if answers[0].prompt_logprobs is None:
+        return _whole_texts(result, asked, body, answers, echoes)
+    return await services.pools.prompts.run(_whole_texts, result, asked, body, answers, echoes)  # megabytes, perhaps
+
+
+def _whole_texts(
+    result: dict[str, Any], asked: Asked, body: CompletionRequest, answers: Sequence[Generation], echoes: Sequence[Echo]
+) -> Response:
+    result["choices"] = choices = []
+    for choice, answer in zip(asked.choices, answers, strict=True):
+        echo = echoes[choice.index]
+        entry: dict[str, Any] = {"index": choice.index, "text": echo.text + answer.text}
+        entry["finish_reason"] = finish_reason(answer, choice.reader)
+        entry["logprobs"] = text_logprobs(answer.pieces, len(echo.text)) if body.logprobs is not None else None
+        if answer.prompt_logprobs is not None:
+            before = echo.logprobs(answer.prompt_logprobs)
+            entry["logprobs"] = {name: [*before[name], *values] for name, values in entry["logprobs"].items()}
+        if body.speculative.explain:
+            entry["explain"] = _explained(answer)
+        choices.append(entry)
+    return JSONResponse(result)
 
 
 async def _text_chunks(
-    asked: Asked, body: CompletionRequest, echo: Sequence[str], include_usage: bool
+    asked: Asked, body: CompletionRequest, echoes: Sequence[Echo], pool: Pool, include_usage: bool
 ) -> AsyncGenerator[bytes, None]:
     base = head(asked, "text_completion")
     if include_usage:
         base["usage"] = None
     explain = body.speculative.explain
-    offsets = [len(text) for text in echo]
+    offsets = [len(echo.text) for echo in echoes]
     answers: dict[int, Generation] = {}
 
     def chunk(choice: Choice, text: str, finish: str | None = None, **more: Any) -> bytes:
         entry = {"index": choice.index, "text": text, "finish_reason": finish, "logprobs": more.pop("logprobs", None)}
         return event({**base, "choices": [entry], **more})
 
+    def echoed(choice: Choice, scored: Sequence[TokenLogprob]) -> bytes:
+        echo = echoes[choice.index]
+        return chunk(choice, echo.text, logprobs=echo.logprobs(scored))
+
     try:
         for choice in asked.choices:
-            if echo[choice.index]:
-                yield chunk(choice, echo[choice.index])
+            echo = echoes[choice.index]
+            if echo.text and body.logprobs is None:
+                yield chunk(choice, echo.text)
         async for choice, happened in merged(asked.choices):
-            if isinstance(happened, NewPieces):
+            if isinstance(happened, PromptScored):
+                yield await pool.run(echoed, choice, happened.tokens)
+            elif isinstance(happened, NewPieces):
                 more: dict[str, Any] = {"explain": {"origins": statistics.origins(happened.pieces)}} if explain else {}
                 if body.logprobs is not None:
                     more["logprobs"] = text_logprobs(happened.pieces, offsets[choice.index])
@@ -260,8 +282,19 @@ def _joined(parts: Sequence[Asked]) -> Asked:
     return Asked(parts[0].model_id, choices, parts[0].load_s, False, parts[0].warnings)
 
 
-def _echo(prompt: str | list[int], body: CompletionRequest) -> str:
-    return prompt if body.echo and isinstance(prompt, str) else ""
+async def _echoes(
+    services: Services, body: CompletionRequest, given: Sequence[str | list[int]], parts: Sequence[Asked]
+) -> list[Echo]:
+    """What each choice begins with."""
+    if not body.echo:
+        return [NO_ECHO for part in parts for _ in part.choices]
+    echoes: list[Echo] = []
+    for prompt, part in zip(given, parts, strict=True):
+        with services.runtime.use(part.model_id) as model:
+            tokenizer, tokens = cast(LLM, model).engine.tokenizer, part.choices[0].running.request.prompt
+            echo = await services.pools.prompts.run(Echo.of, tokenizer, prompt, tokens)
+        echoes += [echo] * len(part.choices)
+    return echoes
 
 
 def _usage_of_parts(parts: Sequence[Asked], answers: Sequence[Generation]) -> dict[str, Any]:

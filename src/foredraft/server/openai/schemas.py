@@ -132,8 +132,13 @@ class CompletionRequest(Answering):
         | Annotated[list[str], Field(fail_fast=True)]
         | Annotated[list[list[int]], Field(fail_fast=True)]
     ) = ""
+    suffix: str | None = Field(
+        default=None, description="Text behind what is to be written, for models that can fill in; empty is none."
+    )
     max_tokens: Most = 16
-    echo: bool | None = False
+    echo: bool | None = Field(
+        default=False, description="Begin with the prompt; with logprobs, with those of its tokens, too."
+    )
     logprobs: Annotated[Whole, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
 
 
