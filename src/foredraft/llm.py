@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +26,12 @@ from foredraft.core.errors import (
     IncompatibleDraftError,
     ParameterError,
 )
-from foredraft.core.params import Request, SamplingParams, SpeculationParams
+from foredraft.core.params import BUILTIN, Request, SamplingParams, SpeculationParams
 from foredraft.engines.base import Engine, ModelInfo, Numerics
 from foredraft.engines.llamacpp.memory import KV_TYPES
 from foredraft.engines.llamacpp.options import check_device
 from foredraft.folders import cache_folder, data_folder
+from foredraft.models.heads import own_head
 from foredraft.models.template import ChatTemplate, fallback_template
 from foredraft.numerics import check_mode
 from foredraft.opening import Isolation, check_isolation, isolation, open_draft, open_main
@@ -38,10 +40,10 @@ from foredraft.scheduling.hosted import Place
 from foredraft.scheduling.logprobs import TokenLogprob
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.scheduling.stream import Piece
-from foredraft.shelf import auto_draft, locate, open_shelf
+from foredraft.shelf import auto_draft, locate, locate_draft, open_shelf
 from foredraft.speculative.controllers import CONTROLLERS, DraftController, Fixed
 from foredraft.speculative.controllers.bucket import PRESETS
-from foredraft.speculative.drafters import Arbiter, Drafter, ModelDrafter, NoDrafter
+from foredraft.speculative.drafters import Arbiter, Drafter, HeadDrafter, ModelDrafter, NoDrafter
 from foredraft.tuning import Tuning, adaptive, fixed, written_off
 
 if TYPE_CHECKING:
@@ -215,6 +217,8 @@ class LLM:
         self._may_give_back = False
         self._given_back = ""
         """Which draft is not kept in memory because it cannot pay, and why, in words."""
+        self._skip: list[Path] = []
+        """Drafts that are not to be tried in the change that is going on."""
         self._unpaying: Path | None = None
         """The file of a draft that cannot pay, given back or not."""
         self._advice: str | None = None
@@ -236,10 +240,10 @@ class LLM:
     ) -> LLM:
         """Load a main model and its draft from GGUF files.
 
-        `main`: a path or a name on the shelf; None is the embedded pair. `draft`: a path or name, "auto" (the best on
-        the shelf, if any) or "off"/None. A draft that does not fit raises `IncompatibleDraftError` when
-        `draft_required`, else it is left off and `speculation` and `notes` say why. `force` takes a draft whose
-        vocabulary only looks different; ids the main model lacks are never proposed.
+        `main`: a path or a name on the shelf; None is the embedded pair. `draft`: a path or name, "builtin" (the one
+        inside the main model's file), "auto" (the best there is, if any) or "off"/None. A draft that does not fit
+        raises `IncompatibleDraftError` when `draft_required`, else it is left off and `speculation` and `notes` say
+        why. `force` takes a draft whose vocabulary only looks different; ids the main model lacks are never proposed.
         """
         settings = settings or LoadSettings()
         main_path, draft_wish = _embedded(draft) if main is None else (locate(main), draft)
@@ -286,6 +290,7 @@ class LLM:
             self._settings = dataclasses.replace(self._settings, draft_device=device)
         wanted = draft is not None and str(draft) not in ("off", "")
         before, self._given_back, self._may_give_back = self._given_back, "", False
+        skip, self._skip = self._skip, []
         self._unpaying = self._advice = None
         drafter: ModelDrafter | None = None
         where: tuple[Isolation, ...] = ()
@@ -294,7 +299,7 @@ class LLM:
             # opened before the old one is closed: a draft that is refused costs nobody the one there is
             if draft is not None and wanted:
                 self._require_guesses()
-                drafter, where = self._open_draft(draft, force, progress)
+                drafter, where = self._open_draft(draft, force, progress, skip)
         except ForedraftError as error:
             if required:
                 self._given_back = before
@@ -309,12 +314,16 @@ class LLM:
         self.isolation = (*self.isolation[:1], *where)
         if wanted and self.engine.rewind_limit is None and self.engine.exact_rows != 1:
             try:
-                self._tune(drafter)
+                given_back = self._tune(drafter)
             except BaseException:  # one of the two cannot compute, or has died
                 if drafter is not None:
                     drafter.close()
                 self.draft_info, self.isolation = None, self.isolation[:1]
                 raise
+            if given_back == Path(BUILTIN) and str(draft) == "auto":
+                # the one inside cost little to try: now the best of those outside
+                self._skip = [Path(BUILTIN)]
+                self._change_draft(draft, required=required, force=force, device=None, progress=progress)
 
     def _require_guesses(self) -> None:
         """Raises `IncompatibleDraftError` for a main model before which nothing can be guessed: it cannot take rejected
@@ -326,19 +335,21 @@ class LLM:
             raise IncompatibleDraftError("exact_single", _ONLY_SINGLE_STEPS)
 
     def _open_draft(
-        self, draft: str | Path, force: bool, progress: Progress | None
+        self, draft: str | Path, force: bool, progress: Progress | None, skip: Sequence[Path]
     ) -> tuple[ModelDrafter | None, tuple[Isolation, ...]]:
         main = self.engine.info
         if str(draft) == "auto":
-            chosen = self._choose_draft()
+            chosen = self._choose_draft(skip)
             if chosen is None:
                 return None, ()
             draft = chosen
-        path = locate(draft)
-        advice = _check_pair(Path(main.path), path, force=force)
+        path = locate_draft(draft)
+        advice, reads_hidden = _check_pair(Path(main.path), path, force=force)
         if advice:
             self.notes.append(f"{advice}. The text is the same; a gain is unlikely.")
         settings = dataclasses.replace(self._settings, context=main.n_ctx)
+        if reads_hidden:
+            return self._open_head(path, settings), self.isolation[:1]
         options, quantisation = _options(path, settings, "draft")
         ways = getattr(self.engine, "options", None)
         if ways is not None:
@@ -349,10 +360,26 @@ class LLM:
         engine.info = dataclasses.replace(engine.info, quantisation=quantisation or engine.info.quantisation)
         return ModelDrafter(engine, main.n_vocab), (where,)
 
-    def _choose_draft(self) -> Path | None:
-        """The best draft on the shelf of those that are not known to be useless here; said in `notes`."""
+    def _open_head(self, path: Path, settings: LoadSettings) -> HeadDrafter:
+        """A draft that reads the main model's hidden rows lies where that does, and is opened by its engine."""
+        opener = getattr(self.engine, "open_head", None)
+        if opener is None:
+            raise IncompatibleDraftError("head_unusable", f"{self.info.name} offers no hidden rows")
+        began = time.perf_counter()
+        if path == Path(BUILTIN):
+            options = dataclasses.replace(self.engine.options)  # type: ignore[attr-defined]
+            options = dataclasses.replace(options, n_threads=settings.draft_threads or options.n_threads)
+            head = opener(None, options)
+        else:
+            head = opener(path, _options(path, settings, "draft")[0])
+        took, size = time.perf_counter() - began, head.memory_bytes / 1e6
+        self.notes.append(f"Draft {head.info.name}: {size:,.0f} MB of memory more, ready in {took:.1f} s.")
+        return HeadDrafter(head, self.engine, self.info.n_vocab)  # type: ignore[arg-type]
+
+    def _choose_draft(self, skip_too: Sequence[Path] = ()) -> Path | None:
+        """The best draft there is of those that are not known to be useless here; said in `notes`."""
         main, wish = self.engine.info, self._settings
-        skip: list[Path] = []
+        skip = list(skip_too)
         while True:
             chosen, why = auto_draft(
                 Path(main.path), context=main.n_ctx, kv_type=wish.kv_type, slots=wish.slots, skip=skip
@@ -370,8 +397,8 @@ class LLM:
             self._give_back(chosen, chosen.stem, f"was not loaded: {reason}")
             skip.append(chosen)
 
-    def _tune(self, drafter: ModelDrafter | None) -> None:
-        """Give the scheduler its sources of guesses and its controller."""
+    def _tune(self, drafter: ModelDrafter | None) -> Path | None:
+        """Give the scheduler its sources of guesses and its controller. Returns which draft was given back, if any."""
         settings = self._settings
         if settings.controller == "fixed":
             tuning = fixed(drafter or NoDrafter(), settings.max_draft)
@@ -391,6 +418,7 @@ class LLM:
         self.scheduler.on_finish = tuning.remember
         self._tuning = tuning
         self.scheduler.drafter, self.scheduler.controller = tuning.drafter, tuning.controller
+        return self._unpaying if self._given_back else None
 
     @property
     def _tuning_folder(self) -> Path | None:
@@ -699,16 +727,21 @@ _ADVICE = frozenset({"too_large", "same_model"})
 """Verdicts about speed alone: a draft that was named is taken all the same, and the note says what to expect."""
 
 
-def _check_pair(main: Path, draft: Path, *, force: bool) -> str:
-    """What to expect of a pair, in words ("" if nothing special). Raises `IncompatibleDraftError` where the draft
-    cannot be used."""
+def _check_pair(main: Path, draft: Path, *, force: bool) -> tuple[str, bool]:
+    """What to expect of a pair, in words ("" if nothing special), and whether the draft reads hidden rows. Raises
+    `IncompatibleDraftError` where it cannot be used."""
+    from foredraft.models.facts import inside, read_facts
     from foredraft.models.pairing import pair
 
-    verdict = pair(main, draft, force=force)
+    facts = read_facts(main)
+    own = inside(facts) if draft == Path(BUILTIN) else None
+    if draft == Path(BUILTIN) and own is None:
+        raise IncompatibleDraftError("head_unusable", f"{main.name} has no draft inside")
+    verdict = pair(facts, own or draft, force=force)
     if verdict.usable:
-        return ""
+        return "", verdict.code == "head_fits"
     if verdict.code in _ADVICE:
-        return verdict.reasons["en"]
+        return verdict.reasons["en"], False
     raise IncompatibleDraftError(verdict.code, verdict.reasons["en"])
 
 
@@ -770,6 +803,7 @@ def _options(path: Path, settings: LoadSettings, role: str) -> tuple[LoadOptions
         kv_type=settings.kv_type,
         flash_attention=settings.flash_attention,
         ordered=role == "main",
+        heads=role == "main" and bool(facts.heads.said) and not own_head(facts),
         use_mmap=settings.mmap,
         probe=False,  # `numerics.load` knows what an earlier start has found
     )

@@ -6,10 +6,11 @@ from collections.abc import Collection
 from pathlib import Path
 
 from foredraft.core.errors import ModelError
+from foredraft.core.params import BUILTIN
 from foredraft.folders import data_folder
 from foredraft.models.cache import ShelfCache
 from foredraft.models.places import default_places, is_unicode, shown
-from foredraft.models.store import ModelStore
+from foredraft.models.store import DRAFT_KINDS, ModelStore
 from foredraft.shelf_settings import ShelfSettings, shelf_settings
 
 
@@ -36,6 +37,16 @@ def locate(name: str | Path) -> Path:
     if isinstance(name, Path) or path.is_file() or (path.suffix.lower() == ".gguf" and path.is_absolute()):
         return path
     return open_shelf().require(name).path
+
+
+def locate_draft(name: str | Path) -> Path:
+    """The same for a draft, which may be one that reads hidden rows, or `BUILTIN`."""
+    if str(name) == BUILTIN:
+        return Path(BUILTIN)
+    path = Path(name).expanduser()
+    if isinstance(name, Path) or path.suffix.lower() == ".gguf" or path.is_file():
+        return locate(name)
+    return open_shelf().require(name, DRAFT_KINDS).path
 
 
 def auto_draft(

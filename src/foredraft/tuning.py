@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from foredraft.core.errors import ForedraftError
+from foredraft.core.params import BUILTIN
 from foredraft.engines.base import Engine
 from foredraft.scheduling.answer import Answer
 from foredraft.speculative.controllers import Adaptive, DraftController, Fixed
@@ -181,7 +182,9 @@ def _stale(costs: CostModel, target: Engine, draft: Engine | None, clock: Clock,
 
 
 def identity(engine: Engine) -> str:
-    """The file of an engine; its name and size where there is no file."""
+    """The file of an engine; its name and size where there is no file. The draft inside a file has no other name."""
+    if engine.info.path == BUILTIN:
+        return BUILTIN
     try:
         return file_identity(Path(engine.info.path))
     except OSError:
@@ -190,6 +193,8 @@ def identity(engine: Engine) -> str:
 
 def file_identity(path: Path) -> str:
     """A file, as far as its costs and its words go: name, size and time of change. Raises `OSError`."""
+    if path == Path(BUILTIN):
+        return BUILTIN
     stat = path.stat()
     return f"{path.name} {stat.st_size} {stat.st_mtime_ns}"
 

@@ -107,12 +107,34 @@ def test_the_catalogue_is_sound() -> None:
         ("qwen2.5-14b-instruct@q4_k_m", "qwen2.5-0.5b-instruct"),
         ("DeepSeek R1 Distill Qwen 32B", "deepseek-r1-distill-qwen-1.5b"),
         ("Qwen2.5-Coder-32B-Instruct", "qwen2.5-coder-0.5b-instruct"),
+        ("gemma-4-31B-it", "gemma-4-e2b-it"),
     ],
 )
 def test_the_pairs_that_the_guides_name(main: str, draft: str) -> None:
     entry = catalogue_entry(main)
     assert entry is not None
     assert recommended_drafts(entry)[0].name == draft
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Qwen3.6-27B@q4_k_m",
+        "Qwen3.5-35B-A3B",
+        "Qwen3-Next-80B-A3B-Instruct",
+        "gpt-oss-20b@mxfp4",
+        "Ministral-3-3B-Instruct-2512",
+        "Mistral-Small-3.1-24B-Instruct-2503",
+        "GLM-4.7-Flash",
+        "granite-4.0-h-small",
+        "LFM2-1.2B",
+        "NVIDIA-Nemotron-3.5-Lightning-30B-A3B",
+        "Llama-3.2-3B-Instruct",
+        "DeepSeek-R1-Distill-Qwen-7B",
+    ],
+)
+def test_the_families_of_2026_are_in_it(name: str) -> None:
+    assert catalogue_entry(name) is not None
 
 
 def test_unknown_models_are_not_in_it() -> None:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from foredraft.core.errors import EngineError, IncompatibleDraftError, ModelFormatError, ModelNotFoundError
+from foredraft.core.params import BUILTIN
 from foredraft.engines.embedding import Vectors
 from foredraft.engines.toy import ToyEngine, ToyTokenizer
 from foredraft.llm import LLM
@@ -92,6 +93,12 @@ class ToyShelf:
 
     def name_of(self, path: str) -> str:
         return ""
+
+    def draft(self, name: str) -> str:
+        return name if name == BUILTIN else self.spec(name).model
+
+    def drafts(self) -> Sequence[dict[str, Any]]:
+        return []
 
     def spec(self, name: str, draft: str | None = "auto") -> LoadSpec:
         name = find_name(name, (*self.NAMES, *self.DRAFTS), self.ORIGINS)

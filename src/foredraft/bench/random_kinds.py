@@ -238,18 +238,18 @@ def _qwen35(*, experts: bool = False, head: bool = False, head_only: bool = Fals
     return Plan("qwen35moe" if experts else "qwen35", layers + (head or head_only), tensors, keys)
 
 
-def _glm4moe() -> Plan:
+def glm4moe(layers: int = 2) -> Plan:
     """Attention only, with experts and a head behind them."""
     tensors = list(_ends(tied=False))
-    for layer in range(3):
+    for layer in range(layers + 1):
         block = f"blk.{layer}"
         tensors += [*_norms(block, "attn_norm", "post_attention_norm"), *_attention(block, normed=True)]
         tensors += _experts(block) if layer else _feed_forward(block)
         if layer:
             tensors += [(f"{block}.exp_probs_b.bias", (EXPERTS,))]
-    tensors += _nextn("blk.2")
+    tensors += _nextn(f"blk.{layers}")
     keys: dict[str, Key] = {**_OF_EXPERTS, "expert_shared_count": 1, "leading_dense_block_count": 1}
-    return Plan("glm4moe", 3, tensors, {**keys, "nextn_predict_layers": 1, "rope.dimension_count": _HEAD // 2})
+    return Plan("glm4moe", layers + 1, tensors, {**keys, "nextn_predict_layers": 1, "rope.dimension_count": _HEAD // 2})
 
 
 def _lfm2() -> Plan:
@@ -415,7 +415,7 @@ KINDS: dict[str, Callable[[], Plan]] = {
     "qwen35-mtp-only": lambda: _qwen35(head_only=True),
     "qwen35moe": lambda: _qwen35(experts=True),
     "qwen35moe-mtp": lambda: _qwen35(experts=True, head=True),
-    "glm4moe-mtp": _glm4moe,
+    "glm4moe-mtp": glm4moe,
     "lfm2": _lfm2,
     "granitehybrid": _granite,
     "mamba2": _mamba2,

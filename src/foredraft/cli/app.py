@@ -15,7 +15,7 @@ def app(
         str | None,
         typer.Option("--model", "-m", help="Model to load. Default: the last used, or the embedded."),
     ] = None,
-    draft: Annotated[str, typer.Option("--draft", "-d", help="Its draft: a name, auto or off.")] = "auto",
+    draft: Annotated[str, typer.Option("--draft", "-d", help="Its draft: a name, builtin, auto or off.")] = "auto",
     host: Annotated[str | None, typer.Option("--host", help="Address; others than this machine's need a key.")] = None,
     port: Annotated[int | None, typer.Option("--port", "-p", min=1, max=65535, help="Port. Default: 3673.")] = None,
     isolation: Annotated[

@@ -14,6 +14,7 @@ from foredraft.cli.tables import print_table, size_words
 
 if TYPE_CHECKING:
     from foredraft.models.hub import HubChoice, HubRepository
+    from foredraft.models.recommend import CatalogueModel
     from foredraft.models.store import ModelStore
 
 
@@ -125,17 +126,26 @@ def _print_choices(repository: HubRepository, room: int, json_output: bool) -> N
     print_table(("QUANT", "SIZE", "FITS"), rows, right=frozenset({1}))
 
 
+def _drafts_of(entry: CatalogueModel) -> str:
+    inside = ("built in",) if entry.own_draft else ()
+    return ", ".join((*inside, *entry.drafts)) or "–"
+
+
 def _print_catalogue(json_output: bool) -> None:
     from foredraft.models.recommend import catalogue
 
     if json_output:
         entries = [
-            {"name": entry.name, "repository": entry.repository, "params": entry.params, "drafts": list(entry.drafts)}
+            {
+                "name": entry.name,
+                "repository": entry.repository,
+                "params": entry.params,
+                "drafts": list(entry.drafts),
+                "own_draft": entry.own_draft,
+            }
             for entry in catalogue()
         ]
         print(json.dumps(entries, ensure_ascii=False, indent=2))
         return
-    rows = [
-        (entry.name, f"{entry.params:g} B", ", ".join(entry.drafts) or "–", entry.repository) for entry in catalogue()
-    ]
+    rows = [(entry.name, f"{entry.params:g} B", _drafts_of(entry), entry.repository) for entry in catalogue()]
     print_table(("NAME", "PARAMS", "DRAFTS", "REPOSITORY"), rows, right=frozenset({1}))

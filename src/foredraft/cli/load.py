@@ -18,7 +18,7 @@ def load(
     model: ModelName,
     estimate_only: Annotated[bool, typer.Option("--estimate-only", help="Say what it needs, load nothing.")] = False,
     draft: Annotated[
-        str | None, typer.Option("--draft", "-d", help="A name, auto or off.", autocompletion=complete_model)
+        str | None, typer.Option("--draft", "-d", help="A name, builtin, auto or off.", autocompletion=complete_model)
     ] = None,
     context: Annotated[int | None, typer.Option("--context", "-c", help="Context in tokens.", min=0)] = None,
     kv_type: Annotated[str | None, typer.Option("--kv-type", help="Number type of the KV cache.")] = None,
@@ -61,7 +61,7 @@ def load(
         choice = choose_draft(main, store, memory=memory_check(plan, machine=machine, guardrail=rail))
         chosen, why = choice.draft, choice.reasons[language()]
     elif wish != "off":
-        chosen = store.require(wish)
+        chosen = store.draft_named(main, wish)
         store.pair(main, chosen).require()
     assert main.facts is not None
     draft_facts = chosen.facts if chosen is not None else None

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from foredraft.cli.models import Json, as_json, language, shelf
+from foredraft.cli.models import Json, as_json, draft_words, drafts_for, language, shelf
 from foredraft.cli.tables import count_words, print_table, printable, size_words
 
 if TYPE_CHECKING:
@@ -21,11 +21,13 @@ def ls(json_output: Json = False) -> None:
     store = shelf()
     models = store.models()
     choices = {model.name: choose_draft(model, store) for model in models if model.usable}
+    helps = {model.name: drafts_for(model, store) for model in models if model.drafts_only}
     if json_output:
-        print(json.dumps([_json(model, choices.get(model.name)) for model in models], ensure_ascii=False, indent=2))
+        made = [_json(model, choices.get(model.name), helps.get(model.name)) for model in models]
+        print(json.dumps(made, ensure_ascii=False, indent=2))
         return
     columns = ("NAME", "SIZE", "PARAMS", "CONTEXT", "DRAFT", "WHERE")
-    rows = [_row(model, choices.get(model.name)) for model in models]
+    rows = [_row(model, choices.get(model.name), helps.get(model.name)) for model in models]
     print_table(columns, rows, right=frozenset({1, 2, 3}))
     for problem in store.problems:
         print(f"Not looked at: {printable(problem)}", file=sys.stderr)
@@ -47,24 +49,28 @@ def print_first_steps() -> None:
         print(line, file=sys.stderr)
 
 
-def _row(model: ModelFile, choice: Choice | None) -> tuple[str, ...]:
+def _row(model: ModelFile, choice: Choice | None, helps: str | None) -> tuple[str, ...]:
     facts = model.facts
     if facts is None:
         return model.name, size_words(model.size_bytes), "–", "–", f"cannot be read: {model.problem}", model.source
     draft = "–"
     if facts.missing is not None:
         draft = f"file {facts.missing[0]} of {facts.missing[1]} is missing"
+    elif helps is not None:
+        draft = f"is a draft for {helps}"
     elif facts.kind != "text":
         draft = {"vocabulary": "no weights"}.get(facts.kind, facts.kind)
     elif choice is not None and choice.draft is not None:
-        draft = choice.draft.name
+        draft = draft_words(choice.draft)
         if choice.gain is not None:
             draft += f" ({'' if choice.gain.measured else '≈'}{choice.gain.speedup:.1f}×)"
+    elif facts.heads.said:
+        draft = "– (the one built in has no weights)" if facts.heads.missing else "– (has one built in)"
     context = f"{facts.n_ctx_train:,}" if facts.n_ctx_train else "–"
     return model.name, size_words(model.size_bytes), count_words(facts.n_params), context, draft, model.source
 
 
-def _json(model: ModelFile, choice: Choice | None) -> dict[str, object]:
+def _json(model: ModelFile, choice: Choice | None, helps: str | None) -> dict[str, object]:
     draft = None
     if choice is not None and choice.draft is not None:
         gain = choice.gain
@@ -73,4 +79,4 @@ def _json(model: ModelFile, choice: Choice | None) -> dict[str, object]:
             "expected_speedup": round(gain.speedup, 3) if gain is not None and not gain.measured else None,
             "measured_speedup": round(gain.speedup, 3) if gain is not None and gain.measured else None,
         }
-    return {**as_json(model), "draft": draft}
+    return {**as_json(model), "draft": draft, "draft_for": helps}

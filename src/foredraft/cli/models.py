@@ -30,7 +30,7 @@ def complete_model(incomplete: str) -> list[str]:
 
 def complete_draft(incomplete: str) -> list[str]:
     """What `--draft` takes: words, and names on the shelf."""
-    return [word for word in ("auto", "off") if word.startswith(incomplete)] + complete_model(incomplete)
+    return [word for word in ("auto", "builtin", "off") if word.startswith(incomplete)] + complete_model(incomplete)
 
 
 ModelName = Annotated[
@@ -62,6 +62,22 @@ def level_words(level: str, words: str) -> str:
     return japanese if words == "ja" else english
 
 
+def draft_words(draft: ModelFile) -> str:
+    """A draft's name, or where it is."""
+    from foredraft.core.params import BUILTIN
+
+    return "built into the model" if draft.name == BUILTIN else draft.name
+
+
+def drafts_for(draft: ModelFile, store: ModelStore) -> str:
+    """What a draft that reads hidden rows is for: the models here that it fits, else what they would have to be."""
+    from foredraft.models.heads import made_for
+
+    assert draft.facts is not None
+    fitting = [main.name for main in store.mains(draft)]
+    return ", ".join(fitting) if fitting else f"{made_for(draft.facts)} (none is here)"
+
+
 def as_json(model: ModelFile) -> dict[str, object]:
     """A model as plain values: sizes in bytes, lengths in tokens."""
     facts = model.facts
@@ -73,6 +89,7 @@ def as_json(model: ModelFile) -> dict[str, object]:
         "usable": model.usable,
         "problem": model.problem or None,
         "kind": facts.kind if facts else None,
+        "own_draft": facts.heads.here > 0 if facts and facts.kind == "text" else None,
         "architecture": facts.architecture if facts else None,
         "params": facts.n_params if facts else None,
         "quantisation": facts.quantisation if facts else None,

@@ -41,7 +41,7 @@ class Asked:
         Option(
             "--draft",
             "-d",
-            help="A GGUF file or a name; auto takes the best that fits; off: plain decoding.",
+            help="A file or a name; builtin: inside the model; auto: the best that fits; off: none.",
             autocompletion=complete_draft,
         ),
     ] = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foredraft.cli.models import Json, ModelName, complete_model, language, level_words, shelf
+from foredraft.cli.models import Json, ModelName, complete_model, draft_words, language, level_words, shelf
 from foredraft.cli.tables import print_table, size_words
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def pair(
     found = store.require(main)
     check = memory_check(LoadPlan())
     if drafts:
-        named = [store.find(name) for name in drafts]
+        named = [store.draft_named(found, name) for name in drafts]
         verdicts = [(draft, store.pair(found, draft, force=force, memory=check)) for draft in named]
     else:
         verdicts = [
@@ -94,7 +94,12 @@ def _print(main: ModelFile, rows: list[tuple[ModelFile, Pairing, float | None, M
     print_table(
         columns,
         [
-            (draft.name, level_words(pairing.level, words), pairing.reasons[words], _speedup(expected, measured, place))
+            (
+                draft_words(draft),
+                level_words(pairing.level, words),
+                pairing.reasons[words],
+                _speedup(expected, measured, place),
+            )
             for draft, pairing, expected, measured in rows
         ],
         right=frozenset({3}),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from foredraft.cli.models import Json, ModelName, as_json, language, shelf
+from foredraft.cli.models import Json, ModelName, as_json, drafts_for, language, shelf
 from foredraft.cli.tables import count_words, printable, size_words
+from foredraft.models.heads import made_for, own_head
 
 if TYPE_CHECKING:
     from foredraft.models.facts import ModelFacts
@@ -42,6 +43,10 @@ def _details(model: ModelFile) -> dict[str, object]:
         "rewind": facts.rewind or None,
         "chat_template": facts.has_template,
         "layers": shape.n_layers,
+        "heads": None
+        if not facts.heads.said
+        else {"said": facts.heads.said, "here": facts.heads.here, "problem": own_head(facts) or None},
+        "made_for": made_for(facts) if model.drafts_only else None,
         "width": shape.n_embd,
         "experts": shape.n_experts,
         "experts_used": shape.n_experts_used,
@@ -79,6 +84,17 @@ def _numerics(model: ModelFile) -> str:
     return f"auto takes {found['mode']}; exact numerics {speeds} here"
 
 
+def _draft_inside(facts: ModelFacts) -> list[str]:
+    """One line about the heads of a main model, where its header speaks of any."""
+    if facts.kind != "text" or not facts.heads.said:
+        return []
+    why = own_head(facts)
+    if why:
+        return [f"cannot be used: {why}"]
+    size = sum(facts.weights.layers[-facts.heads.here :])
+    return [f"yes, {size_words(size)} of the file (--draft builtin)"]
+
+
 def _rows(model: ModelFile, store: ModelStore) -> list[tuple[str, str]]:
     rows = [("name", model.name), ("file", str(model.path)), ("where", model.source)]
     rows.append(("size", size_words(model.size_bytes)))
@@ -86,9 +102,10 @@ def _rows(model: ModelFile, store: ModelStore) -> list[tuple[str, str]]:
     if facts is None:
         return [*rows, ("problem", model.problem)]
     vocabulary = facts.vocabulary
+    no_drafts = f" ({facts.rewind}: no drafts)" if facts.rewind and facts.kind == "text" else ""
     rows += [
         ("called", facts.name or "–"),
-        ("architecture", facts.architecture + (f" ({facts.rewind}: no drafts)" if facts.rewind else "")),
+        ("architecture", facts.architecture + no_drafts),
         ("kind", facts.kind),
         ("parameters", count_words(facts.n_params)),
         ("quantisation", _quantisation(facts)),
@@ -100,6 +117,10 @@ def _rows(model: ModelFile, store: ModelStore) -> list[tuple[str, str]]:
     if facts.shape.n_experts:
         experts = f"{facts.shape.n_experts_used} of {facts.shape.n_experts}"
         rows.append(("experts", f"{experts} a token: {count_words(facts.n_active)} active"))
+    rows += [("draft inside", words) for words in _draft_inside(facts)]
+    if model.drafts_only:
+        rows.append(("is a draft for", drafts_for(model, store)))
+        rows.append(("made for", made_for(facts)))
     if facts.missing is not None:
         rows.append(("problem", f"file {facts.missing[0]} of {facts.missing[1]} is missing"))
     if model.usable:

@@ -12,6 +12,8 @@ from typing import Self
 
 from foredraft.core.errors import ParameterError
 
+BUILTIN = "builtin"
+"""In the place of a draft's name or path: the one inside the main model's file."""
 MAX_DRAFT = 16
 """Largest look-ahead γ of a drafted proposal, in tokens. Deterministic sources may go further on their own."""
 

@@ -256,7 +256,8 @@ class OffersHidden(Protocol):
         for each wanted row."""
 
     def offer_hidden(self, on: bool) -> None:
-        """Whether passes are to keep their hidden rows from now on: it costs the last layer for every token read."""
+        """Whether a reader of hidden rows comes or goes: while there is one, passes keep them, which costs the last
+        layer for every token read."""
 
 
 class Engine(Protocol):

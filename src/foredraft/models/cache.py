@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-VERSION = 3
+VERSION = 4
 """Of the facts and how they are made. Another number reads every file anew; imports and measurements stay."""
 
 T = TypeVar("T")

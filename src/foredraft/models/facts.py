@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from foredraft.core.errors import ModelFormatError
+from foredraft.core.params import BUILTIN
 from foredraft.models.gguf import SCALARS, TOKENS, ArrayRef, Header, read_array, read_header
+from foredraft.models.heads import HELPERS, Heads, read_heads
 from foredraft.models.quantisation import mix, quantisation
 from foredraft.models.soundness import check_soundness
 
@@ -32,8 +34,6 @@ EMBEDDING = frozenset(
     }
 )  # fmt: skip
 DIFFUSION = frozenset({"dream", "llada", "llada-moe", "rnd1"})
-HELPERS = frozenset({"eagle3", "dflash", "gemma4-assistant"})
-"""Drafting heads: they need the main model's inner state and cannot run alone."""
 
 PART_NAME = re.compile(r"^(?P<stem>.+)-(?P<part>\d{5})-of-(?P<parts>\d{5})\.gguf$", re.IGNORECASE)
 
@@ -120,7 +120,8 @@ class ModelFacts:
     size_bytes: int
     architecture: str
     kind: str
-    """"text", "embedding", "diffusion", "helper", "projector", "adapter" or "vocabulary" (no weights)."""
+    """"text", "embedding", "diffusion", "helper" (a draft that reads another model's hidden rows), "projector",
+    "adapter" or "vocabulary" (no weights)."""
     n_params: int
     n_active: int
     """Parameters that one token passes through: fewer than `n_params` for a mixture of experts."""
@@ -132,6 +133,8 @@ class ModelFacts:
     weights: Weights
     rewind: str = ""
     """"" where any number of tokens can be taken back; else "recurrent" or "hybrid"."""
+    heads: Heads = field(default_factory=Heads)
+    """What it has in it that guesses from hidden rows; for a "helper", what it reads."""
     has_template: bool = False
     basename: str = ""
     finetune: str = ""
@@ -171,6 +174,26 @@ def read_facts(path: Path) -> ModelFacts:
     return _facts(headers, missing)
 
 
+def inside(main: ModelFacts) -> ModelFacts | None:
+    """The draft inside a main model, as if it were a file of its own, at the path `BUILTIN`; None where the header
+    speaks of none. Its weights are those of its layers, and the output matrix that it shares."""
+    if main.kind != "text" or not main.heads.said:
+        return None
+    layers = main.weights.layers[-main.heads.here :] if main.heads.here else ()
+    size, output = sum(layers), main.weights.output or main.weights.embedding
+    each = main.n_params / main.weights.total if main.weights.total else 0.0  # parameters a byte
+    active = main.n_active / main.n_params if main.n_params else 1.0
+    return replace(
+        main,
+        paths=(Path(BUILTIN),),
+        kind="helper",
+        size_bytes=size,
+        n_params=round((size + output) * each),
+        n_active=round((size * active + output) * each),
+        weights=Weights(total=size + output, layers=layers),
+    )
+
+
 def facts_to_json(facts: ModelFacts) -> dict[str, Any]:
     """Facts as plain values, for the cache."""
     made = asdict(facts)
@@ -186,11 +209,14 @@ def facts_from_json(values: dict[str, Any]) -> ModelFacts:
     shape["n_kv_heads"] = tuple(shape["n_kv_heads"])
     shape["sliding_pattern"] = tuple(shape["sliding_pattern"])
     weights["layers"] = tuple(weights["layers"])
+    heads = dict(values["heads"])
+    heads["layers"] = tuple(heads["layers"])
     changed = {
         "paths": tuple(Path(path) for path in values["paths"]),
         "vocabulary": Vocabulary(**vocabulary),
         "shape": Shape(**shape),
         "weights": Weights(**weights),
+        "heads": Heads(**heads),
         "missing": tuple(values["missing"]) if values["missing"] else None,
     }
     return ModelFacts(**{**values, **changed})
@@ -208,8 +234,11 @@ def _facts(headers: Sequence[Header], missing: tuple[int, int] | None) -> ModelF
         raise ModelFormatError(f"{header.path.name} does not say its architecture.", path=str(header.path))
     tensors = [tensor for part in headers for tensor in part.tensors]
     vocabulary = _vocabulary(header)
+    heads, nothing_else = read_heads(headers, architecture)
     kind = _kind(header, architecture, bool(tensors))
-    if kind in ("text", "embedding", "diffusion", "vocabulary"):
+    if kind == "text" and nothing_else:
+        kind = "helper"
+    if kind in ("text", "embedding", "diffusion", "vocabulary", "helper"):
         check_soundness(headers, architecture, vocabulary.kind)
     weights = _weights(headers)
     shape = _shape(header, architecture)
@@ -231,6 +260,7 @@ def _facts(headers: Sequence[Header], missing: tuple[int, int] | None) -> ModelF
         shape=shape,
         weights=weights,
         rewind="recurrent" if architecture in RECURRENT else "hybrid" if architecture in HYBRID else "",
+        heads=heads,
         has_template=bool(header.text("tokenizer.chat_template")),
         basename=header.text("general.basename"),
         finetune=header.text("general.finetune"),

@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from foredraft.core.errors import MemoryLimitError
+from foredraft.core.params import BUILTIN
 from foredraft.engines.llamacpp.memory import KV_BITS, free_memory
 from foredraft.engines.llamacpp.options import DEFAULT_CONTEXT, LoadOptions
 from foredraft.models.facts import ModelFacts
+from foredraft.models.heads import ASSISTANT
 from foredraft.models.pairing import MemoryCheck
 
 GUARDRAILS = ("off", "relaxed", "strict")
@@ -198,12 +200,16 @@ def need(model: ModelFacts, plan: LoadPlan, context: int, gpu_layers: int = 0) -
         on_gpu = sum(weights.layers[n_layers - on_gpu_layers :]) + round(kv * share) + compute
         if gpu_layers < 0 or gpu_layers > n_layers:  # the output matrix counts as one layer more
             on_gpu += weights.output or weights.embedding
-    return Need(weights.total, kv, compute, overhead, on_gpu)
+    # what is inside the main model is counted there
+    own = 0 if model.path.name == BUILTIN else weights.total
+    return Need(own, kv, compute, overhead, on_gpu)
 
 
 def kv_bytes(model: ModelFacts, context: int, kv_type: str, slots: int = 1) -> int:
     """Bytes of the KV cache of all slots together, and of the states of recurrent layers."""
     cells, shape = -(-context // 256) * 256, model.shape
+    if model.kind == "helper":
+        return _head_kv_bytes(model, cells, kv_type)
     if shape.latent_kv:
         values = shape.latent_kv * shape.n_layers
     else:
@@ -212,6 +218,16 @@ def kv_bytes(model: ModelFacts, context: int, kv_type: str, slots: int = 1) -> i
         4 * slots * shape.recurrent_state * sum(1 for heads in shape.n_kv_heads if heads == 0) if model.rewind else 0
     )
     return round(cells * values * KV_BITS[kv_type] / 8) + state
+
+
+def _head_kv_bytes(model: ModelFacts, cells: int, kv_type: str) -> int:
+    """Bytes of the KV cache of a draft that reads hidden rows: its own layers only, and none where it looks into the
+    main model's memory."""
+    if model.architecture == ASSISTANT:
+        return 0
+    shape, n = model.shape, model.heads.said or len(model.shape.n_kv_heads)
+    values = sum(shape.n_kv_heads[-n:]) * (shape.key_length + shape.value_length)
+    return round(cells * values * KV_BITS[kv_type] / 8)
 
 
 def compute_bytes(model: ModelFacts, plan: LoadPlan, context: int) -> int:

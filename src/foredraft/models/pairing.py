@@ -18,8 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from foredraft.core.errors import IncompatibleDraftError, ModelError
+from foredraft.core.params import BUILTIN
 from foredraft.models.facts import ModelFacts, read_facts
 from foredraft.models.gguf import first_difference, read_tokens
+from foredraft.models.heads import ASSISTANT, HELPERS, misfit, own_head
 
 MAX_SIZE_DIFFERENCE = 128
 FIRST_COMPARED = 5
@@ -73,6 +75,16 @@ REASONS: Mapping[str, tuple[str, str]] = {
         "This architecture ({architecture}) cannot take back rejected guesses",
         "このモデル（{architecture}）は却下された下書きを取り消せません",
     ),
+    "head_fits": ("Reads this model's hidden rows", "このモデルの隠れ状態を読みます"),
+    "head_misfit": (
+        "Made for another model: {what} {a}, here {b}",
+        "別のモデル用です（{what}: {a}、このモデルは {b}）",
+    ),
+    "head_unusable": ("The draft inside this model cannot be used: {why}", "内蔵ドラフトを使えません（{why}）"),
+    "head_unsupported": (
+        "Drafts of this kind ({architecture}) are not run here",
+        "この種類のドラフト（{architecture}）にはまだ対応していません",
+    ),
     "part_missing": ("File {i} of {n} is missing", "分割ファイルの {i}/{n} がありません"),
     "unreadable": ("The file cannot be read: {error}", "ファイルを読み取れません: {error}"),
 }
@@ -82,8 +94,8 @@ NOT_TEXT = {
     "embedding": REASONS["not_text"],
     "diffusion": ("Diffusion model, does not write from left to right", "拡散モデルのため左から順に生成できません"),
     "helper": (
-        "Drafting head of another model, cannot write text by itself",
-        "ほかのモデル用の下書きヘッドのため、単独では文章を生成できません",
+        "Draft of another model, cannot write text by itself",
+        "ほかのモデル用のドラフトのため、単独では文章を生成できません",
     ),
     "projector": ("Image part of another model, cannot write text", "画像用の部品のため文章を生成できません"),
     "adapter": ("Adapter (LoRA), not a model of its own", "アダプター (LoRA) であり、単独のモデルではありません"),
@@ -103,6 +115,9 @@ NOTES: Mapping[str, tuple[str, str]] = {
     ),
     "forced": ("used all the same, because you said so", "指定により使用します"),
 }
+
+SUPPORTED = frozenset({ASSISTANT})
+"""Of the drafts that read hidden rows and are an architecture of their own, those that are run here."""
 
 FORCEABLE = frozenset({"vocab_token", "special_tokens", "too_large", "memory", "same_model", "vocab_kind"})
 """What `--force` may overrule: these cost speed, never correctness. The others would need tokens that one of the two
@@ -217,8 +232,10 @@ def _verdict(main: ModelFacts, draft: ModelFacts, force: bool, differ: Differ, m
     if draft.missing is not None:
         return _refused("part_missing", {"i": draft.missing[0], "n": draft.missing[1]})
     for model in (draft, main):
-        if model.kind != "text":
+        if model.kind != "text" and not (model is draft and model.kind == "helper"):
             return _refused("not_text", {"kind": model.kind, "model": str(model.path.name)}, NOT_TEXT[model.kind])
+    if draft.kind == "helper":
+        return _head_verdict(main, draft, differ, memory)
     for model in (main, draft):
         if model.rewind:
             return _refused("no_rewind", {"architecture": model.architecture, "rewind": model.rewind})
@@ -250,6 +267,37 @@ def _verdict(main: ModelFacts, draft: ModelFacts, force: bool, differ: Differ, m
     elif draft.n_active > guide:
         notes, level = ["share", "guide"], WORKS
     return Pairing(level, True, code, _words(REASONS[code], numbers, notes), numbers)
+
+
+def _head_verdict(main: ModelFacts, draft: ModelFacts, differ: Differ, memory: MemoryCheck | None) -> Pairing:
+    """The verdict on a draft that reads hidden rows. Nothing of it can be forced: it was made for one model."""
+    if draft.path.name == BUILTIN:
+        why = own_head(main)
+        if why:
+            return _refused("head_unusable", {"why": why})
+    else:
+        wrong = misfit(main, draft)
+        if wrong:
+            return _refused("head_misfit", wrong)
+        check = check_vocabularies(main, draft, differ=differ)
+        if not check.compatible:
+            return _refused(check.code, check.numbers)
+        if draft.heads.here and (why := own_head(draft)):
+            return _refused("head_unusable", {"why": why})
+        if draft.architecture not in SUPPORTED and draft.architecture in HELPERS:
+            return _refused("head_unsupported", {"architecture": draft.architecture})
+    if main.rewind:
+        return _refused("no_rewind", {"architecture": main.architecture, "rewind": main.rewind})
+    share = draft.n_active / main.n_active if main.n_active else 1.0
+    numbers: dict[str, int | float | str] = {
+        "p": max(1, round(100 * share)),
+        "shared_tokens": min(main.vocabulary.n_tokens, draft.vocabulary.n_tokens),
+    }
+    if memory is not None:
+        needed, free = memory(main, draft)
+        if needed > free:
+            return _refused("memory", {**numbers, "a": _gigabytes(needed), "b": _gigabytes(free)})
+    return Pairing(RECOMMENDED, True, "head_fits", _words(REASONS["head_fits"], numbers, ["share"]), numbers)
 
 
 def _forced(main: ModelFacts, draft: ModelFacts, refused: Pairing) -> Pairing:

@@ -49,6 +49,8 @@ class CatalogueModel:
     drafts: tuple[str, ...] = ()
     acceptance: float | None = None
     source: str = ""
+    own_draft: bool = False
+    """Whether the files of the repository have a draft inside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ def catalogue() -> tuple[CatalogueModel, ...]:
             tuple(entry.get("drafts", ())),
             entry.get("acceptance"),
             entry.get("source", ""),
+            entry.get("own_draft", False),
         )
         for entry in tomllib.loads(text)["model"]
     )
@@ -264,6 +267,10 @@ def _why_none(main: ModelFile, slower: int, unfit: int) -> dict[str, str]:
     wanted = missing_draft(main)
     get = f" Get one: foredraft get {wanted.name}" if wanted is not None else ""
     get_ja = f" 入手: foredraft get {wanted.name}" if wanted is not None else ""
+    entry = _entry(main)
+    if entry is not None and entry.own_draft and main.facts is not None and not main.facts.heads.here:
+        get = f" There are files with a draft inside: foredraft get {entry.name}"
+        get_ja = f" ドラフト内蔵のファイルがあります: foredraft get {entry.name}"
     if main.facts is not None and main.facts.rewind:
         return {
             "en": f"No draft: this architecture ({main.facts.architecture}) cannot take back rejected guesses.",

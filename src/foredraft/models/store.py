@@ -24,10 +24,13 @@ from foredraft.core.errors import (
     ModelNotFoundError,
     UnsupportedModelError,
 )
+from foredraft.core.params import BUILTIN
 from foredraft.models import places
 from foredraft.models.brought import Origin
 from foredraft.models.cache import Measured, ShelfCache
 from foredraft.models.facts import PART_NAME, ModelFacts, facts_from_json, facts_to_json, read_facts
+from foredraft.models.facts import inside as inside_of
+from foredraft.models.heads import made_for
 from foredraft.models.names import find_name, model_name, nearest, unique_names
 from foredraft.models.pairing import (
     NOT_TEXT,
@@ -39,6 +42,9 @@ from foredraft.models.pairing import (
     unreadable,
 )
 from foredraft.models.places import Found, Place
+
+DRAFT_KINDS = ("text", "helper")
+"""Kinds of files (`ModelFacts.kind`) that can guess."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,11 @@ class ModelFile:
         return self.facts is not None and self.facts.kind == "text" and self.facts.missing is None
 
     @property
+    def drafts_only(self) -> bool:
+        """Whether it is a draft that reads another model's hidden rows, and no model of its own."""
+        return self.facts is not None and self.facts.kind == "helper" and self.facts.missing is None
+
+    @property
     def embeds(self) -> bool:
         """Whether it can be loaded to turn texts into vectors."""
         return self.facts is not None and self.facts.kind == "embedding" and self.facts.missing is None
@@ -73,6 +84,15 @@ class ModelFile:
         if facts is None:
             return str(self.path)
         return f"{facts.architecture}:{facts.n_params}:{facts.quantisation}:{facts.size_bytes}:{facts.name}"
+
+
+def own_draft(main: ModelFile) -> ModelFile | None:
+    """The draft inside a model's own file, as if it were one of its own: named, and in the place of a path, `BUILTIN`.
+    None where the header speaks of none."""
+    inside = inside_of(main.facts) if main.facts is not None else None
+    if inside is None:
+        return None
+    return ModelFile(BUILTIN, inside.path, BUILTIN, main.publisher, inside.size_bytes, inside)
 
 
 class ModelStore:
@@ -206,7 +226,9 @@ class ModelStore:
             raise UnsupportedModelError(
                 f"{model.name} cannot be loaded: {NOT_TEXT[model.facts.kind][0]}.",
                 path=str(model.path),
-                hint="Choose a text generation model.",
+                hint=f"It is a draft for {made_for(model.facts)}."
+                if model.facts.kind == "helper"
+                else "Choose a text generation model.",
             )
         return model
 
@@ -225,8 +247,26 @@ class ModelStore:
     def drafts(self, main: ModelFile, *, memory: MemoryCheck | None = None) -> list[tuple[ModelFile, Pairing]]:
         """Every other model with its verdict, the best first."""
         order = {"recommended": 0, "works": 1, "not_usable": 2}
-        found = [(draft, self.pair(main, draft, memory=memory)) for draft in self.models() if draft.path != main.path]
+        others = [draft for draft in self.models() if draft.path != main.path]
+        own = own_draft(main)
+        if own is not None:
+            others.append(own)
+        found = [(draft, self.pair(main, draft, memory=memory)) for draft in others]
         return sorted(found, key=lambda item: (order[item[1].level], -item[0].size_bytes, item[0].name))
+
+    def mains(self, draft: ModelFile) -> list[ModelFile]:
+        """The models on the shelf that a draft that reads hidden rows was made for, whether it can be run or not."""
+        fits = ("head_fits", "head_unsupported", "no_rewind", "memory")
+        return [main for main in self.models() if main.usable and self.pair(main, draft).code in fits]
+
+    def draft_named(self, main: ModelFile, name: str | Path) -> ModelFile:
+        """The draft of a name, which may be `BUILTIN`: the one inside the main model. Raises what `find` raises."""
+        if str(name) != BUILTIN:
+            return self.find(name)
+        own = own_draft(main)
+        if own is None:
+            raise ModelNotFoundError(BUILTIN, hint=f"{main.name} has no draft inside: choose one of its own file.")
+        return own
 
     def _differ(self, main: ModelFacts, draft: ModelFacts) -> Difference | None:
         """`token_difference`, which reads two files, once for each pair of vocabularies."""

@@ -237,7 +237,7 @@ def _draft_name(services: Services, question: Question) -> tuple[str, str]:
     if question.draft in ("auto", "off"):
         return "auto", ""
     try:
-        return (services.shelf.spec(question.draft).model if services.shelf is not None else question.draft), ""
+        return (services.shelf.draft(question.draft) if services.shelf is not None else question.draft), ""
     except ModelError as error:
         if question.draft_required:
             status = 404 if isinstance(error, ModelNotFoundError) else 400

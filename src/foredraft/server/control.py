@@ -166,7 +166,7 @@ async def change_draft(body: DraftRequest, services: ServicesOf) -> dict[str, An
     model_id = await loaded_name(services, body.model)
     draft = _draft(body.draft)
     if draft not in (None, "auto") and services.shelf is not None:
-        draft = (await asyncio.to_thread(services.shelf.spec, draft)).model
+        draft = await asyncio.to_thread(services.shelf.draft, draft)
     state = await services.runtime.set_draft(model_id, draft, required=body.required)
     return state_object(state, services.name_of(state.draft_info))
 

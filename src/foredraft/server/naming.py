@@ -82,7 +82,7 @@ def _spec(services: Services, name: str, draft: str, loaded: tuple[str, ...]) ->
         raise ModelNotFoundError(name, nearest=loaded)
     if draft not in ("auto", "off"):
         try:
-            services.shelf.spec(draft)
+            services.shelf.draft(draft)
         except ModelError:  # the model is loaded without it; `_draft_name` says why, or refuses
             draft = "auto"
     try:  # off is for this request alone: whoever comes next finds the draft loaded

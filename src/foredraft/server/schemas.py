@@ -135,7 +135,8 @@ class DraftControl(Schema):
     """What LM Studio has for the draft, and more."""
 
     draft_model: str = Field(
-        default="auto", description="auto, null or empty: the loaded draft; off: none; or a model's name."
+        default="auto",
+        description="auto, null or empty: the loaded draft; off: none; builtin: inside the model; or a model's name.",
     )
     draft_required: bool = Field(default=False, description="Refuse the request rather than answer without the draft.")
     speculative: Speculative = Speculative()

@@ -35,6 +35,13 @@ class Shelf(Protocol):
     def name_of(self, path: str) -> str:
         """The name of a file; empty where it is not on the shelf."""
 
+    def draft(self, name: str) -> str:
+        """A draft as `LoadSpec` names it: its path, or `BUILTIN`. Raises a `ModelError`."""
+
+    def drafts(self) -> Sequence[dict[str, Any]]:
+        """Facts like those of `describe` of the files that are drafts of other models and nothing else, with their
+        `name`, what they are `made_for` in words, and the models here that they `fit`."""
+
     def spec(self, name: str, draft: str | None = "auto") -> LoadSpec:
         """How to load it. Raises `ModelNotFoundError` with the nearest names."""
 

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from foredraft.core.errors import ModelNotFoundError
+from foredraft.core.params import BUILTIN
+from foredraft.models.heads import made_for, own_head
 from foredraft.models.places import EMBEDDED
-from foredraft.models.store import ModelStore
+from foredraft.models.store import DRAFT_KINDS, ModelStore
 from foredraft.scheduling.hosted import LoadSpec
 from foredraft.settings import Settings
 
@@ -62,13 +64,28 @@ class StoreShelf:
                 "quantisation_said": facts.quantisation_said,
                 "n_params": facts.n_params,
                 "n_ctx_train": facts.n_ctx_train,
+                "own_draft": facts.heads.here > 0 and not own_head(facts),
             }
         return described
 
     def name_of(self, path: str) -> str:
         """The name of a file; empty where it is not on the shelf."""
+        if path == BUILTIN:
+            return BUILTIN
         given = next((name for name, file in self._given.items() if str(file) == path), "")
         return given or next((model.name for model in self.store.models() if str(model.path) == path), "")
+
+    def drafts(self) -> Sequence[dict[str, Any]]:
+        """See `Shelf.drafts`."""
+        return [
+            {
+                **self.describe(model.name),
+                "made_for": made_for(model.facts) if model.facts is not None else "",
+                "fits": [main.name for main in self.store.mains(model)],
+            }
+            for model in self.store.models()
+            if model.drafts_only
+        ]
 
     def spec(self, name: str, draft: str | None = "auto") -> LoadSpec:
         """How to load a model, with its own settings and those of its draft."""
@@ -100,4 +117,8 @@ class StoreShelf:
         """The draft as the loader wants it; it finds the best one for "auto" itself."""
         if wish is None or wish in ("", "off"):
             return None
-        return "auto" if wish == "auto" else str(self.store.require(wish).path)
+        return "auto" if wish == "auto" else self.draft(wish)
+
+    def draft(self, name: str) -> str:
+        """A draft as the loader wants it. Raises what `ModelStore.require` raises."""
+        return BUILTIN if name == BUILTIN else str(self.store.require(name, DRAFT_KINDS).path)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from foredraft.core.params import BUILTIN
+from foredraft.models.store import ModelFile
 from foredraft.scheduling.hosted import ModelState
+from foredraft.ui.i18n import Words
 
 
 def display_name(state: ModelState) -> str:
@@ -22,6 +25,11 @@ def draft_name(state: ModelState) -> str:
         return ""
     same = state.info is not None and state.info.name == info.name  # a pair may bear one name
     return Path(info.path).stem if same or not info.name else info.name
+
+
+def draft_title(draft: ModelFile, words: Words) -> str:
+    """A draft in a list: its name, or that it is inside the main model."""
+    return words("spec.builtin") if draft.name == BUILTIN else draft.name
 
 
 def gain_words(gain: float) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Rows = NDArray[np.float32]
+Numbers = NDArray[np.float32]
 
 
 class Block:
@@ -39,22 +40,22 @@ class Block:
         """What the child must inherit."""
         return () if sys.platform == "win32" else (int(self.handle),)
 
-    def make(self, rows: int, columns: int) -> Rows:
-        """In the child: memory for so many rows."""
+    def make(self, rows: int, columns: int, more: int = 0) -> tuple[Rows, Numbers]:
+        """In the child: memory for so many rows, and for so many more numbers behind them."""
         if sys.platform != "win32":
-            os.ftruncate(int(self.handle), max(1, rows * columns) * 4)
-        return self.open(rows, columns, write=True)
+            os.ftruncate(int(self.handle), max(1, rows * columns + more) * 4)
+        return self.open(rows, columns, more, write=True)
 
-    def open(self, rows: int, columns: int, *, write: bool = False) -> Rows:
-        """In the parent: the rows that the child has made. The memory goes with the last view of it."""
-        size = max(1, rows * columns) * 4
+    def open(self, rows: int, columns: int, more: int = 0, *, write: bool = False) -> tuple[Rows, Numbers]:
+        """In the parent: what the child has made. The memory goes with the last view of it."""
+        size = max(1, rows * columns + more) * 4
         if sys.platform == "win32":
             memory = mmap.mmap(-1, size, tagname=self.handle)
         else:
             memory = mmap.mmap(int(self.handle), size, mmap.MAP_SHARED)
-        view = np.frombuffer(memory, dtype=np.float32, count=rows * columns).reshape(rows, columns)
-        view.flags.writeable = write
-        return view
+        numbers = np.frombuffer(memory, dtype=np.float32, count=rows * columns + more)
+        numbers.flags.writeable = write
+        return numbers[: rows * columns].reshape(rows, columns), numbers[rows * columns :]
 
     def close(self) -> None:
         """The handle; what was opened stays as long as it is used. Calling it twice does nothing."""

@@ -28,7 +28,7 @@ class IsolatedEmbedder(Isolated):
         self.dimensions: int = facts["dimensions"]
         self.pooling: str = facts["pooling"]
         self.notes: list[str] = facts["notes"]
-        self._rows: Vectors = self._process.rows(self.dimensions)
+        self._rows: Vectors = self._process.rows(self.dimensions)[0]
 
     def embed(self, texts: Sequence[Sequence[int]]) -> Vectors:
         """See `EmbeddingEngine.embed`."""

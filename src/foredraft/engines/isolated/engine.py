@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from foredraft.core.errors import EngineError, ForedraftError
-from foredraft.engines.base import Chunk, Logits, ModelInfo, Numerics
+from foredraft.engines.base import Chunk, Hidden, Logits, ModelInfo, Numerics
 from foredraft.engines.isolated import wire
+from foredraft.engines.isolated.block import Numbers
+from foredraft.engines.isolated.head import IsolatedHead
 from foredraft.engines.isolated.process import Isolated, ModelProcess
 from foredraft.engines.isolated.tokenizer import IsolatedTokenizer
 from foredraft.engines.isolated.wire import Kind
@@ -40,7 +44,11 @@ class IsolatedEngine(Isolated):
         self._lengths = [0] * self.info.n_slots
         self._rewinds: list[int] = []
         """Slots and lengths that go with the next message: half as many round trips."""
-        self._rows: Logits | None = self._process.rows(self.info.n_vocab)
+        self.hidden_width: int = facts["hidden_width"]
+        self._rows: Logits | None
+        self._rows, self._hidden = self._process.rows(self.info.n_vocab)
+        self._sizes: list[int] = []
+        self._readers = 0
 
     def forward(self, chunks: Sequence[Chunk]) -> list[Logits]:
         """See `Engine.forward`. The rows are read-only views of memory shared with the other process."""
@@ -64,7 +72,48 @@ class IsolatedEngine(Isolated):
         for chunk in chunks:
             cuts.append(rows[first : first + chunk.want])
             first += chunk.want
+        self._sizes = [len(chunk.tokens) for chunk in chunks]
         return cuts
+
+    @property
+    def hidden(self) -> list[Hidden]:
+        """See `OffersHidden`. A head's pass is put into the same memory."""
+        return cut_rows(self._hidden, self._sizes, self.hidden_width) if self._readers else []
+
+    def offer_hidden(self, on: bool) -> None:
+        """See `OffersHidden`."""
+        before = self._readers
+        self._readers = max(0, before + (1 if on else -1))
+        if bool(before) != bool(self._readers) and self.died is None:
+            self._said(Kind.HIDDEN, wire.numbers((int(on),)))
+
+    def open_head(self, path: Path | None, options: LoadOptions) -> IsolatedHead:
+        """See `LlamaCppEngine.open_head`: the head lies in this model's process."""
+        wish = {"path": None if path is None else str(path), "options": dataclasses.asdict(options)}
+        facts = wire.from_json(self._said(Kind.HEAD_OPEN, wire.to_json(wish)))
+        return IsolatedHead(self, facts["number"], facts)
+
+    def head(self, kind: Kind, body: bytes, lengths: list[int]) -> list[int]:
+        """For a head: ask, and get the lengths of its slots. After an error they are as they were."""
+        return wire.read_numbers(self._said(kind, body)) or lengths
+
+    def head_rows(self, chunks: Sequence[Chunk], n_vocab: int, width: int) -> tuple[list[Hidden], list[Logits]]:
+        """For a head: the hidden rows and the rows of logits of its last pass."""
+        if self._rows is None:
+            raise self._process.failure()
+        wanted = [chunk.want for chunk in chunks]
+        return cut_rows(self._hidden, wanted, width), cut_rows(self._rows.reshape(-1), wanted, n_vocab)
+
+    def close_head(self, number: int) -> None:
+        """For a head."""
+        if self.died is None and self._rows is not None:
+            self._said(Kind.HEAD_CLOSE, wire.numbers((number,)))
+
+    def _said(self, kind: Kind, body: bytes) -> bytes:
+        said = self._process.ask(kind, body)
+        if said.kind is Kind.FAILED:
+            raise wire.error_from_json(wire.from_json(said.body))
+        return said.body
 
     def length(self, slot: int) -> int:
         if not self._lengths:
@@ -110,3 +159,12 @@ class IsolatedEngine(Isolated):
             except EngineError:  # a recurrent state cannot go back: an honest empty slot beats a wrong one
                 with contextlib.suppress(EngineError):
                     self._ask(Kind.REWIND, wire.numbers((chunk.slot, 0)))
+
+
+def cut_rows(numbers: Numbers, counts: Sequence[int], columns: int) -> list[Numbers]:
+    """The first numbers as arrays of so many rows each."""
+    cuts, first = [], 0
+    for count in counts:
+        cuts.append(numbers[first : first + count * columns].reshape(count, columns))
+        first += count * columns
+    return cuts

@@ -11,18 +11,20 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, cast
 
 from foredraft import child
 from foredraft.core.errors import EngineError, ForedraftError
-from foredraft.engines.base import Engine, Tokenizer
+from foredraft.engines.base import Engine, Hidden, OffersHidden, Tokenizer
 from foredraft.engines.embedding import EmbeddingEngine
 from foredraft.engines.isolated import wire
-from foredraft.engines.isolated.block import Block, Rows
+from foredraft.engines.isolated.block import Block, Numbers, Rows
 from foredraft.engines.isolated.tokenizer import PIECES, SPECIAL, join
 from foredraft.engines.isolated.wire import Kind, Message, Wire
+from foredraft.engines.llamacpp.options import LoadOptions
 
 Opener = Callable[[Mapping[str, Any], Callable[[float], None]], Engine | EmbeddingEngine]
 READERS = 4
@@ -65,6 +67,10 @@ class _Host:
         self._work, self._side, self._block = work, side, block
         self._engine: Engine | EmbeddingEngine | None = None
         self._rows: Rows | None = None
+        self._hidden: Numbers | None = None
+        """Where hidden rows are put: those of the main model's last pass, or of a head's."""
+        self._heads: dict[int, Any] = {}
+        self._reads_hidden = False
         self._n_slots = 0
         self._lock = threading.Lock()
         self._pass = self._done = 0
@@ -102,8 +108,8 @@ class _Host:
         with self._lock:
             self._pass = said.number
         try:
-            self._do(said)
-            kind, body = Kind.DONE, wire.numbers(self._lengths())
+            body = self._do(said)
+            kind = Kind.DONE
         except Exception as error:  # an answer like any other  # noqa: BLE001
             if not isinstance(error, ForedraftError):
                 traceback.print_exc()
@@ -112,13 +118,16 @@ class _Host:
             self._done = said.number
         self._work.send(kind, said.number, body)
 
-    def _do(self, said: Message) -> None:
+    def _do(self, said: Message) -> bytes:
+        """What is asked; the body of the answer, which is mostly the lengths of all slots."""
         assert self._rows is not None
+        if said.kind in (Kind.HEAD_OPEN, Kind.HEAD_FORWARD, Kind.HEAD_CLOSE, Kind.HIDDEN):
+            return self._do_with_heads(said)
         values = wire.read_numbers(said.body)
         if said.kind is Kind.EMBED:
             texts = [chunk.tokens for chunk in wire.read_chunks(values)]
             self._rows[: len(texts)] = cast(EmbeddingEngine, self._engine).embed(texts)
-            return
+            return b""
         engine = cast(Engine, self._engine)
         begin = 1 + 2 * values[0]
         for at in range(1, begin, 2):  # what was taken back since the last message
@@ -128,12 +137,59 @@ class _Host:
             for rows in engine.forward(wire.read_chunks(values[begin:])):
                 self._rows[first : first + len(rows)] = rows
                 first += len(rows)
+            if self._reads_hidden:
+                self._put_hidden(cast(OffersHidden, engine).hidden)
         elif said.kind is Kind.REWIND:
             engine.rewind(*values[begin:])
         elif said.kind is Kind.COPY:
             engine.copy(*values[begin:])
         else:
             raise EngineError(f"{said.kind.name} is nothing that can be asked.")
+        return wire.numbers(self._lengths())
+
+    def _do_with_heads(self, said: Message) -> bytes:
+        """See `IsolatedHead`. The answer's body: lengths of a head's slots, or facts about one."""
+        engine = cast(Any, self._engine)
+        if said.kind is Kind.HEAD_OPEN:
+            wish = wire.from_json(said.body)
+            path = None if wish["path"] is None else Path(wish["path"])
+            head = engine.open_head(path, LoadOptions(**wish["options"]))
+            number = max(self._heads, default=-1) + 1
+            self._heads[number] = head
+            facts = {name: getattr(head, name) for name in ("shared", "width", "memory_bytes")}
+            return wire.to_json({"number": number, "info": dataclasses.asdict(head.info), **facts})
+        if said.kind is Kind.HIDDEN:
+            (on,) = wire.read_numbers(said.body)
+            engine.offer_hidden(bool(on))
+            self._reads_hidden = bool(on)
+            return b""
+        if said.kind is Kind.HEAD_CLOSE:
+            self._heads.pop(wire.read_numbers(said.body)[0]).close()
+            return b""
+        assert self._rows is not None
+        values, rows = wire.read_pairs(said.body, engine.hidden_width)
+        head = self._heads[values[0]]
+        begin = 2 + 2 * values[1]
+        for at in range(2, begin, 2):
+            head.rewind(values[at], values[at + 1])
+        chunks, first = wire.read_chunks(values[begin:]), 0
+        for chunk in chunks:
+            chunk.hidden = rows[first : first + len(chunk.tokens)]
+            first += len(chunk.tokens)
+        flat = self._rows.reshape(-1)  # a head may have another vocabulary than the main model
+        put = 0
+        for logits in head.forward(chunks):
+            flat[put : put + logits.size] = logits.reshape(-1)
+            put += logits.size
+        self._put_hidden(head.hidden)
+        return wire.numbers([head.length(slot) for slot in range(self._n_slots)])
+
+    def _put_hidden(self, hidden: Sequence[Hidden]) -> None:
+        assert self._hidden is not None
+        at = 0
+        for rows in hidden:
+            self._hidden[at : at + rows.size] = rows.reshape(-1)
+            at += rows.size
 
     def _lengths(self) -> list[int]:
         engine = cast(Engine, self._engine)
@@ -142,7 +198,9 @@ class _Host:
     def _facts(self, engine: Engine) -> dict[str, Any]:
         info = engine.info
         rows = info.max_rows or info.n_batch
-        self._rows = self._block.make(rows, info.n_vocab)
+        width = getattr(engine, "hidden_width", 0)
+        # a head's rows may be those of a vocabulary that is padded further
+        self._rows, self._hidden = self._block.make(rows, info.n_vocab, info.n_batch * width)
         self._n_slots = info.n_slots
         options = getattr(engine, "options", None)
         numerics = engine.numerics
@@ -151,6 +209,8 @@ class _Host:
             "tokenizer": _facts(engine.tokenizer),
             "notes": list(getattr(engine, "notes", ())),
             "rows": rows,
+            "hidden_width": width,
+            "hidden": info.n_batch * width,
             "numerics": None if numerics is None else dataclasses.asdict(numerics),
             "exact_rows": engine.exact_rows,
             "exact_grain": engine.exact_grain,
@@ -160,7 +220,7 @@ class _Host:
 
     def _facts_of_embedder(self, engine: EmbeddingEngine) -> dict[str, Any]:
         rows = engine.info.n_slots
-        self._rows = self._block.make(rows, engine.dimensions)
+        self._rows, _ = self._block.make(rows, engine.dimensions)
         return {
             "info": dataclasses.asdict(engine.info),
             "tokenizer": _facts(engine.tokenizer),

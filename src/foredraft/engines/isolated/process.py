@@ -23,7 +23,7 @@ from typing import IO, Any
 from foredraft import child, huge_pages
 from foredraft.core.errors import ClosedError, EngineDiedError, EngineError
 from foredraft.engines.isolated import wire
-from foredraft.engines.isolated.block import Block, Rows
+from foredraft.engines.isolated.block import Block, Numbers, Rows
 from foredraft.engines.isolated.wire import Kind, Message, Wire
 
 ENDS_WITHIN_S = 5.0
@@ -66,9 +66,9 @@ class ModelProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    def rows(self, columns: int) -> Rows:
-        """What the process writes its rows into, as many as `facts` say. To be asked for once."""
-        rows = self._block.open(self.facts["rows"], columns)
+    def rows(self, columns: int) -> tuple[Rows, Numbers]:
+        """What the process writes its rows into, and its hidden rows, as many as `facts` say. To be asked for once."""
+        rows = self._block.open(self.facts["rows"], columns, self.facts.get("hidden", 0))
         self._block.close()
         return rows
 

@@ -14,6 +14,9 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from foredraft.core import errors
 from foredraft.core.errors import EngineError, ForedraftError
 from foredraft.engines.base import Chunk, ModelInfo, Numerics, OtherMode
@@ -38,6 +41,10 @@ class Kind(IntEnum):
     ABORT = 9
     DONE = 10
     FAILED = 11
+    HEAD_OPEN = 12
+    HEAD_FORWARD = 13
+    HEAD_CLOSE = 14
+    HIDDEN = 15
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -124,6 +131,18 @@ def read_chunks(values: Sequence[int]) -> list[Chunk]:
         chunks.append(Chunk(slot, start, values[at : at + count], want))
         at += count
     return chunks
+
+
+def pairs_to_bytes(before: Sequence[int], chunks: Sequence[Chunk], rows: Sequence[NDArray[np.float32]]) -> bytes:
+    """Numbers, chunks, and the row of each of their tokens. Raises `OverflowError` like `chunks_to_bytes`."""
+    packed = numbers(before) + chunks_to_bytes(chunks)
+    return numbers((len(packed),)) + packed + b"".join(part.tobytes() for part in rows)
+
+
+def read_pairs(body: bytes, width: int) -> tuple[list[int], NDArray[np.float32]]:
+    """What `pairs_to_bytes` was given: the numbers, chunks among them, and all rows."""
+    (size,) = read_numbers(body[:8])
+    return read_numbers(body[8 : 8 + size]), np.frombuffer(body, dtype=np.float32, offset=8 + size).reshape(-1, width)
 
 
 def to_json(value: Mapping[str, Any]) -> bytes:

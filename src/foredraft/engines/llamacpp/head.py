@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foredraft.core.errors import CacheFullError, Cancelled, EngineError, IncompatibleDraftError
+from foredraft.core.params import BUILTIN
 from foredraft.engines.base import BLOCK, Chunk, Hidden, Logits, ModelInfo, Numerics
 from foredraft.engines.llamacpp.batch import Batch
 from foredraft.engines.llamacpp.extended import MTP, extended
@@ -28,15 +29,12 @@ from foredraft.engines.llamacpp.options import LoadOptions
 if TYPE_CHECKING:
     from foredraft.engines.llamacpp.engine import LlamaCppEngine
 
-BUILTIN = "builtin"
-"""In the place of a path: the head is inside the main model's file."""
-
 
 class LlamaCppHead:
     """`Engine` is its contract, with hidden rows in its chunks (`Chunk.hidden`; zeros where there are none).
 
     Where it looks into the main model's memory (`shared`), it reads nothing of its own: every token stands at the
-    position where its chunk starts, and taking back is no work.
+    position behind what the main model has read, and taking back is no work.
     """
 
     def __init__(self, main: LlamaCppEngine, path: Path | None, options: LoadOptions) -> None:
@@ -76,7 +74,8 @@ class LlamaCppHead:
                 params.ctx_type, params.ctx_other, params.n_seq_max = MTP, main.context, options.n_slots
                 params.n_outputs_max = self.info.max_rows or options.n_slots
                 self._ctx = new_context(path or Path(main.info.path), model, params, options)
-            self.memory = MemoryUse.from_log(lines, self.info.size_bytes)
+            self.memory_bytes = MemoryUse.from_log(lines, self.info.size_bytes).total
+            """What it takes beside the main model."""
             self.shared = self._more.other_context(self._ctx) is not None
             self._more.set_hidden(self._ctx, True, True)
         except BaseException:
@@ -137,6 +136,8 @@ class LlamaCppHead:
     def _pass(self, chunks: Sequence[Chunk]) -> None:
         n = 0
         for chunk in chunks:
+            if self.shared:
+                chunk = Chunk(chunk.slot, self._main.length(chunk.slot), chunk.tokens, chunk.want, chunk.hidden)
             end = self._batch.put(n, chunk, still=self.shared)
             self._rows[n:end] = 0.0 if chunk.hidden is None else chunk.hidden
             n = end

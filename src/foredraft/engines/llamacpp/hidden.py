@@ -21,20 +21,22 @@ class HiddenRows:
         self._more = extended()
         self._context = context
         self.width = 0 if self._more.reason else int(library().api.llama_model_n_embd_out(model))
-        self.on = False
+        self._readers = 0
         self._sizes: list[int] = []
 
     def offer(self, on: bool) -> None:
         """See `OffersHidden.offer_hidden`. Raises `IncompatibleDraftError` where the library cannot."""
         if on and self._more.reason:
             raise IncompatibleDraftError("head_unusable", self._more.reason)
-        if on != self.on:
+        before = self._readers
+        self._readers = max(0, before + (1 if on else -1))
+        if bool(before) != bool(self._readers):
             self._more.set_hidden(self._context, on, False)
-            self.on, self._sizes = on, []
+            self._sizes = []
 
     def passed(self, chunks: Sequence[Chunk]) -> None:
         """A pass of these chunks has ended."""
-        if self.on:
+        if self._readers:
             self._sizes = [len(chunk.tokens) for chunk in chunks]
 
     def rows(self) -> list[Hidden]:

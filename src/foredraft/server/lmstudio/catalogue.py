@@ -39,6 +39,18 @@ def _facts(services: Services, name: str, state: ModelState | None) -> dict[str,
     return facts
 
 
+async def drafters(services: Services) -> list[dict[str, Any]]:
+    """Entries of /api/v1/models for files that are drafts of other models: LM Studio's own kind for them."""
+    if services.shelf is None:
+        return []
+    found = await asyncio.to_thread(services.shelf.drafts)
+    about = {"type": "drafter", "capabilities": None}
+    return [
+        {**v1_object(facts["name"], facts, None), **about, "made_for": facts["made_for"], "fits": facts["fits"]}
+        for facts in found
+    ]
+
+
 def v0_object(name: str, facts: dict[str, Any], state: ModelState | None) -> dict[str, Any]:
     """One entry of /api/v0/models, with the draft of a loaded one."""
     entry = {
@@ -83,6 +95,7 @@ def v1_object(name: str, facts: dict[str, Any], state: ModelState | None) -> dic
         "max_context_length": facts.get("n_ctx_train", 0),
         "format": "gguf",
         "description": None,
+        "own_draft": bool(facts.get("own_draft")),
     } | ({} if embeds else {"capabilities": {"vision": False, "trained_for_tool_use": False}})
 
 

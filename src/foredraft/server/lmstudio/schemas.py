@@ -47,7 +47,7 @@ class LoadRequest(Schema):
     offload_kv_cache_to_gpu: bool | None = None
     echo_load_config: bool = False
     parallel: Annotated[Whole, Field(ge=1, le=256)] | None = None
-    draft_model: str = Field(default="auto", description="A name, auto, or off.")
+    draft_model: str = Field(default="auto", description="A name, builtin, auto, or off.")
     draft_required: bool = False
     ttl: Number | None = None
 

@@ -23,7 +23,7 @@ from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError, lmstudio_body
 from foredraft.server.lenient import as_field
-from foredraft.server.lmstudio.catalogue import described, load_config, v1_object
+from foredraft.server.lmstudio.catalogue import described, drafters, load_config, v1_object
 from foredraft.server.lmstudio.schemas import ChatRequest, DownloadRequest, InputItem, LoadRequest, UnloadRequest
 from foredraft.server.naming import named_model
 from foredraft.server.reading import CallArguments, CallStarted, Content, Delta, Reasoning
@@ -38,7 +38,8 @@ router = APIRouter(prefix="/api/v1", tags=["LM Studio v1"], route_class=LimitedR
 @router.get("/models")
 async def list_models(services: ServicesOf) -> dict[str, Any]:
     """Every model, with its loaded instances and their drafts."""
-    return {"models": [v1_object(*entry) for entry in await described(services)]}
+    models = [v1_object(*entry) for entry in await described(services)]
+    return {"models": [*models, *await drafters(services)]}
 
 
 # ---- chat ----

@@ -12,7 +12,7 @@ from foredraft.models.pairing import NOT_USABLE, RECOMMENDED, WORKS
 from foredraft.scheduling.hosted import ModelState
 from foredraft.ui.components.dialog import dialog
 from foredraft.ui.components.elements import Tag, button, icon
-from foredraft.ui.names import display_name, draft_name, gain_words, size_words
+from foredraft.ui.names import display_name, draft_name, draft_title, gain_words, size_words
 from foredraft.ui.panels.known_drafts import known_draft, size_of
 from foredraft.ui.shelf import Draft, Drafts
 from foredraft.ui.state import Page
@@ -23,7 +23,7 @@ Choose = Callable[[str | None], Awaitable[None]]
 def draft_list(page: Page, state: ModelState, drafts: Drafts, choose: Choose) -> None:
     t = page.words
     current = state.draft_info.path if state.draft_info and page.choices.enabled else None
-    chosen = next((d.model.name for d in drafts.found or () if str(d.model.path) == current), None)
+    chosen = next((draft_title(d.model, t) for d in drafts.found or () if str(d.model.path) == current), None)
     if current is not None and chosen is None:
         chosen = draft_name(state)  # loaded from a path that is not on the shelf
     label = t("spec.off") if not page.choices.enabled else chosen or t("spec.choose")
@@ -52,9 +52,9 @@ def _draft_option(page: Page, draft: Draft, current: str | None, choose: Choose)
     path = str(draft.model.path)
     words = _reason(page, draft)
     if not draft.pairing.usable:
-        _option(draft.model.name, words, False, None)
+        _option(draft_title(draft.model, page.words), words, False, None)
         return
-    _option(draft.model.name, words, path == current, lambda: choose(path))
+    _option(draft_title(draft.model, page.words), words, path == current, lambda: choose(path))
 
 
 def _reason(page: Page, draft: Draft) -> str:
@@ -122,5 +122,5 @@ def _show_reasons(page: Page, others: list[Draft]) -> None:
     with dialog(t("none.why_title")), Tag("table", "").classes("fd-data"), Tag("tbody", ""):
         for draft in others:
             with Tag("tr", ""):
-                Tag("th", draft.model.name, scope="row")
+                Tag("th", draft_title(draft.model, t), scope="row")
                 Tag("td", draft.pairing.reasons[t.language])

@@ -8,10 +8,11 @@ from typing import Any
 
 from nicegui import run, ui
 
+from foredraft.models.heads import made_for
 from foredraft.models.places import SOURCES
 from foredraft.models.store import ModelFile
 from foredraft.ui.components.elements import Tag, button, icon_button
-from foredraft.ui.names import size_words
+from foredraft.ui.names import draft_title, size_words
 from foredraft.ui.state import Page
 
 OWN = ("own", "imported")
@@ -54,14 +55,17 @@ def shelf_table(page: Page, on_load: Callable[[ModelFile], Any], on_delete: Call
 
 
 def _fits(page: Page) -> dict[str, list[str]]:
-    """For each model that can write text, the drafts that would make it faster."""
-    store = page.app.shelf.store
+    """For each model that can write text, the drafts that would make it faster; for each draft that reads another
+    model's hidden rows, those that it fits."""
+    store, t = page.app.shelf.store, page.words
     if store is None:
         return {}
     return {
-        model.name: [draft.name for draft, pairing in store.drafts(model) if pairing.usable]
+        model.name: [main.name for main in store.mains(model)]
+        if model.drafts_only
+        else [draft_title(draft, t) for draft, pairing in store.drafts(model) if pairing.usable]
         for model in store.models()
-        if model.usable
+        if model.usable or model.drafts_only
     }
 
 
@@ -80,10 +84,12 @@ def _row(
         place = t(f"models.place_{model.source}") if model.source in SOURCES else model.source
         Tag("td", place, data_label=t("models.place"))
         with Tag("td", "", data_label=t("models.drafts")):
-            if not model.usable:
+            if not model.usable and not model.drafts_only:
                 Tag("span", model.problem or t("models.unusable"))
             elif fits is None:
                 Tag("span", "…")
+            elif model.drafts_only and model.facts is not None:
+                Tag("span", t("models.draft_for", models=", ".join(fits[:3]) or made_for(model.facts)))
             else:
                 Tag("span", ", ".join(fits[:3]) + (" …" if len(fits) > 3 else "") if fits else t("models.no_draft"))
         with Tag("td", ""), Tag("div", "").classes("fd-row").style("flex-wrap: nowrap"):
