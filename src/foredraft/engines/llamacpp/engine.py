@@ -229,6 +229,7 @@ class LlamaCppEngine:
         if len(cuts) > 1 and len({chunk.slot for chunk in chunks}) < len(cuts):
             raise EngineError("Two chunks for one slot in one pass.")
 
+        self._hidden.begin(chunks)
         batch.struct.n_tokens = n
         if self.cells.crowded:
             self._pack()

@@ -22,7 +22,9 @@ class HiddenRows:
         self._context = context
         self.width = 0 if self._more.reason else int(library().api.llama_model_n_embd_out(model))
         self._readers = 0
-        self._sizes: list[int] = []
+        self._asked: Sequence[Chunk] = ()
+        self._parts: dict[int, list[Hidden]] = {}
+        """By slot, what the passes of one `forward` left."""
 
     def offer(self, on: bool) -> None:
         """See `OffersHidden.offer_hidden`. Raises `IncompatibleDraftError` where the library cannot."""
@@ -32,21 +34,28 @@ class HiddenRows:
         self._readers = max(0, before + (1 if on else -1))
         if bool(before) != bool(self._readers):
             self._more.set_hidden(self._context, on, False)
-            self._sizes = []
+            self._asked, self._parts = (), {}
 
-    def passed(self, chunks: Sequence[Chunk]) -> None:
-        """A pass of these chunks has ended."""
-        if self._readers:
-            self._sizes = [len(chunk.tokens) for chunk in chunks]
+    def begin(self, chunks: Sequence[Chunk]) -> None:
+        """These are to be read now, in one pass or in several."""
+        self._asked, self._parts = chunks, {}
+
+    def passed(self, chunks: Sequence[Chunk], pads: Sequence[int] = ()) -> None:
+        """A pass of these chunks has ended; `pads`: tokens of no meaning behind each. Its rows are copied: the next
+        pass overwrites them."""
+        if not self._readers:
+            return
+        sizes = [len(chunk.tokens) for chunk in chunks]
+        ends = np.cumsum([size + pad for size, pad in zip(sizes, pads or [0] * len(sizes), strict=True)])
+        view = as_rows(self._more.get_hidden(self._context), int(ends[-1]), self.width)
+        for chunk, size, first in zip(chunks, sizes, [0, *ends[:-1]], strict=True):
+            self._parts.setdefault(chunk.slot, []).append(np.array(view[first : first + size]))
 
     def rows(self) -> list[Hidden]:
-        """Of the last pass, one array a chunk, shape (tokens, width)."""
-        total = sum(self._sizes)
-        if not total:
+        """Of what was asked for last, one array a chunk, shape (tokens, width)."""
+        if not self._parts:
             return []
-        view = as_rows(self._more.get_hidden(self._context), total, self.width)
-        ends = np.cumsum(self._sizes)
-        return [view[end - size : end] for end, size in zip(ends, self._sizes, strict=True)]
+        return [np.concatenate(self._parts[chunk.slot])[-len(chunk.tokens) :] for chunk in self._asked]
 
 
 def as_rows(pointer: Any, rows: int, columns: int) -> Hidden:
