@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Sequence
 
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     (
@@ -80,19 +81,19 @@ class NewerDatabaseError(Exception):
     """The file was written by a later version of the program; `unknown` names its first unknown step."""
 
     def __init__(self, unknown: str) -> None:
-        super().__init__(f"The chat database has been changed by a newer version of Foredraft ({unknown}).")
+        super().__init__(f"The database has been changed by a newer version of Foredraft ({unknown}).")
         self.unknown = unknown
 
 
-def migrate(db: sqlite3.Connection) -> None:
+def migrate(db: sqlite3.Connection, steps: Sequence[tuple[str, str]] = MIGRATIONS) -> None:
     """Apply every step that is missing, each whole or not at all. Raises `NewerDatabaseError` before any change."""
     db.execute("CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied REAL NOT NULL)")
     applied = [name for (name,) in db.execute("SELECT name FROM migrations ORDER BY name")]
-    known = {name for name, _ in MIGRATIONS}
+    known = {name for name, _ in steps}
     for name in applied:
         if name not in known:
             raise NewerDatabaseError(name)
-    for name, script in MIGRATIONS:
+    for name, script in steps:
         if name not in applied:
             # executescript would commit first, so the transaction is opened inside: a step is all or nothing.
             db.executescript(

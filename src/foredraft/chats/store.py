@@ -7,7 +7,6 @@ A running answer is written down every second or so by whoever runs it (`save_an
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import sqlite3
 import threading
@@ -19,10 +18,10 @@ from typing import Any
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from foredraft.chats.migrations import NewerDatabaseError, migrate
+from foredraft.chats.database import StoreError, make_file, worded
+from foredraft.chats.migrations import migrate
 from foredraft.chats.records import DONE, INTERRUPTED, RUNNING, Chat, Found, Message, Preset, Token
 from foredraft.chats.search import excerpt, matching_messages
-from foredraft.folders import close_off, make_private
 
 BUSY_S = 5.0
 """How long to wait for another process that writes."""
@@ -33,13 +32,8 @@ _MESSAGE = "id, chat_id, parent, role, text, created, status, model, draft, toke
 NOT_A_CHAT = "not_a_chat"
 
 
-class ChatStoreError(Exception):
-    """The chat history cannot be read or written. `code` is newer, damaged, locked, full or unusable; `NOT_A_CHAT` for
-    what was to be imported and is none."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+ChatStoreError = StoreError
+"""`code` is also `NOT_A_CHAT`, for what was to be imported and is none."""
 
 
 class ChatStore:
@@ -51,12 +45,12 @@ class ChatStore:
         self.notice: str = ""
         """Why this is not the usual file (a code of `ChatStoreError`); empty if it is."""
         self._lock = threading.RLock()
-        with _worded():
+        with worded():
             if path is not None:
-                _make_file(path)
+                make_file(path)
             db = sqlite3.connect(path or ":memory:", timeout=BUSY_S, check_same_thread=False, isolation_level=None)
         try:
-            with _worded():
+            with worded():
                 db.execute("PRAGMA journal_mode = WAL")
                 db.execute("PRAGMA synchronous = NORMAL")
                 db.execute("PRAGMA foreign_keys = ON")
@@ -287,7 +281,7 @@ class ChatStore:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, _worded():
+        with self._lock, worded():
             self._db.execute("BEGIN")
             try:
                 yield self._db
@@ -362,17 +356,6 @@ def open_or_set_aside(path: Path) -> ChatStore:
     return store
 
 
-def _make_file(path: Path) -> None:
-    """The file, if there is none yet, so that its owner alone can read it: SQLite's further files get its modes."""
-    try:
-        make_private(path.parent)
-        path.touch(mode=0o600)
-    except OSError as error:
-        raise ChatStoreError("full" if error.errno == errno.ENOSPC else "unusable", str(error)) from error
-    for part in ("", "-wal", "-shm"):
-        close_off(path.with_name(path.name + part))
-
-
 def _first_to_open(path: Path) -> BaseFileLock | None:
     """A lock that is held for as long as the store is open; None where another process holds it."""
     lock = FileLock(path.with_name(f"{path.name}.lock"), timeout=0, mode=0o600)
@@ -383,28 +366,6 @@ def _first_to_open(path: Path) -> BaseFileLock | None:
     except (OSError, NotImplementedError):  # a file system without locks: there, nobody else is assumed
         pass
     return lock
-
-
-@contextlib.contextmanager
-def _worded() -> Iterator[None]:
-    """SQLite's errors as ours, with a code that the app can word."""
-    try:
-        yield
-    except NewerDatabaseError as error:
-        raise ChatStoreError("newer", str(error)) from error
-    except sqlite3.DatabaseError as error:
-        text = str(error)
-        if "locked" in text or "busy" in text:
-            code = "locked"
-        elif "full" in text:
-            code = "full"
-        elif isinstance(error, sqlite3.OperationalError) and "malformed" not in text:
-            code = "unusable"
-        elif isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
-            raise
-        else:
-            code = "damaged"
-        raise ChatStoreError(code, text) from error
 
 
 def _chat(row: tuple[Any, ...]) -> Chat:
