@@ -114,6 +114,10 @@ class ServerSection(_Section):
         default={}, description="Other names for models, as { 'claude-*' = 'a model of the shelf' }."
     )
 
+    keep_responses: bool = Field(
+        default=True, description="Keep responses on this machine, so that a request can go on from an earlier one."
+    )
+
     cors: Annotated[list[str], NoDecode] = Field(
         default=[],
         description="Origins of pages that may call the API; loopback: any of this machine's; none: no other.",

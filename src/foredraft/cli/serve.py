@@ -62,6 +62,13 @@ def serve(
             help="Keep answers on this machine to guess later ones from them. Default: no.",
         ),
     ] = None,
+    keep_responses: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-responses/--no-keep-responses",
+            help="Keep responses on this machine, for previous_response_id. Default: yes.",
+        ),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print the log.")] = False,
 ) -> None:
     """Serve the API of OpenAI and LM Studio, with the draft's statistics in every answer."""
@@ -72,6 +79,7 @@ def serve(
     from foredraft.server.aliases import Aliases
     from foredraft.server.app import create_app
     from foredraft.server.downloads import Downloads, from_hub
+    from foredraft.server.kept import Responses
     from foredraft.server.loading import load_pair
     from foredraft.server.origins import chosen
     from foredraft.server.proof import home_secret, ticket
@@ -85,7 +93,8 @@ def serve(
     flags = {"server.host": host, "server.port": port or None, "load.context": context}
     doors = {"server.token": token, "server.allowed_hosts": allowed_host or None, "server.cors": cors or None}
     flags["server.isolation"] = isolation
-    user = load_settings({**flags, **doors, "draft.remember_answers": remember_answers})
+    kept = {"draft.remember_answers": remember_answers, "server.keep_responses": keep_responses}
+    user = load_settings({**flags, **doors, **kept})
     secret = api_key or (user.server.api_key.get_secret_value() if user.server.api_key is not None else "")
     settings = ServerSettings(
         host=user.server.host,
@@ -114,6 +123,7 @@ def serve(
         user_settings=user,
         aliases=Aliases({**_aliases(alias or ()), **user.server.aliases}, data_folder() / "aliases.json"),
         downloads=Downloads(from_hub(store)),
+        responses=Responses(data_folder() / "responses.sqlite", enabled=user.server.keep_responses),
     )
     app = create_app(services)
     if ui:
@@ -143,6 +153,8 @@ def serve(
         shown = url(opened.host, opened.port)
         if settings.remember_answers:
             typer.echo("Answers are kept on this machine, to guess later ones from (--no-remember-answers).")
+        if services.responses.enabled:
+            typer.echo("Responses are kept on this machine for previous_response_id (--no-keep-responses).")
         typer.echo(f"Foredraft serves {shown}; API at {shown}/v1.")
         if ui:
             once = f"/?token={ticket(opened.app_secret, opened.port)}" if opened.app_secret else ""

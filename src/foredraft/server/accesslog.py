@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,6 +12,8 @@ from foredraft.server.journal import Journal
 QUIET = frozenset({"/health", "/metrics"})
 """Asked for by machines, all the time."""
 LONGEST_PATH = 500
+_RESPONSE = re.compile(r"resp_\w+")
+"""Who knows a response's id can read it: ids are not for everybody who reads the log."""
 
 
 class AccessLog:
@@ -21,7 +24,7 @@ class AccessLog:
         self._journal = journal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope.get("path", "")[:LONGEST_PATH]
+        path = _RESPONSE.sub("resp_…", scope.get("path", "")[:LONGEST_PATH])
         if scope["type"] != "http" or path in QUIET or path.startswith("/_nicegui"):
             await self._app(scope, receive, send)
             return

@@ -1,11 +1,14 @@
-"""Answers that are sent whole: waited for, and read."""
+"""Answers that are sent whole: waited for, and read; and what is kept of any."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from starlette.requests import Request
 
 from foredraft.scheduling.answer import Generation
 from foredraft.server.asking import Asked, Choice
+from foredraft.server.reading import AnswerReader
 from foredraft.server.sse import while_connected
 
 
@@ -25,3 +28,16 @@ def read_whole(choice: Choice, answer: Generation) -> None:
     """Read a finished answer: its thinking, content and calls are in `choice.reader` then."""
     choice.reader.read(answer.pieces)
     choice.reader.end()
+
+
+def as_message(reader: AnswerReader) -> dict[str, Any]:
+    """A whole answer as a message of the conversation, as chat templates take it."""
+    message: dict[str, Any] = {"role": "assistant", "content": reader.content}
+    if reader.reasoning:
+        message["reasoning_content"] = reader.reasoning
+    if reader.calls:
+        message["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in reader.calls
+        ]
+    return message

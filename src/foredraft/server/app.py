@@ -30,8 +30,9 @@ from foredraft.server.lmstudio.sdk import routes as lmstudio_sdk
 from foredraft.server.metrics import Metrics
 from foredraft.server.ollama import alive, catalogue, embed, manage
 from foredraft.server.ollama import routes as ollama
-from foredraft.server.openai import embeddings, responses
+from foredraft.server.openai import embeddings
 from foredraft.server.openai import routes as openai
+from foredraft.server.openai.responses import routes as responses
 from foredraft.server.origins import Cors
 from foredraft.server.services import Services
 from foredraft.server.sse import ClientGoneError
@@ -55,6 +56,7 @@ def create_app(services: Services) -> FastAPI:
         services.stopping()
         await services.runtime.close(services.settings.grace_s)
         services.pools.close()
+        services.responses.close()
 
     app = Described(title="Foredraft", description=DESCRIPTION, openapi_url=None, lifespan=living)
     app.state.services = services

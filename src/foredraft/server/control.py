@@ -62,6 +62,7 @@ async def health(
     ready = [state for state in states if state.status in ("ready", "changing")]
     body: dict[str, Any] = {"status": "ok", "name": "foredraft", "version": foredraft_version()}
     body["remembers_answers"] = services.settings.remember_answers
+    body["keeps_responses"] = services.responses.enabled
     if challenge:
         _, port = request.scope.get("server") or ("", services.settings.port)
         body["proofs"] = proofs(challenge, port, services.settings.api_key)
@@ -171,6 +172,12 @@ async def change_draft(body: DraftRequest, services: ServicesOf) -> dict[str, An
     return state_object(state, services.name_of(state.draft_info))
 
 
+@router.delete("/api/foredraft/responses")
+async def forget_responses(services: ServicesOf) -> dict[str, Any]:
+    """Forget every response that was kept for `previous_response_id`."""
+    return {"forgotten": await services.responses.forget()}
+
+
 @router.get("/api/foredraft/log", responses={200: {"content": {"text/event-stream": {"schema": EVENT}}}})
 async def log(
     services: ServicesOf,
@@ -192,7 +199,7 @@ async def log(
     return EventStream(entries(), ping_s=services.settings.ping_s)
 
 
-@router.api_route("/api/foredraft/{rest:path}", methods=["GET", "POST"], include_in_schema=False)
+@router.api_route("/api/foredraft/{rest:path}", methods=["GET", "POST", "DELETE"], include_in_schema=False)
 async def unknown(rest: str) -> Response:
     raise RequestError(f"There is nothing at /api/foredraft/{rest}.", status=404, hint="/docs lists everything.")
 

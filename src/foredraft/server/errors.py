@@ -76,6 +76,7 @@ def word(error: ForedraftError) -> Wording:
     headers: dict[str, str] = {}
     if isinstance(error, RequestError):
         status, param = error.status, error.param
+        kind = kind if status < 500 else "unavailable_error"
     elif isinstance(error, LimitError):
         status, param = error.status, error.param or None
         code = "context_length_exceeded" if error.code == ContextOverflowError.code else error.code

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import BeforeValidator
 
+from foredraft.chats.responses import Bounds
 from foredraft.core.errors import ForedraftError
 
 
@@ -71,6 +72,8 @@ VARIABLES = Limit("characters of the template's variables", 64 << 10)
 SDK_CALLS = Limit("calls of one socket at once", 4_096)
 SDK_CHANNELS = Limit("channels of one socket at once", 256)
 UPLOADS = Limit("bytes of uploaded files kept", 64 << 20)
+KEPT = Bounds(responses=10_000, size=256 << 20, age_s=30 * 24 * 3600.0)
+"""What of responses is kept for later requests (`kept.py`)."""
 TABLE = (
     *(BODY, KEYS, VALUES, CONTAINERS, NESTING, MESSAGES, PARTS, STOPS, STOP_LENGTH, STOPS_LENGTH, BIAS),
     *(TOOLS, TEXTS, SCHEMA, SCHEMA_NODES, SCHEMA_NAME, REFERENCES, DEFINITIONS, GRAMMAR, RULES, VARIABLES),

@@ -14,6 +14,7 @@ from foredraft.server.aliases import Aliases
 from foredraft.server.downloads import Downloads
 from foredraft.server.grammar import Vocabularies
 from foredraft.server.journal import Journal
+from foredraft.server.kept import Responses
 from foredraft.server.origins import ALWAYS
 from foredraft.server.pools import Pools
 from foredraft.server.prompting import Prompts
@@ -103,6 +104,8 @@ class Services:
     """Downloads that were asked for through the API."""
     journal: Journal = field(default_factory=Journal)
     """What happened: the server's log, for `foredraft log` and the app."""
+    responses: Responses = field(default_factory=Responses)
+    """What is kept for `previous_response_id`."""
     pools: Pools = field(default_factory=Pools)
     """Threads for what would hold up the event loop."""
     prompts: Prompts = field(default_factory=Prompts)

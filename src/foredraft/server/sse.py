@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -43,8 +43,13 @@ class EventStream(Response):
     media_type = "text/event-stream"
 
     def __init__(
-        self, events: AsyncGenerator[bytes, None], *, ping_s: float | None = 15.0, ping: bytes = KEEPALIVE_COMMENT
+        self,
+        events: AsyncGenerator[bytes, None],
+        *,
+        ping_s: float | None = 15.0,
+        ping: Callable[[], bytes] = lambda: KEEPALIVE_COMMENT,
     ) -> None:
+        """After `ping_s` seconds of silence `ping` is sent: a comment, or an event for clients that count no others."""
         super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._events = events
@@ -62,7 +67,7 @@ class EventStream(Response):
                 if gone.done():
                     return
                 if not coming.done():
-                    await send({"type": "http.response.body", "body": self._ping, "more_body": True})
+                    await send({"type": "http.response.body", "body": self._ping(), "more_body": True})
                     continue
                 try:
                     chunk = coming.result()

@@ -9,6 +9,7 @@ from typing import Any
 from foredraft.server.anthropic.schemas import Block, Conversation, Message, MessageRequest, Tool
 from foredraft.server.asking import Question
 from foredraft.server.errors import RequestError
+from foredraft.server.lenient import note
 from foredraft.server.schemas import idle_seconds
 
 BILLING = "x-anthropic-billing-header:"
@@ -79,7 +80,7 @@ def _tools(body: Conversation, warnings: list[str]) -> tuple[list[dict[str, Any]
     tools: list[dict[str, Any]] = []
     for i, tool in enumerate(body.tools or ()):
         if tool.type not in (None, "custom"):
-            warnings.append(f"tools.{i} is left out: {tool.type} is run by Anthropic's servers.")
+            note(f"tools.{i} is left out: {tool.type} is run by Anthropic's servers.", warnings)
         elif not tool.name:
             raise RequestError(f"tools.{i}.name is missing.", param=f"tools.{i}.name")
         else:
@@ -194,7 +195,7 @@ def _texts(content: Any, place: str, warnings: list[str], *, first: int = 0) -> 
         elif block.type in _UNREADABLE:
             raise RequestError(f"{where}: {_UNREADABLE[block.type]} cannot be read here; only text can.", param=where)
         else:
-            warnings.append(f"{where} is left out: {block.type!r} cannot be read here.")
+            note(f"{where} is left out: {block.type!r} cannot be read here.", warnings)
     return texts
 
 

@@ -39,7 +39,7 @@ async def messages(body: MessageRequest, request: Request, services: ServicesOf)
     asked = await while_connected(request, _ask(services, body))
     answer: Response
     if body.stream:
-        answer = EventStream(_events(asked, body), ping_s=services.settings.ping_s, ping=PING)
+        answer = EventStream(_events(asked, body), ping_s=services.settings.ping_s, ping=lambda: PING)
     else:
         answer = JSONResponse(await _whole(request, asked, body))
     answer.headers["request-id"] = anthropic_request_id()

@@ -31,8 +31,8 @@ class ChatRequest(Sampling, DraftControl, Session):
     max_output_tokens: Most = None
     reasoning: str | bool | None = None
     context_length: Annotated[Whole, Field(ge=1)] | None = None
-    store: bool = Field(default=True, description="Accepted; conversations are not kept here.")
-    previous_response_id: str | None = None
+    store: bool = Field(default=True, description="false keeps nothing, and gives no response_id.")
+    previous_response_id: str | None = Field(default=None, description="The kept response that this one goes on from.")
     integrations: list[Any] | None = None
     ttl: Number | None = None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -24,6 +23,7 @@ from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError, lmstudio_body
 from foredraft.server.lenient import as_field
 from foredraft.server.lmstudio.catalogue import described, drafters, load_config, v1_object
+from foredraft.server.lmstudio.conversation import Turn, going_on
 from foredraft.server.lmstudio.schemas import ChatRequest, DownloadRequest, InputItem, LoadRequest, UnloadRequest
 from foredraft.server.naming import named_model
 from foredraft.server.reading import CallArguments, CallStarted, Content, Delta, Reasoning
@@ -47,26 +47,25 @@ async def list_models(services: ServicesOf) -> dict[str, Any]:
 
 @router.post("/chat", response_model=None)
 async def chat(body: ChatRequest, request: Request, services: ServicesOf) -> Response:
-    """Answer one input, at once or as events."""
+    """Answer one input, at once or as events. With `previous_response_id` the conversation goes on from a kept
+    response; the answer is kept in turn, unless `store` is false."""
     question = of_session(_question(body), request, body)
+    turn = await while_connected(request, going_on(body, question, services.responses))
     if body.stream:
         # what is wrong with the name is said with a status; what comes later, as an event
         model_id, _ = await named_model(services, question.model, question.draft)
-        events = _events(services, question, model_id, body.speculative.explain)
+        events = _events(services, turn, model_id, body.speculative.explain)
         return EventStream(events, ping_s=services.settings.ping_s)
-    asked = await while_connected(request, ask(services, question))
+    asked = await while_connected(request, ask(services, turn.question))
     (answer,) = await results(request, asked)
     read_whole(asked.choices[0], answer)
-    return JSONResponse(_result(asked, answer, body.speculative.explain))
+    result = _result(asked, answer, body.speculative.explain)
+    return JSONResponse(await turn.keep(result, asked.choices[0].reader))
 
 
 def _question(body: ChatRequest) -> Question:
     if body.integrations:
         raise RequestError("Integrations (plugins, MCP) are not served here.", param="integrations")
-    if body.previous_response_id is not None:
-        raise RequestError(
-            "Conversations are not kept here.", param="previous_response_id", hint="Send the whole conversation."
-        )
     messages: list[dict[str, Any]] = []
     if body.system_prompt:
         messages.append({"role": "system", "content": body.system_prompt})
@@ -118,15 +117,10 @@ def _result(asked: Asked, answer: Generation, explain: bool) -> dict[str, Any]:
         stats["model_load_time_seconds"] = round(asked.load_s, 3)
     if explain:
         stats["explain"] = {**statistics.explanation(answer), "origins": statistics.origins(answer.pieces)}
-    return {
-        "model_instance_id": asked.model_id,
-        "output": output,
-        "stats": stats,
-        "response_id": f"resp_{secrets.token_hex(16)}",
-    } | as_field(asked.warnings)
+    return {"model_instance_id": asked.model_id, "output": output, "stats": stats} | as_field(asked.warnings)
 
 
-async def _events(services: Services, question: Question, model_id: str, explain: bool) -> AsyncGenerator[bytes, None]:
+async def _events(services: Services, turn: Turn, model_id: str, explain: bool) -> AsyncGenerator[bytes, None]:
     """LM Studio's events: chat.start … chat.end, with the whole result in the last."""
 
     def said(kind: str, **fields: Any) -> bytes:
@@ -135,7 +129,7 @@ async def _events(services: Services, question: Question, model_id: str, explain
     asked: Asked | None = None
     try:
         yield said("chat.start", model_instance_id=model_id)
-        asking = asyncio.ensure_future(ask(services, question))
+        asking = asyncio.ensure_future(ask(services, turn.question))
         try:
             async for chunk in _loading(services, asking, said):
                 yield chunk
@@ -144,7 +138,7 @@ async def _events(services: Services, question: Question, model_id: str, explain
             asking.cancel()
         if asked.load_s is not None:
             yield said("model_load.end", model_instance_id=asked.model_id, load_time_seconds=round(asked.load_s, 3))
-        async for chunk in _one_answer(asked, explain, said):
+        async for chunk in _one_answer(asked, turn, explain, said):
             yield chunk
     except ForedraftError as error:
         yield said("error", **lmstudio_body(error))
@@ -182,7 +176,7 @@ async def _loading(services: Services, asking: asyncio.Future[Asked], said: Any)
         yield said("model_load.start", model_instance_id=(await asking).model_id)
 
 
-async def _one_answer(asked: Asked, explain: bool, said: Any) -> AsyncGenerator[bytes, None]:
+async def _one_answer(asked: Asked, turn: Turn, explain: bool, said: Any) -> AsyncGenerator[bytes, None]:
     choice = asked.choices[0]
     reader, open_part, prompt = choice.reader, "", ""
     async for happened in choice.events():
@@ -210,7 +204,8 @@ async def _one_answer(asked: Asked, explain: bool, said: Any) -> AsyncGenerator[
                     yield chunk
             if open_part:
                 yield said(f"{open_part}.end")
-            yield said("chat.end", result=_result(asked, happened.generation, explain))
+            result = _result(asked, happened.generation, explain)
+            yield said("chat.end", result=await turn.keep(result, reader))
 
 
 def _part(delta: Delta, open_part: str, tool: str, said: Any) -> list[tuple[bytes, str]]:
