@@ -19,6 +19,7 @@ from foredraft.server.services import ServerSettings, Services
 from tests.clients.conftest import Node
 from tests.clients.saying import leave, saying
 from tests.server import toy
+from tests.server.test_completions import Coder
 
 ASK = [{"role": "user", "content": "Who?"}]
 CALL = '<tool_call>\n{"name": "weather", "arguments": {"place": "Oslo"}}\n</tool_call>'
@@ -111,8 +112,8 @@ def test_options_are_understood_or_left_out_aloud(client: Client, address: str) 
     options = {"mirostat": 1, "num_gpu": 3, "num_predict": 3, "draft_num_predict": 50}
     body = {"model": "toy", "messages": ASK, "stream": False, "options": options, "think": "low"}
     warnings = httpx.post(f"{address}/api/chat", json=body).json()["warnings"]
-    assert any("mirostat" in one and "num_gpu" in one for one in warnings)
-    assert any("draft_num_predict" in one for one in warnings)
+    for name in ("mirostat", "num_gpu", "draft_num_predict", "think"):
+        assert any(name in one for one in warnings) is (name != "think"), "the toy's template knows thinking"
     assert "warnings" not in httpx.post(f"{address}/api/chat", json={**body, "options": {}, "think": False}).json()
 
 
@@ -165,6 +166,19 @@ def test_generate_goes_on_from_its_context(client: Client) -> None:
     assert "".join(part.response for part in parts) == raw.response
 
 
+def test_a_suffix_is_filled_in_where_the_model_knows_how(client: Client) -> None:
+    with pytest.raises(ResponseError, match="fill in"):
+        client.generate("toy", "def f(", suffix="return 1", options={"num_predict": 5})
+    coder = Coder(("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"))
+    with coder.client() as other, Client(str(other.base_url).removesuffix("/v1/")) as able:
+        made = able.generate("toy", "def f", suffix=" 1", options={"num_predict": 9, "seed": 1})
+        raw = "<|fim_prefix|>def f<|fim_suffix|> 1<|fim_middle|>"  # as editors write it themselves
+        same = able.generate("toy", raw, raw=True, options={"num_predict": 9, "seed": 1})
+        assert made.response == same.response
+        assert made.prompt_eval_count == same.prompt_eval_count
+        assert "insert" in able.show("toy").capabilities
+
+
 def test_log_probabilities(client: Client) -> None:
     whole = chat(client, logprobs=True, top_logprobs=2, options={"num_predict": 5, "seed": 1})
     assert len(whole.logprobs) == whole.eval_count
@@ -189,7 +203,6 @@ def test_a_long_conversation_is_shortened(client: Client) -> None:
         ({"model": "toy", "messages": [{"role": "user", "content": "a", "images": ["aGk="]}]}, 400, "Images"),
         ({"model": "toy", "messages": [{"role": "king", "content": "a"}]}, 400, "king"),
         ({"model": "toy", "options": {"temperature": "hot"}}, 400, "options.temperature"),
-        ({"model": "toy", "think": "hard"}, 400, "think"),
         ({"model": "toy", "options": {"stop": ["x" * 2000]}}, 400, "1,000"),
         ({"model": "toy", "messages": ASK * 10_001}, 400, "10,000"),
         ({"model": "broken"}, 400, "GGUF"),

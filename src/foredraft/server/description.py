@@ -54,6 +54,8 @@ EVENT: dict[str, Any] = {
     "required": ["data"],
     "properties": {"data": {"type": "string"}, "event": {"type": "string"}},
 }
+SSE = "text/event-stream", EVENT
+LINE: dict[str, Any] = {"type": "object", "description": "Each line of the stream."}
 _WARNINGS = {
     "description": "What of the request was left out, as a JSON list of sentences; not there where nothing was.",
     "schema": {"type": "string"},
@@ -85,7 +87,8 @@ def _complete(operation: dict[str, Any], schemas: Mapping[str, Any]) -> None:
         if status.startswith("2") and body:
             described.setdefault("headers", {})[HEADER] = _WARNINGS
         if status == "200" and "stream" in fields:
-            described.setdefault("content", {}).setdefault("text/event-stream", {"schema": EVENT})
+            kind, part = ("application/x-ndjson", LINE) if "Ollama" in operation.get("tags", ()) else SSE
+            described.setdefault("content", {}).setdefault(kind, {"schema": part})
     error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     for number, said in STATUSES.items():
         if body or number not in (409, 413, 415):

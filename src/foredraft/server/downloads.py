@@ -99,15 +99,15 @@ class Downloads:
             del self._jobs[next(iter(self._jobs))]
         self._jobs[job.id] = job
         task = self._tasks[job.id] = asyncio.create_task(self._run(job, fetching))
-        task.add_done_callback(lambda _: self._tasks.pop(job.id, None))
+        task.add_done_callback(lambda _: self._tasks.pop(job.id))
         return job.as_dict()
 
     async def follow(self, job_id: str) -> AsyncGenerator[Job, None]:
         """A job, again and again until it has ended."""
-        job, task = self._jobs[job_id], self._tasks.get(job_id)
-        while task is not None and not task.done():
+        job = self.job(job_id)
+        while job.ended is None:
             yield job
-            await asyncio.wait({task}, timeout=FOLLOW_S)
+            await self.wait(job_id, FOLLOW_S)
         yield job
 
     def status(self, job_id: str) -> dict[str, Any]:

@@ -9,21 +9,21 @@ from typing import Any
 from foredraft.server.anthropic.schemas import Block, Conversation, Message, MessageRequest, Tool
 from foredraft.server.asking import Question
 from foredraft.server.errors import RequestError
-from foredraft.server.lenient import note
-from foredraft.server.schemas import idle_seconds
+from foredraft.server.lenient import note, noted
+from foredraft.server.schemas import effort, idle_seconds
 
 BILLING = "x-anthropic-billing-header:"
 """How Claude Code begins a line of its system prompt that is not for the model. It changes from version to version, so
 with it nothing behind it would be found in the prompt cache."""
 _UNREADABLE = {"image": "Images", "container_upload": "Files of a container"}
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
-_EFFORTS = {"xhigh": "high", "max": "high"}
-"""What chat templates do not know."""
 
 
 def question_of(body: Conversation) -> Question:
     """What a request asks for; a count of tokens asks the same, without the fields of an answer."""
-    warnings = list(_left_out(body))
+    warnings = noted()
+    for sentence in _left_out(body):
+        note(sentence, warnings)
     tools, choice, several = _tools(body, warnings)
     schema = _schema(body)
     if schema is not None and choice not in ("auto", "none"):
@@ -36,7 +36,7 @@ def question_of(body: Conversation) -> Question:
             "stop": tuple(text for text in body.stop_sequences or () if text),
             "ttl_s": idle_seconds(body.ttl, None),
         }
-    question = Question(
+    return Question(
         model=body.model,
         messages=conversation(body, warnings),
         speculation=body.speculative.params(),
@@ -47,27 +47,24 @@ def question_of(body: Conversation) -> Question:
         tool_choice=choice,
         several_calls=several,
         template_variables=_variables(body),
+        warnings=warnings,
         **answering,
     )
-    question.warnings.extend(warnings)
-    return question
 
 
 def _left_out(body: Conversation) -> Iterator[str]:
     for name in ("mcp_servers", "container", "context_management"):
         if getattr(body, name):
-            yield f"{name} is left out: it is Anthropic's servers' own."
+            yield f"{name}: left out, it is Anthropic's servers' own."
     if body.thinking is not None and body.thinking.budget_tokens is not None and body.thinking.type != "disabled":
-        yield "thinking.budget_tokens is left out: thinking ends when the model ends it, or with max_tokens."
+        yield "thinking.budget_tokens: left out, thinking ends when the model ends it, or with max_tokens."
 
 
 def _variables(body: Conversation) -> dict[str, Any]:
     """Variables of the chat template. Who does not ask for thinking gets none, where the model can do without."""
-    variables: dict[str, Any] = {"enable_thinking": body.thinking is not None and body.thinking.type != "disabled"}
-    effort = body.output_config.effort if body.output_config is not None else None
-    if effort:
-        variables["reasoning_effort"] = _EFFORTS.get(effort, effort)
-    return variables
+    wanted = body.output_config.effort if body.output_config is not None else None
+    thinking = body.thinking is not None and body.thinking.type != "disabled"
+    return {**effort(wanted), "enable_thinking": thinking}
 
 
 def _schema(body: Conversation) -> Mapping[str, Any] | bool | None:
@@ -80,7 +77,7 @@ def _tools(body: Conversation, warnings: list[str]) -> tuple[list[dict[str, Any]
     tools: list[dict[str, Any]] = []
     for i, tool in enumerate(body.tools or ()):
         if tool.type not in (None, "custom"):
-            note(f"tools.{i} is left out: {tool.type} is run by Anthropic's servers.", warnings)
+            note(f"tools.{i}: left out, {tool.type} is run by Anthropic's servers.", warnings)
         elif not tool.name:
             raise RequestError(f"tools.{i}.name is missing.", param=f"tools.{i}.name")
         else:
@@ -195,7 +192,7 @@ def _texts(content: Any, place: str, warnings: list[str], *, first: int = 0) -> 
         elif block.type in _UNREADABLE:
             raise RequestError(f"{where}: {_UNREADABLE[block.type]} cannot be read here; only text can.", param=where)
         else:
-            note(f"{where} is left out: {block.type!r} cannot be read here.", warnings)
+            note(f"{where}: left out, {block.type!r} cannot be read here.", warnings)
     return texts
 
 

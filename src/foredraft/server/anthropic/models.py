@@ -48,9 +48,8 @@ async def model_for(services: Services, name: str) -> tuple[str, str]:
         return (await named_model(services, name))[0], ""
     except ModelNotFoundError:
         model_id, _ = await named_model(services, "")
-    warning = (
-        f"There is no model {name!r} here: {model_id} answers. (foredraft serve --alias '{name}=MODEL' says which.)"
-    )
+    alias = f"foredraft serve --alias '{name}=MODEL'"
+    warning = f"model: there is no {name!r} here, {model_id} answers ({alias} says which)."
     return model_id, warning
 
 

@@ -25,8 +25,10 @@ from foredraft.server.asking import Asked, Question, ask, find_model
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import anthropic_body, anthropic_request_id
+from foredraft.server.lenient import note
 from foredraft.server.reading import AnswerReader
 from foredraft.server.services import Services
+from foredraft.server.sessions import of_session
 from foredraft.server.sse import EventStream, event, while_connected
 
 router = APIRouter(prefix="/v1", tags=["Anthropic"], route_class=LimitedRoute, dependencies=[Depends(with_request_id)])
@@ -36,7 +38,7 @@ PING = event({"type": "ping"}, "ping")
 @router.post("/messages", response_model=None)
 async def messages(body: MessageRequest, request: Request, services: ServicesOf) -> Response:
     """Answer a conversation in Anthropic's form, at once or as events."""
-    asked = await while_connected(request, _ask(services, body))
+    asked = await while_connected(request, _ask(services, body, request))
     answer: Response
     if body.stream:
         answer = EventStream(_events(asked, body), ping_s=services.settings.ping_s, ping=lambda: PING)
@@ -60,15 +62,15 @@ async def count_tokens(body: Conversation, request: Request, services: ServicesO
     return {"input_tokens": await while_connected(request, count())}
 
 
-async def _ask(services: Services, body: MessageRequest) -> Asked:
-    return await ask(services, await _named(services, question_of(body)))
+async def _ask(services: Services, body: MessageRequest, request: Request) -> Asked:
+    return await ask(services, await _named(services, of_session(question_of(body), request)))
 
 
 async def _named(services: Services, question: Question) -> Question:
     """The question with the name of a model that is here."""
     name, warning = await model_for(services, question.model)
     if warning:
-        question.warnings.append(warning)
+        note(warning, question.warnings)
         services.journal.write("model", warning, model=name)
     return dataclasses.replace(question, model=name)
 

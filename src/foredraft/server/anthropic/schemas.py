@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from foredraft.server import limits
-from foredraft.server.lenient import Schema
+from foredraft.server.lenient import Lax, Schema, Whole, entries
 from foredraft.server.schemas import DraftControl, Sampling
 
 
-class Block(Schema):
+class Block(Lax):
     """One part of a message: its `type` says which of the fields count."""
 
     type: str
@@ -26,17 +26,23 @@ class Block(Schema):
     )
     source: dict[str, Any] | str | None = None
     title: str | None = None
+    context: Any = None
+    is_error: Any = None
+    citations: Any = None
+    signature: Any = None
+    data: Any = None
+    cache_control: Any = Field(default=None, description="Nothing to do: the prompt cache works by itself.")
 
 
 Content = Annotated[str | list[Block], limits.at_most(limits.PARTS, "messages.content")]
 
 
-class Message(Schema):
+class Message(Lax):
     role: Literal["user", "assistant", "system"]
     content: Content
 
 
-class Tool(Schema):
+class Tool(Lax):
     name: str = ""
     description: str | None = None
     input_schema: dict[str, Any] | None = None
@@ -71,7 +77,12 @@ class Conversation(DraftControl):
     """What a message and a count of tokens share."""
 
     model: str = Field(default="", description="Empty, and claude-… where there is no such model: the default model.")
-    messages: Annotated[list[Message], Field(min_length=1, fail_fast=True), limits.at_most(limits.MESSAGES, "messages")]
+    messages: Annotated[
+        list[Message],
+        Field(min_length=1, fail_fast=True),
+        entries(Message, "messages", content=Block),
+        limits.at_most(limits.MESSAGES, "messages"),
+    ]
     system: Annotated[str | list[Block] | None, limits.at_most(limits.PARTS, "system")] = None
     tools: Annotated[list[Tool] | None, limits.tools()] = None
     tool_choice: ToolChoice | None = None
@@ -81,10 +92,11 @@ class Conversation(DraftControl):
     mcp_servers: list[Any] | None = None
     container: Any = None
     context_management: dict[str, Any] | None = None
+    cache_control: Any = None
 
 
 class MessageRequest(Conversation, Sampling):
-    max_tokens: Annotated[int, Field(ge=0)] | None = Field(
+    max_tokens: Annotated[Whole, Field(ge=0)] | None = Field(
         default=None, description="What does not fit in the context ends there (model_context_window_exceeded)."
     )
     stream: bool | None = False

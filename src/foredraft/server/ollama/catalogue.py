@@ -6,13 +6,16 @@ import asyncio
 import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fastapi import APIRouter, Request
 
 from foredraft.core.errors import ModelError
+from foredraft.llm import LLM
 from foredraft.models.gguf import read_header
+from foredraft.models.infill import NoInfillError, infill_of
 from foredraft.models.memory import this_machine
+from foredraft.scheduling.errors import ModelUnloadedError
 from foredraft.scheduling.hosted import ModelState
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
@@ -59,13 +62,14 @@ async def running(services: ServicesOf) -> dict[str, Any]:
 @router.post("/show")
 async def show(body: ShowRequest, request: Request, services: ServicesOf) -> dict[str, Any]:
     """One model: what its file says of it, its template, what it can do."""
-    model_id, _ = await named_model(services, asked(body), kind=await _kind(services, asked(body)))
+    model_id, _ = await named_model(services, asked(body), kind=None)
     facts, state = next(
         ((facts, state) for name, facts, state in await described(services) if name == model_id), ({}, None)
     )
     said = await asyncio.to_thread(_said_by_the_file, facts)
     template = said.pop("tokenizer.chat_template", "") or _template(state)
     info = _model_info(facts, state) | said
+    able = _capabilities(facts, str(template)) + (["insert"] if _fills_in(services, said, state) else [])
     if request.headers.get("user-agent", "").startswith("GitHubCopilotChat/"):
         info["general.basename"] = body.model or body.name  # it shows that as the model's title
     return {
@@ -74,22 +78,9 @@ async def show(body: ShowRequest, request: Request, services: ServicesOf) -> dic
         "template": template,
         "details": _details(facts),
         "model_info": info,
-        "capabilities": _capabilities(facts, str(template)),
+        "capabilities": able,
         "modified_at": _changed(facts),
     }
-
-
-async def _kind(services: Services, name: str) -> str:
-    """text or embedding, whichever a name stands for."""
-    name = services.aliases.of(name)
-    state = services.runtime.state(name)
-    if state is not None:
-        return state.kind
-    try:
-        spec = await asyncio.to_thread(services.shelf.spec, name) if services.shelf is not None else None
-    except ModelError:  # asked for again, and worded there
-        return "text"
-    return spec.kind if spec is not None else "text"
 
 
 def _entry(name: str, facts: dict[str, Any], state: ModelState | None) -> dict[str, Any]:
@@ -164,6 +155,20 @@ def _said_by_the_file(facts: dict[str, Any]) -> dict[str, Any]:
         return dict(read_header(Path(facts["path"])).metadata) if facts.get("path") else {}
     except ModelError:  # it has been deleted, or damaged
         return {}
+
+
+def _fills_in(services: Services, said: dict[str, Any], state: ModelState | None) -> bool:
+    """Whether a model fills in before a suffix: its file says so, or, once it is loaded, its vocabulary does."""
+    if "tokenizer.ggml.fim_pre_token_id" in said:
+        return True
+    if state is None or state.kind != "text":
+        return False
+    try:
+        with services.runtime.use(state.id) as model:
+            infill_of(model.info, cast(LLM, model).engine.tokenizer)
+    except (NoInfillError, ModelUnloadedError):
+        return False
+    return True
 
 
 def _template(state: ModelState | None) -> str:

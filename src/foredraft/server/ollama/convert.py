@@ -11,13 +11,12 @@ from foredraft.core.params import MAX_DRAFT, SpeculationParams
 from foredraft.server import limits
 from foredraft.server.asking import ANY_JSON, Question
 from foredraft.server.errors import RequestError
+from foredraft.server.lenient import note
 from foredraft.server.ollama.names import asked
 from foredraft.server.ollama.schemas import Asking, ChatRequest, GenerateRequest, Message, Options
-from foredraft.server.schemas import idle_seconds
+from foredraft.server.schemas import effort, idle_seconds
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
-_EFFORTS = {"max": "high"}
-"""What chat templates do not know."""
 _IMAGES = "Images cannot be read here; only text can."
 
 
@@ -25,15 +24,13 @@ def chat_question(body: ChatRequest) -> Question:
     """What a chat asks for."""
     tools = [tool.model_dump(exclude_none=True) | {"type": "function"} for tool in body.tools or ()]
     messages = [_message(message, f"messages.{i}") for i, message in enumerate(body.messages or ())]
-    return _said(body, Question(messages=messages, tools=tools, truncate=body.truncate is not False, **_shared(body)))
+    return Question(messages=messages, tools=tools, truncate=body.truncate is not False, **_shared(body))
 
 
 def generate_question(body: GenerateRequest) -> Question:
-    """What a generation asks for: one message of the user, or a text to continue (`raw`)."""
+    """What a generation asks for: an answer to the user, a text to go on with (`raw`), or a gap before `suffix`."""
     if body.images:
         raise RequestError(_IMAGES, param="images")
-    if body.suffix:
-        raise RequestError("A suffix cannot be filled in here.", param="suffix", hint="Leave suffix out.")
     if body.template:
         raise RequestError(
             "A template of a request is not read here.",
@@ -44,10 +41,14 @@ def generate_question(body: GenerateRequest) -> Question:
         for name in ("system", "context"):
             if getattr(body, name):
                 raise RequestError(f"raw continues the prompt as it is: {name} has no place in it.", param=name)
-        return _said(body, Question(prompt=body.prompt or "", **_shared(body)))
+        return Question(prompt=body.prompt or "", suffix=body.suffix or "", **_shared(body))
+    if body.suffix:
+        if body.system:
+            note("system: left out, a suffix is filled in without it.")
+        return Question(prompt=body.prompt or "", suffix=body.suffix, **_shared(body))
     messages = [{"role": "system", "content": body.system}] if body.system else []
     messages.append({"role": "user", "content": body.prompt or ""})
-    return _said(body, Question(messages=messages, **_shared(body)))
+    return Question(messages=messages, **_shared(body))
 
 
 def _shared(body: Asking) -> dict[str, Any]:
@@ -64,25 +65,14 @@ def _shared(body: Asking) -> dict[str, Any]:
         "stop": tuple(text for text in stop if text),
         "schema": wanted_form(body.format),
         "top_logprobs": (body.top_logprobs or 0) if body.logprobs else None,
-        "template_variables": _variables(body.think),
+        "template_variables": effort(body.think) or None,
         "ttl_s": -1.0 if ttl == 0 else ttl,  # it would leave before it is asked; `memory.keep` says it afterwards
     }
 
 
 def keep_seconds(keep_alive: float | str | None) -> float | None:
     """Idle seconds, None for ever, -1 where nothing is said."""
-    return idle_seconds(None, None if keep_alive == "" else keep_alive)
-
-
-def _said(body: Asking, question: Question) -> Question:
-    """With warnings of what is left out."""
-    options = body.options
-    left_out = options.left_out() if options is not None else []
-    if left_out:
-        question.warnings.append(f"options: {', '.join(left_out[:20])} left out: not known here.")
-    if options is not None and (options.draft_num_predict or 0) > MAX_DRAFT:
-        question.warnings.append(f"options.draft_num_predict is {MAX_DRAFT}: no more are guessed in one round.")
-    return question
+    return idle_seconds(None, keep_alive)
 
 
 def _speculation(body: Asking, options: Options) -> SpeculationParams:
@@ -90,6 +80,8 @@ def _speculation(body: Asking, options: Options) -> SpeculationParams:
     if options.draft_num_predict is None:
         return params
     most = min(options.draft_num_predict, MAX_DRAFT)
+    if most < options.draft_num_predict:
+        note(f"options.draft_num_predict: {most}, no more are guessed in one round.")
     return replace(params, max_draft=most, min_draft=min(params.min_draft, most))
 
 
@@ -104,20 +96,6 @@ def wanted_form(form: str | Mapping[str, Any] | None) -> Mapping[str, Any] | Non
     assert form is not None
     limits.check_schema(form, "format")
     return form
-
-
-def _variables(think: bool | str | None) -> dict[str, Any] | None:
-    if think is None or think == "":
-        return None
-    if isinstance(think, bool):
-        return {"enable_thinking": think}
-    if think in ("true", "false"):
-        return {"enable_thinking": think == "true"}
-    if think not in ("low", "medium", "high", "max"):
-        raise RequestError(
-            f"think is {think[:40]!r}, but must be true, false, low, medium, high or max.", param="think"
-        )
-    return {"enable_thinking": True, "reasoning_effort": _EFFORTS.get(think, think)}
 
 
 def _message(message: Message, place: str) -> dict[str, Any]:

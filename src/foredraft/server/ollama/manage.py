@@ -79,7 +79,7 @@ def _step(job: Job) -> dict[str, Any]:
     return step | {"total": job.total, "completed": job.arrived}
 
 
-@router.delete("/delete", response_model=None)
+@router.delete("/delete", response_model=None, response_class=Response)
 async def delete(body: Named, services: ServicesOf) -> Response:
     """Delete a model of Foredraft's own folder, by its whole name; or a name that a copy gave. One that is answering is
     not deleted."""
@@ -102,23 +102,18 @@ async def delete(body: Named, services: ServicesOf) -> Response:
     return Response(status_code=200)
 
 
-@router.post("/copy", response_model=None)
+@router.post("/copy", response_model=None, response_class=Response)
 async def copy(body: CopyRequest, services: ServicesOf) -> Response:
     """Give a model one more name. It is kept, and deleting it leaves the model where it is."""
     source, alias = ours(body.source), ours(body.destination)
     if not source or not alias:
         raise RequestError("source and destination are required", param="source" if not source else "destination")
-    model_id, _ = await _of_any_kind(services, source)
+    model_id, _ = await named_model(services, source, kind=None)
     names = await asyncio.to_thread(services.shelf.names) if services.shelf is not None else ()
     if alias.lower() in [name.lower() for name in names]:
         raise RequestError(f"There is a model {alias!r} already.", param="destination", status=409)
     await asyncio.to_thread(services.aliases.give, alias, model_id)
     return Response(status_code=200)
-
-
-async def _of_any_kind(services: Services, name: str) -> tuple[str, Any]:
-    embedders = await asyncio.to_thread(services.shelf.embedding_names) if services.shelf is not None else ()
-    return await named_model(services, name, kind="embedding" if name in embedders else "text")
 
 
 @router.post("/create", response_model=None)

@@ -8,6 +8,7 @@ import dataclasses
 from foredraft.core.errors import ModelError
 from foredraft.server.asking import Question, find_model
 from foredraft.server.control import unload_model
+from foredraft.server.lenient import note
 from foredraft.server.naming import named_model
 from foredraft.server.services import Services
 
@@ -43,12 +44,12 @@ async def with_context(services: Services, question: Question, wanted: int | Non
     model_id, _ = await named_model(services, question.model, question.draft)
     most = await asyncio.to_thread(_trained, services, model_id)
     if 0 < most < wanted:
-        question.warnings.append(f"options.num_ctx is {most}: the model was trained for no more.")
+        note(f"options.num_ctx: {most}, the model was trained for no more.", question.warnings)
         wanted = most
     state = services.runtime.state(model_id)
     if state is not None and state.info is not None and state.info.n_ctx < wanted:
         if not state.spec.on_demand or state.running or state.waiting:
-            question.warnings.append(f"options.num_ctx is {state.info.n_ctx}: the model is loaded with so much.")
+            note(f"options.num_ctx: {state.info.n_ctx}, the model is loaded with so much.", question.warnings)
             return question
         await services.runtime.unload(model_id, cancel=False)
     return dataclasses.replace(question, context=wanted)

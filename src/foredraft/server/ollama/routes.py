@@ -15,6 +15,7 @@ from foredraft.server.answers import results
 from foredraft.server.asking import Asked, Question, ask, find_model
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
+from foredraft.server.lenient import note
 from foredraft.server.ollama import memory
 from foredraft.server.ollama.answers import Lines
 from foredraft.server.ollama.catalogue import thinks
@@ -22,6 +23,7 @@ from foredraft.server.ollama.convert import chat_question, generate_question, ke
 from foredraft.server.ollama.names import asked as asked_name
 from foredraft.server.ollama.schemas import Asking, ChatRequest, GenerateRequest
 from foredraft.server.services import Services
+from foredraft.server.sessions import of_session
 from foredraft.server.sse import LineStream, while_connected
 
 router = APIRouter(prefix="/api", tags=["Ollama"], route_class=LimitedRoute)
@@ -39,7 +41,7 @@ async def chat(body: ChatRequest, request: Request, services: ServicesOf) -> Res
 @router.post("/generate", response_model=None)
 async def generate(body: GenerateRequest, request: Request, services: ServicesOf) -> Response:
     """Answer one prompt, or continue a text (`raw`)."""
-    raw = bool(body.raw)
+    raw = bool(body.raw or body.suffix)
     lines = dataclasses.replace(_lines(body, chat=False), context=not raw)
     if not body.prompt and not body.suffix:
         return await _only_memory(request, services, body, lines)
@@ -70,7 +72,7 @@ async def _only_memory(request: Request, services: Services, body: Asking, lines
 
 
 async def _answer(request: Request, services: Services, body: Asking, lines: Lines, question: Question) -> Response:
-    asked = await while_connected(request, _ask(services, body, question))
+    asked = await while_connected(request, _ask(services, body, of_session(question, request)))
     ttl_s = keep_seconds(body.keep_alive)
     if body.stream is not False:
         return LineStream(_kept(services, asked, lines, ttl_s))
@@ -86,7 +88,7 @@ async def _ask(services: Services, body: Asking, question: Question) -> Asked:
     state = services.runtime.state(asked.model_id)
     template = state.info.chat_template if state is not None and state.info is not None else None
     if body.think and not thinks(template or ""):
-        question.warnings.append(f'think is left out: "{asked.model_id}" does not support thinking.')
+        note(f"think: left out, the template of {asked.model_id} does not know it.", question.warnings)
     return asked
 
 

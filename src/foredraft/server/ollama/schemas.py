@@ -4,52 +4,33 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
-from foredraft.core.params import SamplingParams
 from foredraft.server import limits
-from foredraft.server.lenient import Schema
+from foredraft.server.lenient import Lax, Number, Schema, Whole, entries
 from foredraft.server.schemas import MAX_TOP_LOGPROBS, DraftControl, Sampling
 
 
 def _none_if_negative(value: Any) -> Any:
+    """-1 is no limit, -2 fills the context: no limit either."""
     return None if isinstance(value, (int, float)) and value < 0 else value
 
 
-def _zero_if_negative(value: Any) -> Any:
-    return 0 if isinstance(value, (int, float)) and value < 0 else value
-
-
 class Options(Sampling):
-    """How to answer. What is left out takes Ollama's defaults; what is not known here is left out aloud."""
+    """How to answer. What is left out takes Ollama's defaults."""
 
-    model_config = ConfigDict(extra="allow")
-
-    top_p: Annotated[float, Field(ge=0, le=1)] | None = 0.9
-    min_p: Annotated[float, Field(ge=0, le=1)] | None = 0.0
-    top_k: Annotated[int | None, Field(ge=0), BeforeValidator(_zero_if_negative)] = None
-    seed: Annotated[int | None, BeforeValidator(_none_if_negative)] = None
-    num_predict: Annotated[int | None, Field(ge=0), BeforeValidator(_none_if_negative)] = Field(
+    top_p: Annotated[Number, Field(ge=0, le=1)] | None = 0.9
+    min_p: Annotated[Number, Field(ge=0, le=1)] | None = 0.0
+    num_predict: Annotated[Annotated[Whole, Field(ge=0)] | None, BeforeValidator(_none_if_negative)] = Field(
         default=None, description="Most tokens of the answer; -1: as many as fit."
     )
-    num_ctx: Annotated[int, Field(ge=1, le=2**24)] | None = Field(
+    num_ctx: Annotated[Whole, Field(ge=1, le=2**24)] | None = Field(
         default=None, description="Context in tokens that a model loaded for this gets, at least."
     )
-    repeat_last_n: Annotated[int, Field(ge=-1)] | None = None
     stop: Annotated[str | list[str] | None, limits.stops("options.stop")] = None
-    draft_num_predict: Annotated[int, Field(ge=0)] | None = Field(
+    draft_num_predict: Annotated[Whole, Field(ge=0)] | None = Field(
         default=None, description="Most tokens guessed in one round; 0 is plain decoding."
     )
-
-    def sampling(self) -> SamplingParams:
-        from dataclasses import replace
-
-        params = super().sampling()
-        return params if self.repeat_last_n is None else replace(params, penalty_last_n=self.repeat_last_n)
-
-    def left_out(self) -> list[str]:
-        """Options that are not known here."""
-        return [name for name, value in (self.model_extra or {}).items() if value is not None]
 
 
 class Named(Schema):
@@ -73,23 +54,23 @@ class Asking(Named, DraftControl):
     keep_alive: KeepAlive = None
     think: bool | str | None = Field(default=None, description="true, false, or an effort: low, medium, high, max.")
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
+    top_logprobs: Annotated[Whole, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     truncate: bool | None = Field(
         default=None, description="Leave the oldest messages out when they do not fit; left out: true."
     )
 
 
-class Function(Schema):
+class Function(Lax):
     name: str
     arguments: dict[str, Any] | Annotated[str, limits.arguments("messages.tool_calls.function.arguments")] | None = None
 
 
-class Call(Schema):
+class Call(Lax):
     id: str = ""
     function: Function
 
 
-class Message(Schema):
+class Message(Lax):
     role: str
     content: str | None = None
     thinking: str | None = None
@@ -99,21 +80,21 @@ class Message(Schema):
     tool_call_id: str | None = None
 
 
-class ToolFunction(Schema):
+class ToolFunction(Lax):
     name: Annotated[str, Field(min_length=1, max_length=128)]
     description: str | None = None
     parameters: dict[str, Any] | None = None
 
 
-class Tool(Schema):
+class Tool(Lax):
     type: Literal["function"] | None = "function"
     function: ToolFunction
 
 
 class ChatRequest(Asking):
-    messages: Annotated[list[Message] | None, limits.at_most(limits.MESSAGES, "messages")] = Field(
-        default=None, description="Without any, the model is loaded (or, with keep_alive 0, unloaded)."
-    )
+    messages: Annotated[
+        list[Message] | None, entries(Message, "messages"), limits.at_most(limits.MESSAGES, "messages")
+    ] = Field(default=None, description="Without any, the model is loaded (or, with keep_alive 0, unloaded).")
     tools: Annotated[list[Tool] | None, limits.tools()] = None
 
 
@@ -121,7 +102,7 @@ class GenerateRequest(Asking):
     prompt: str | None = Field(
         default=None, description="Without one, the model is loaded (or, with keep_alive 0, unloaded)."
     )
-    suffix: str | None = None
+    suffix: str | None = Field(default=None, description="Write what stands between the prompt and this.")
     system: str | None = None
     template: str | None = None
     context: list[int] | None = Field(default=None, description="The `context` of an earlier answer, to go on from.")
@@ -132,7 +113,7 @@ class GenerateRequest(Asking):
 class EmbedRequest(Named):
     input: Annotated[str | Annotated[list[str], Field(fail_fast=True)], limits.texts("input")] = ""
     truncate: bool | None = Field(default=None, description="Cut texts that are too long; left out: true.")
-    dimensions: Annotated[int, Field(ge=1)] | None = None
+    dimensions: Annotated[Whole, Field(ge=1)] | None = None
     keep_alive: KeepAlive = None
     options: dict[str, Any] | None = None
 
