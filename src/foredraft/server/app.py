@@ -30,7 +30,7 @@ from foredraft.server.lmstudio.sdk import routes as lmstudio_sdk
 from foredraft.server.metrics import Metrics
 from foredraft.server.ollama import alive, catalogue, embed, manage
 from foredraft.server.ollama import routes as ollama
-from foredraft.server.openai import embeddings
+from foredraft.server.openai import embeddings, tokens
 from foredraft.server.openai import routes as openai
 from foredraft.server.openai.responses import routes as responses
 from foredraft.server.origins import Cors
@@ -64,7 +64,7 @@ def create_app(services: Services) -> FastAPI:
     services.runtime.on_death.append(lambda death: _died(services, death))
     services.runtime.on_lost.append(lambda model, error: _lost(services, model, error))
     services.runtime.listeners.append(write_down)
-    for router in (anthropic_models.router, openai.router, embeddings.router, responses.router):
+    for router in (anthropic_models.router, openai.router, embeddings.router, responses.router, tokens.router):
         app.include_router(router)
     for router in (anthropic.router, v0.router, v1.router, lmstudio_sdk.router, control.router):
         app.include_router(router)

@@ -41,7 +41,10 @@ def _hostname(host: str) -> str | None:
         return None
 
 
-API = ("/v1", "/api", "/health", "/metrics", "/docs", "/openapi.json", "/lmstudio-greeting", "/lms-status")
+API = (
+    *("/v1", "/api", "/health", "/metrics", "/docs", "/openapi.json"),
+    *("/lmstudio-greeting", "/lms-status", "/tokenize", "/detokenize", "/tokenizer_info"),
+)
 """What programs call. Everything else is the app's."""
 COOKIE_S = 365 * 24 * 3600
 CLOSED = """<!doctype html>

@@ -36,7 +36,7 @@ from foredraft.server.openai.convert import (
     text_logprobs,
 )
 from foredraft.server.openai.echo import NO_ECHO, Echo
-from foredraft.server.openai.schemas import ChatRequest, CompletionRequest, TokenizeRequest
+from foredraft.server.openai.schemas import ChatRequest, CompletionRequest
 from foredraft.server.pools import Pool
 from foredraft.server.services import Services
 from foredraft.server.sessions import of_session
@@ -321,16 +321,6 @@ async def input_tokens(body: ChatRequest, services: ServicesOf) -> dict[str, Any
     with services.runtime.use(model_id) as model:
         prepared = await services.pools.prompts.run(services.prompts.prepare, cast(LLM, model), question)
     return {"object": "response.input_tokens", "input_tokens": len(prepared.request.prompt)}
-
-
-@router.post("/tokenize")
-async def tokenize(body: TokenizeRequest, services: ServicesOf) -> dict[str, Any]:
-    """The tokens of a text."""
-    model_id, _ = await find_model(services, body.model)
-    with services.runtime.use(model_id) as model:
-        encode = services.prompts.encode
-        tokens = await services.pools.prompts.run(encode, cast(LLM, model), body.content, add_special=body.add_special)
-    return {"tokens": tokens}
 
 
 # ---- shared ----

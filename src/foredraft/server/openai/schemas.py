@@ -163,3 +163,21 @@ class TokenizeRequest(Schema):
     model: str = ""
     content: str = ""
     add_special: bool = False
+
+
+class TokensRequest(TokenizeRequest):
+    """`prompt` or `messages` as vLLM has them, or `content` as llama-server has it, each with its own defaults."""
+
+    prompt: str | None = None
+    messages: Annotated[
+        list[ChatMessage] | None, Field(min_length=1, fail_fast=True), limits.at_most(limits.MESSAGES, "messages")
+    ] = None
+    add_special_tokens: bool = Field(default=True, description="Of `prompt`: begin and end as the model wants it.")
+    parse_special: bool = Field(default=True, description="Of `content`: read control tokens by their names.")
+    return_token_strs: bool | None = False
+    chat_template_kwargs: Annotated[dict[str, Any] | None, limits.variables("chat_template_kwargs")] = None
+
+
+class DetokenizeRequest(Schema):
+    model: str = ""
+    tokens: Annotated[list[int], Field(fail_fast=True)]

@@ -1,0 +1,118 @@
+"""A model's tokenizer: /v1/tokenize, and the endpoints at the root that vLLM and llama-server have, which evaluation
+programs (lm-eval) use to count and cut as the model does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+
+from fastapi import APIRouter
+
+from foredraft.core.errors import ParameterError
+from foredraft.engines.base import ModelInfo, Tokenizer
+from foredraft.llm import LLM
+from foredraft.server.asking import Question, find_model
+from foredraft.server.bodies import LimitedRoute
+from foredraft.server.deps import ServicesOf
+from foredraft.server.openai.convert import template_message
+from foredraft.server.openai.schemas import DetokenizeRequest, TokenizeRequest, TokensRequest
+from foredraft.server.pools import still_wanted
+from foredraft.server.services import Services
+
+router = APIRouter(tags=["Tokens"], route_class=LimitedRoute)
+T = TypeVar("T")
+
+
+@router.post("/v1/tokenize", tags=["OpenAI"])
+async def tokenize(body: TokenizeRequest, services: ServicesOf) -> dict[str, Any]:
+    """The tokens of a text."""
+
+    def tokens(model: LLM) -> list[int]:
+        return services.prompts.encode(model, body.content, add_special=body.add_special)
+
+    return {"tokens": await _with_model(services, body.model, tokens)}
+
+
+@router.post("/tokenize")
+async def tokens_of(body: TokensRequest, services: ServicesOf) -> dict[str, Any]:
+    """The tokens of a text, or of a conversation as the model reads it."""
+
+    def answer(model: LLM) -> dict[str, Any]:
+        if body.messages is not None:
+            messages = [template_message(message, f"messages.{i}") for i, message in enumerate(body.messages)]
+            question = Question(messages=messages, template_variables=body.chat_template_kwargs)
+            tokens = list(services.prompts.prepare(model, question).request.prompt)
+        elif body.prompt is not None:
+            tokens = services.prompts.encode(model, body.prompt, add_special=body.add_special_tokens)
+        else:
+            how = {"add_special": body.add_special, "parse_special": body.parse_special}
+            tokens = services.prompts.encode(model, body.content or "", **how)
+        result = {"count": len(tokens), "max_model_len": model.info.n_ctx, "tokens": tokens, "token_strs": None}
+        if body.return_token_strs:
+            result["token_strs"] = [_name(model.engine.tokenizer, token) for token in tokens]
+        return result
+
+    return await _with_model(services, body.model, answer)
+
+
+@router.post("/detokenize")
+async def text_of_tokens(body: DetokenizeRequest, services: ServicesOf) -> dict[str, Any]:
+    """The text of some tokens, control tokens by their names."""
+    text = await _with_model(services, body.model, lambda model: spelt(model.engine.tokenizer, body.tokens))
+    return {"prompt": text, "content": text}
+
+
+@router.get("/tokenizer_info")
+async def tokenizer_info(services: ServicesOf, model: str = "") -> dict[str, Any]:
+    """What Hugging Face's `tokenizer_config.json` would say, by the file. Without `model`: of the default model, or
+    whichever is loaded."""
+    return await _with_model(services, model, lambda loaded: described(loaded.info, loaded.engine.tokenizer))
+
+
+async def _with_model(services: Services, name: str, work: Callable[[LLM], T]) -> T:
+    model_id, _ = await find_model(services, name)
+    with services.runtime.use(model_id) as model:
+        return await services.pools.prompts.run(work, cast(LLM, model))
+
+
+def spelt(tokenizer: Tokenizer, tokens: Sequence[int]) -> str:
+    """A text that becomes these tokens again, where there is one."""
+    pieces = []
+    for number, token in enumerate(tokens):
+        if number % 4096 == 0:
+            still_wanted()
+        try:
+            pieces.append(tokenizer.piece(token, special=True))
+        except ParameterError as error:
+            raise ParameterError("tokens", token, error.allowed) from None
+    text = b"".join(pieces).decode("utf-8", "replace")
+    if tokenizer.kind == "spm" and text.startswith(" "):  # a space that it puts in front of every text, or one more
+        again = tokenizer.encode(text[1:], add_special=False)
+        return text[1:] if again == list(tokens) else text
+    return text
+
+
+def described(info: ModelInfo, tokenizer: Tokenizer) -> dict[str, Any]:
+    """The tokenizer's facts in the words of Hugging Face."""
+
+    def by_key(key: str) -> str | None:
+        value = info.metadata.get(f"tokenizer.ggml.{key}_token_id", "")
+        token = int(value) if value.isdecimal() else tokenizer.n_vocab
+        return _name(tokenizer, token) if token < tokenizer.n_vocab else None
+
+    return {
+        "tokenizer_class": tokenizer.kind,
+        "model_max_length": info.n_ctx,
+        "vocab_size": tokenizer.n_vocab,
+        "bos_token": None if tokenizer.bos is None else _name(tokenizer, tokenizer.bos),
+        "eos_token": None if tokenizer.eos is None else _name(tokenizer, tokenizer.eos),
+        "pad_token": by_key("padding"),
+        "unk_token": by_key("unknown"),
+        "add_bos_token": tokenizer.add_bos,
+        "add_eos_token": tokenizer.add_eos,
+        "chat_template": info.chat_template,
+    }
+
+
+def _name(tokenizer: Tokenizer, token: int) -> str:
+    return tokenizer.piece(token, special=True).decode("utf-8", "replace")
