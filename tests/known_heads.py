@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from foredraft.bench.random_kinds import VOCABULARY, WIDTH, glm4moe, write_plan
+from foredraft.bench.random_kinds import KINDS, VOCABULARY, WIDTH, glm4moe, write_plan
 
 CIRCLE = list(range(270, 286))
 """Token ids, in the order in which they come."""
@@ -20,9 +20,9 @@ SURE = 4.0
 """By how much the next token stands out: logits of 8 times as much, against 0."""
 
 
-def circle(path: Path, layers: int = 2) -> Path:
-    """A model of so many layers, which add nothing, with its head in the file."""
-    plan = glm4moe(layers)
+def circle(path: Path, layers: int = 2, *, kind: str = "") -> Path:
+    """A model of so many layers, which add nothing, with its head in the file; or one of another kind."""
+    plan = KINDS[kind]() if kind else glm4moe(layers)
     weights = {name: _quiet(name, size) for name, size in plan.tensors}
     size = len(CIRCLE)
     embedding = np.zeros((VOCABULARY, WIDTH), dtype=np.float32)
@@ -41,6 +41,8 @@ def circle(path: Path, layers: int = 2) -> Path:
     turn[0, WIDTH + size] = 1.0
     (head,) = (name for name in weights if name.endswith("nextn.eh_proj.weight"))
     weights[head] = turn
+    if ("output.weight", (VOCABULARY, WIDTH)) not in plan.tensors:
+        plan.tensors.append(("output.weight", (VOCABULARY, WIDTH)))
     return write_plan(path, plan, weights, name="circle")
 
 

@@ -188,7 +188,7 @@ def test_what_a_head_has_read_is_the_text_with_the_main_models_rows(files: dict[
     expected = {}
     for end in range(len(request.prompt) + 1, len(text)):
         head.rewind(0, 0)
-        expected[end] = np.array(head.forward([Chunk(0, 0, text[:end], 1, before[:end])])[0][0])
+        expected[end] = np.array(head.forward([Chunk(0, 0, text[:end], 1, hidden=before[:end])])[0][0])
     head.close()
 
     def differences(kind: type[HeadDrafter]) -> list[float]:

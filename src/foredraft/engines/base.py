@@ -39,7 +39,7 @@ class Chunk:
     tokens: Sequence[int]
     want: int = 0
     """Rows of logits wanted, one each for the last `want` tokens."""
-    hidden: Hidden | None = field(default=None, compare=False)
+    hidden: Hidden | None = field(default=None, compare=False, kw_only=True)
     """For a head alone: the hidden row before each token. None is zeros."""
 
 

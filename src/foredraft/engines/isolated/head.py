@@ -62,6 +62,17 @@ class IsolatedHead:
             raise EngineError(f"There is no slot {slot}; the head has {len(self._lengths)}.")
         return self._lengths[slot]
 
+    def reachable(self, slot: int, length: int, *, copy: bool = False) -> int:
+        """It goes back to any length: its attention is all the memory it has."""
+        return min(self.length(slot), length)
+
+    def keep(self, slot: int) -> None:
+        """Nothing need be kept to go back."""
+
+    def owed(self, slot: int) -> int:
+        """Nothing is ever owed."""
+        return 0
+
     def rewind(self, slot: int, length: int) -> None:
         have = self.length(slot)
         if self.shared or length == have:

@@ -30,6 +30,7 @@ Opener = Callable[[Mapping[str, Any], Callable[[float], None]], Engine | Embeddi
 READERS = 4
 """Texts that become tokens at once."""
 _AGAIN_S = 0.002
+_OF_HEADS = (Kind.HEAD_OPEN, Kind.HEAD_FORWARD, Kind.HEAD_CLOSE, Kind.HIDDEN)
 
 
 def main(block: str, *sockets: str) -> None:
@@ -108,8 +109,11 @@ class _Host:
         with self._lock:
             self._pass = said.number
         try:
-            body = self._do(said)
-            kind = Kind.DONE
+            if said.kind in _OF_HEADS:
+                kind, body = Kind.DONE, self._do_with_heads(said)
+            else:
+                self._do(said)
+                kind, body = Kind.DONE, wire.numbers(self._lengths())
         except Exception as error:  # an answer like any other  # noqa: BLE001
             if not isinstance(error, ForedraftError):
                 traceback.print_exc()
@@ -118,16 +122,13 @@ class _Host:
             self._done = said.number
         self._work.send(kind, said.number, body)
 
-    def _do(self, said: Message) -> bytes:
-        """What is asked; the body of the answer, which is mostly the lengths of all slots."""
+    def _do(self, said: Message) -> None:
         assert self._rows is not None
-        if said.kind in (Kind.HEAD_OPEN, Kind.HEAD_FORWARD, Kind.HEAD_CLOSE, Kind.HIDDEN):
-            return self._do_with_heads(said)
         values = wire.read_numbers(said.body)
         if said.kind is Kind.EMBED:
             texts = [chunk.tokens for chunk in wire.read_chunks(values)]
             self._rows[: len(texts)] = cast(EmbeddingEngine, self._engine).embed(texts)
-            return b""
+            return
         engine = cast(Engine, self._engine)
         begin = 1 + 2 * values[0]
         for at in range(1, begin, 2):  # what was taken back since the last message
@@ -145,7 +146,6 @@ class _Host:
             engine.copy(*values[begin:])
         else:
             raise EngineError(f"{said.kind.name} is nothing that can be asked.")
-        return wire.numbers(self._lengths())
 
     def _do_with_heads(self, said: Message) -> bytes:
         """See `IsolatedHead`. The answer's body: lengths of a head's slots, or facts about one."""

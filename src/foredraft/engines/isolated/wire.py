@@ -41,10 +41,10 @@ class Kind(IntEnum):
     ABORT = 9
     DONE = 10
     FAILED = 11
-    HEAD_OPEN = 12
-    HEAD_FORWARD = 13
-    HEAD_CLOSE = 14
-    HIDDEN = 15
+    HEAD_OPEN = 20
+    HEAD_FORWARD = 21
+    HEAD_CLOSE = 22
+    HIDDEN = 23
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

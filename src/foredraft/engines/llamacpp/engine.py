@@ -210,6 +210,7 @@ class LlamaCppEngine:
         """See `Engine.forward`. The rows are read-only views of the library's own buffer."""
         if not chunks:
             return []
+        self._hidden.begin(chunks)
         n = n_rows = 0
         cuts = []
         lengths, batch = self._lengths, self._batch
@@ -229,7 +230,6 @@ class LlamaCppEngine:
         if len(cuts) > 1 and len({chunk.slot for chunk in chunks}) < len(cuts):
             raise EngineError("Two chunks for one slot in one pass.")
 
-        self._hidden.begin(chunks)
         batch.struct.n_tokens = n
         if self.cells.crowded:
             self._pack()

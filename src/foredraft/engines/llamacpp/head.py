@@ -107,11 +107,12 @@ class LlamaCppHead:
             at = len(chunk.tokens) - chunk.want
             rows = chunk.hidden
             if at:
-                quiet.append(Chunk(chunk.slot, chunk.start, chunk.tokens[:at], 0, None if rows is None else rows[:at]))
+                before = None if rows is None else rows[:at]
+                quiet.append(Chunk(chunk.slot, chunk.start, chunk.tokens[:at], hidden=before))
             if chunk.want:
                 start = chunk.start if self.shared else chunk.start + at
                 last = None if rows is None else rows[at:]
-                wanted.append(Chunk(chunk.slot, start, chunk.tokens[at:], chunk.want, last))
+                wanted.append(Chunk(chunk.slot, start, chunk.tokens[at:], chunk.want, hidden=last))
         try:
             for part in (quiet, wanted):
                 if part:
@@ -137,7 +138,8 @@ class LlamaCppHead:
         n = 0
         for chunk in chunks:
             if self.shared:
-                chunk = Chunk(chunk.slot, self._main.length(chunk.slot), chunk.tokens, chunk.want, chunk.hidden)
+                place = self._main.length(chunk.slot)
+                chunk = Chunk(chunk.slot, place, chunk.tokens, chunk.want, hidden=chunk.hidden)
             end = self._batch.put(n, chunk, still=self.shared)
             self._rows[n:end] = 0.0 if chunk.hidden is None else chunk.hidden
             n = end
@@ -161,6 +163,17 @@ class LlamaCppHead:
 
     def length(self, slot: int) -> int:
         return self._main.length(slot) if self.shared else self._lengths[self._checked(slot)]
+
+    def reachable(self, slot: int, length: int, *, copy: bool = False) -> int:
+        """It goes back to any length, and copies any: its attention is all the memory it has."""
+        return min(self.length(slot), length)
+
+    def keep(self, slot: int) -> None:
+        """Nothing need be kept to go back."""
+
+    def owed(self, slot: int) -> int:
+        """Nothing is ever owed."""
+        return 0
 
     def rewind(self, slot: int, length: int) -> None:
         if self.shared:
