@@ -157,6 +157,7 @@ def test_contract(name: str, seed: int, acceptance: str, temperature: float) -> 
             grown.append(len(one.extend([*x.tokens[:kept], verdicts[-1].token])))
         if rng.random() < 0.9:  # a pass that failed is not observed
             drafter.observe(Round(there, proposals, verdicts, grown))
+    assert getattr(drafter, "failure", None) is None
     drafter.close()
 
 

@@ -145,6 +145,8 @@ class HeadDrafter(ModelDrafter):
         if self._owner.get(slot) is not sequence:
             self._owner[slot] = sequence
             self._same(slot, tokens)
+        if self._at.get(slot) and self._at[slot][-1] == last:  # guessed from before, in a round that came to nothing
+            self._keep(slot, len(self._at[slot]) - 1)
         batch = max(1, self.engine.info.n_batch // self.engine.info.n_slots)
         start = self._next_position(slot)
         if self.window is not None:
@@ -172,7 +174,7 @@ class HeadDrafter(ModelDrafter):
                 coming = self._coming.pop(chunk.slot, range(0))
                 self._at[chunk.slot] += coming
                 if coming:
-                    self._rows[chunk.slot].drop(coming[-1])
+                    self._rows[chunk.slot].drop(coming[-1] - 1)  # after a pass that failed it is read again
         for chunk, rows in zip(chunks, getattr(self.engine, "hidden", ()), strict=False):
             if len(rows):
                 self._own[chunk.slot] = np.array(rows[-1:])
@@ -214,7 +216,7 @@ class HeadDrafter(ModelDrafter):
     def _settle(self, slot: int) -> None:
         """Forget what was read with the head's own rows."""
         if slot in self._read:
-            self._keep(slot, len(self._at[slot]))
+            self._keep(slot, len(self._at.get(slot, ())))
 
     def _keep(self, slot: int, length: int) -> None:
         super()._keep(slot, length)
