@@ -25,7 +25,8 @@ from foredraft.core.errors import (
 )
 from foredraft.core.params import SpeculationParams
 from foredraft.engines.base import Engine
-from foredraft.engines.toy import ToyEngine
+from foredraft.engines.rewind import NONE
+from foredraft.engines.toy import RecurrentToy, ToyEngine
 from foredraft.folders import cache_folder
 from foredraft.llm import LLM, LoadSettings
 from foredraft.models.cache import Measured
@@ -184,8 +185,8 @@ def test_a_draft_that_fails_is_left_off_aloud_and_the_answer_finished(failure: s
 
 
 def test_a_main_model_that_cannot_rewind_gets_no_draft_and_says_why() -> None:
-    """Recurrent models cannot take tokens back: guessing is left off aloud, and refused where a draft is required."""
-    with LLM(ToyEngine.random(seed=1, rewind_limit=0)) as llm:
+    """Where no way back works, guessing is left off aloud, and refused where a draft is required."""
+    with LLM(RecurrentToy.random(seed=1, rewind_limit=NONE)) as llm:
         llm.set_draft("auto")
         assert llm.speculation.status == "unavailable"
         assert "cannot take back" in llm.speculation.reason

@@ -312,7 +312,7 @@ class LLM:
         self._unavailable, self._tuning = unavailable, None
         self.draft_info = drafter.engine.info if drafter is not None else None
         self.isolation = (*self.isolation[:1], *where)
-        if wanted and self.engine.rewind_limit is None and self.engine.exact_rows != 1:
+        if wanted and self.engine.rewind_limit.possible and self.engine.exact_rows != 1:
             try:
                 given_back = self._tune(drafter)
             except BaseException:  # one of the two cannot compute, or has died
@@ -328,9 +328,8 @@ class LLM:
     def _require_guesses(self) -> None:
         """Raises `IncompatibleDraftError` for a main model before which nothing can be guessed: it cannot take rejected
         guesses back, or in exact numerics only its single steps are exact."""
-        if self.engine.rewind_limit is not None:
-            reason = f"{self.info.name} cannot take back rejected guesses (architecture {self.info.architecture})"
-            raise IncompatibleDraftError("no_rewind", reason)
+        if not self.engine.rewind_limit.possible:
+            raise IncompatibleDraftError("no_rewind", _cannot_go_back(self.info))
         if self.engine.exact_rows == 1:
             raise IncompatibleDraftError("exact_single", _ONLY_SINGLE_STEPS)
 
@@ -350,13 +349,16 @@ class LLM:
         settings = dataclasses.replace(self._settings, context=main.n_ctx)
         if reads_hidden:
             return self._open_head(path, settings), self.isolation[:1]
-        options, quantisation = _options(path, settings, "draft")
+        options, quantisation = _options(path, settings, "draft", self.notes)
         ways = getattr(self.engine, "options", None)
         if ways is not None:
             # the way to attend that is the quickest for the main model is so for the draft
             options = dataclasses.replace(options, key_type=ways.key_type, value_type=ways.value_type)
         where = isolation(path, options, settings.isolation)
         engine = open_draft(path, options, where=where, progress=_share(progress, "draft"))
+        if not engine.rewind_limit.possible:
+            engine.close()
+            raise IncompatibleDraftError("no_rewind", _cannot_go_back(engine.info))
         engine.info = dataclasses.replace(engine.info, quantisation=quantisation or engine.info.quantisation)
         return ModelDrafter(engine, main.n_vocab), (where,)
 
@@ -371,7 +373,7 @@ class LLM:
             options = dataclasses.replace(options, n_threads=settings.draft_threads or options.n_threads)
             head = opener(None, options)
         else:
-            head = opener(path, _options(path, settings, "draft")[0])
+            head = opener(path, _options(path, settings, "draft", self.notes)[0])
         took, size = time.perf_counter() - began, head.memory_bytes / 1e6
         self.notes.append(f"Draft {head.info.name}: {size:,.0f} MB of memory more, ready in {took:.1f} s.")
         return HeadDrafter(head, self.engine, self.info.n_vocab)  # type: ignore[arg-type]
@@ -749,7 +751,7 @@ def _open_main(
     path: Path, settings: LoadSettings, notes: list[str], progress: Progress | None
 ) -> tuple[Engine, Isolation]:
     """The main model in the numerics that the settings ask for. `notes` receives what could not be done."""
-    options, quantisation = _options(path, settings, "main")
+    options, quantisation = _options(path, settings, "main", notes)
     where = isolation(path, options, settings.isolation)
     engine = open_main(
         path,
@@ -765,16 +767,22 @@ def _open_main(
     return engine, where
 
 
+def _cannot_go_back(info: ModelInfo) -> str:
+    return f"{info.name} cannot take back rejected guesses (architecture {info.architecture})"
+
+
 def _share(progress: Progress | None, part: str) -> Callable[[float], None] | None:
     return None if progress is None else (lambda share: progress(part, share))
 
 
-def _options(path: Path, settings: LoadSettings, role: str) -> tuple[LoadOptions, str]:
+def _options(path: Path, settings: LoadSettings, role: str, notes: list[str]) -> tuple[LoadOptions, str]:
     """How to open a file, and the shelf's word for its quantisation ("" where it has none): the library has another way
-    of writing, and believes a header that is plainly wrong. Raises what a damaged header or too little memory raise."""
+    of writing, and believes a header that is plainly wrong. `notes` receives what memory is short for. Raises what a
+    damaged header or too little memory raise."""
     from foredraft.engines.llamacpp import LoadOptions
     from foredraft.models.facts import read_facts
     from foredraft.models.memory import LoadPlan, require_fit
+    from foredraft.models.states import ROLLBACK
 
     facts = read_facts(path)  # refuses damaged headers with a typed error; some would end the process in the library
     device = settings.draft_device if role == "draft" else ""
@@ -789,7 +797,14 @@ def _options(path: Path, settings: LoadSettings, role: str) -> tuple[LoadOptions
         batch=settings.batch,
         flash_attention=settings.flash_attention,
     )
-    require_fit(facts, plan=plan, guardrail=settings.guardrail)
+    made = require_fit(facts, plan=plan, guardrail=settings.guardrail)
+    if role == "main" and facts.architecture in ROLLBACK and made.snapshots < plan.snapshots:
+        what = (
+            f"at most {made.snapshots} tokens are guessed at once"
+            if made.snapshots
+            else "none are kept, and what was rejected is read again"
+        )
+        notes.append(f"Memory is short for the recurrent states that guesses need ({facts.architecture}): {what}.")
     threads = settings.draft_threads if role == "draft" else settings.threads
     if threads is None and path.is_file() and path.stat().st_size < SMALL_MODEL_BYTES:
         threads = 1
@@ -805,6 +820,8 @@ def _options(path: Path, settings: LoadSettings, role: str) -> tuple[LoadOptions
         ordered=role == "main",
         heads=role == "main" and bool(facts.heads.said) and not own_head(facts),
         use_mmap=settings.mmap,
+        # a draft reads its guesses one by one: the states behind them would be those of one token each
+        snapshots=made.snapshots if role == "main" else 0,
         probe=False,  # `numerics.load` knows what an earlier start has found
     )
     return options, facts.quantisation or ""
@@ -813,7 +830,10 @@ def _options(path: Path, settings: LoadSettings, role: str) -> tuple[LoadOptions
 def _ways(engine: Engine) -> str:
     """What an engine's numerics made of its options, as far as times go."""
     options = getattr(engine, "options", None)
-    return "" if options is None else f"{options.key_type} {options.value_type} {options.repack} {engine.exact_rows}"
+    if options is None:
+        return ""
+    back = "" if engine.rewind_limit.free else f" {engine.rewind_limit.way}"
+    return f"{options.key_type} {options.value_type} {options.repack} {engine.exact_rows}{back}"
 
 
 def _control_texts(engine: Engine) -> list[str]:

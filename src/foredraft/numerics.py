@@ -41,6 +41,11 @@ _PATIENCE_S = 240.0
 """With auto, choosing may take so much processor time; a model that would take longer runs in fast numerics, and that
 is said."""
 
+_NOT_EXACT = (
+    "Exact numerics were asked for, but a recurrent state ({architecture}) is computed by other sums in every size of "
+    "pass. Numerics are fast."
+)
+
 Open = Callable[["LoadOptions"], "LlamaCppEngine"]
 """Load the main model with these options."""
 
@@ -63,7 +68,9 @@ def load(
     """
     choice = _Choice(open_engine, options, open_engine(exactness.fast(options)))
     try:
-        if choice.engine.rewind_limit is not None:  # nothing can be guessed, or timed again and again
+        if not choice.engine.rewind_limit.free:
+            if asked == "exact":
+                notes.append(_NOT_EXACT.format(architecture=choice.engine.info.architecture))
             choice.engine.probe()
             return choice.engine
         key = _key(choice.engine)

@@ -14,7 +14,8 @@ from foredraft.core.errors import MemoryLimitError
 from foredraft.engines.base import Engine
 from foredraft.engines.embedding import EmbeddingEngine
 from foredraft.engines.llamacpp import LlamaCppEmbedder, LlamaCppEngine, LoadOptions
-from foredraft.engines.toy import ToyEngine
+from foredraft.engines.rewind import Rewind
+from foredraft.engines.toy import RecurrentToy, ToyEngine
 
 FOLDER = "/build/llama.cpp/ggml/src/"
 ASSERTION = "ggml.c:1234: GGML_ASSERT(ne > 0) failed"
@@ -24,8 +25,8 @@ DEADLY, ENDLESS = 7, 5
 
 
 def toy(given: Mapping[str, Any], report: Callable[[float], None]) -> Engine:
-    """A random toy. `given` are its settings; `pass_s`, what a pass takes at least; `dies`, how its load ends; and
-    `mortal`: passes of `DEADLY` and `ENDLESS` tokens are what they are called."""
+    """A random toy. `given` are its settings; `pass_s`, what a pass takes at least; `dies`, how its load ends;
+    `mortal`: passes of `DEADLY` and `ENDLESS` tokens are what they are called; and `way`, how it goes back."""
     settings = {name: value for name, value in given.items() if name not in ("path", "dies", "mortal", "pass_s")}
     dies, pass_s, mortal = given.get("dies", ""), given.get("pass_s", 0.0), given.get("mortal", False)
     report(0.5)
@@ -35,7 +36,10 @@ def toy(given: Mapping[str, Any], report: Callable[[float], None]) -> Engine:
         raise MemoryLimitError("It does not fit.", path="toy.gguf", needed=5, free=3)
     if dies == "fault":
         raise ValueError("no error of ours")
-    engine = ToyEngine.random(settings.pop("seed", 3), **settings)
+    way = settings.pop("way", None)
+    kind: type[ToyEngine] = ToyEngine if way is None else RecurrentToy
+    more = {} if way is None else {"rewind_limit": Rewind(*way)}
+    engine = kind.random(settings.pop("seed", 3), **settings, **more)
 
     def during() -> None:
         count = engine.passes[-1][0][2]

@@ -14,9 +14,10 @@ import psutil
 import pytest
 
 from foredraft.bench.random_model import SHAPES
-from foredraft.core.errors import CacheFullError, Cancelled, EngineError, NonFiniteLogitsError
+from foredraft.core.errors import CacheFullError, Cancelled, EngineError, NonFiniteLogitsError, RewindError
 from foredraft.engines.base import Chunk
 from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions
+from foredraft.engines.rewind import FORK
 from tests import tiny_gguf
 
 QUIET = LoadOptions(n_threads=1, probe=False)
@@ -49,7 +50,7 @@ def test_what_a_load_reports(tiny_llama: Path) -> None:
     assert info.size_bytes == 4 * 82_240
     assert info.chat_template is None
     assert info.metadata["llama.block_count"] == "2"
-    assert engine.rewind_limit is None
+    assert engine.rewind_limit.free
     assert engine.notes == []
     assert engine.numerics is not None
     assert set(engine.numerics.by_batch) == {2, 3, 4, 8, 17}
@@ -191,14 +192,14 @@ def test_ctrl_c_during_a_pass_puts_every_slot_back(engine: LlamaCppEngine, monke
     assert np.allclose(after, engine.forward([Chunk(1, 3, [4], 1)])[0], atol=1e-2)
 
 
-def test_a_recurrent_model_says_that_it_cannot_go_back(tmp_path: Path) -> None:
+def test_a_recurrent_model_says_that_it_cannot_go_back_anywhere(tmp_path: Path) -> None:
     engine = LlamaCppEngine(tiny_gguf.mamba(tmp_path / "mamba.gguf"), LoadOptions(n_threads=1, n_slots=2))
-    assert engine.rewind_limit == 0
+    assert engine.rewind_limit == FORK
     assert engine.numerics is not None
     engine.forward([Chunk(0, 0, [1, 2, 3])])
-    with pytest.raises(EngineError, match="cannot take back the last 1 tokens"):
+    with pytest.raises(RewindError, match="cannot take back the last 1 tokens"):
         engine.rewind(0, 2)
-    with pytest.raises(EngineError, match="can copy a whole slot only"):
+    with pytest.raises(RewindError, match="cannot copy 2 of the 3 tokens"):
         engine.copy(0, 1, 2)
     assert engine.length(0) == 3
     engine.copy(0, 1, 3)

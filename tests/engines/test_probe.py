@@ -13,7 +13,8 @@ from foredraft.engines.base import BLOCK, GRAIN, Chunk, Logits
 from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions
 from foredraft.engines.llamacpp.library import library
 from foredraft.engines.probe import ALL_SIZES, SIZES, TEXTS, probe
-from foredraft.engines.toy import ToyClock, ToyEngine
+from foredraft.engines.rewind import NONE
+from foredraft.engines.toy import RecurrentToy, ToyClock, ToyEngine
 from tests import tiny_gguf
 
 
@@ -78,7 +79,7 @@ def test_it_uses_an_empty_slot_and_leaves_it_empty() -> None:
 
 
 def test_a_model_that_cannot_go_back_is_probed_from_the_start() -> None:
-    numerics = probe(ToyEngine.random(0, rewind_limit=0))
+    numerics = probe(RecurrentToy.random(0, rewind_limit=NONE))
     assert set(numerics.by_batch) == set(SIZES)
 
 

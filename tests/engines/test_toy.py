@@ -100,19 +100,6 @@ def test_time_passes_by_the_cost_model_only() -> None:
     assert list(toy.passes) == [[(0, 0, 2), (1, 0, 1)]]
 
 
-def test_rewinding_is_limited_where_asked_for() -> None:
-    toy = ToyEngine.random(0, n_slots=2, rewind_limit=2)
-    toy.forward([Chunk(0, 0, [1, 2, 3, 4, 5])])
-    with pytest.raises(EngineError, match="cannot take back the last 3"):
-        toy.rewind(0, 2)
-    with pytest.raises(EngineError, match="cannot copy 2 of 5"):
-        toy.copy(0, 1, 2)
-    toy.rewind(0, 3)
-    toy.copy(0, 1, 3)
-    toy.rewind(0, 0)
-    assert toy.length(0) == 0
-
-
 def test_copies_share_their_cells() -> None:
     """As in llama.cpp's unified cache: a copied prefix takes no room."""
     toy = ToyEngine.random(0, n_slots=3, n_ctx=10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from foredraft.core.errors import ContextOverflowError, EmptyPromptError, EngineError, ParameterError
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
-from foredraft.engines.toy import ToyEngine
+from foredraft.engines.rewind import FREE, NONE, Rewind
+from foredraft.engines.toy import RecurrentToy, ToyEngine
 from foredraft.scheduling.answer import Answer
 from foredraft.scheduling.logprobs import TokenLogprob
 from foredraft.scheduling.scheduler import PREFILL_BESIDE_OTHERS, Scheduler
@@ -21,12 +23,15 @@ from foredraft.speculative.drafters import ModelDrafter, NoDrafter
 N_VOCAB = 40
 
 
-def engine(*, n_slots: int = 4, n_ctx: int = 96, n_batch: int = 64, **more: object) -> ToyEngine:
-    return ToyEngine.random(7, n_vocab=N_VOCAB, sharpness=1.5, n_slots=n_slots, n_ctx=n_ctx, n_batch=n_batch, **more)
+def engine(*, n_slots: int = 4, n_ctx: int = 96, n_batch: int = 64, way: Rewind = FREE, **more: object) -> ToyEngine:
+    more |= {"n_vocab": N_VOCAB, "sharpness": 1.5, "n_slots": n_slots, "n_ctx": n_ctx, "n_batch": n_batch}
+    return ToyEngine.random(7, **more) if way.free else RecurrentToy.random(7, rewind_limit=way, **more)
 
 
-def scheduler(model: ToyEngine, *, gamma: int = 3, blur: float | None = 0.3, draft_ctx: int = 96) -> Scheduler:
-    drafter = NoDrafter() if blur is None else ModelDrafter(model.blurred(blur, n_ctx=draft_ctx), N_VOCAB)
+def scheduler(
+    model: ToyEngine, *, gamma: int = 3, blur: float | None = 0.3, draft_ctx: int = 96, **draft: Any
+) -> Scheduler:
+    drafter = NoDrafter() if blur is None else ModelDrafter(model.blurred(blur, n_ctx=draft_ctx, **draft), N_VOCAB)
     return Scheduler(model, drafter, Fixed(gamma), clock=model.clock)
 
 
@@ -38,9 +43,9 @@ def finish(one: Scheduler) -> None:
         assert steps < 5000, "the scheduler does not come to an end"
 
 
-def alone(request: Request, n_ctx: int = 96) -> Answer:
+def alone(request: Request, n_ctx: int = 96, order: int = 2) -> Answer:
     """The answer of a plain run with nothing else."""
-    one = scheduler(engine(n_slots=1, n_ctx=n_ctx), gamma=0, blur=None)
+    one = scheduler(engine(n_slots=1, n_ctx=n_ctx, order=order), gamma=0, blur=None)
     answer = one.submit(request)
     finish(one)
     return answer
@@ -91,7 +96,7 @@ arrivals = st.lists(
     st.integers(1, 16),
     st.sampled_from([96, 200]),
     st.lists(st.tuples(st.sampled_from(["cache_full", "cancelled", "error"]), st.integers(0, 40)), max_size=3),
-    st.sampled_from([None, None, 0]),
+    st.sampled_from([FREE, FREE, NONE]),
 )
 def test_every_text_is_that_of_a_single_run(
     coming: list[Arrival],
@@ -100,14 +105,23 @@ def test_every_text_is_that_of_a_single_run(
     gamma: int,
     n_batch: int,
     failures: list[tuple[str, int]],
-    rewind_limit: int | None,
+    way: Rewind,
 ) -> None:
-    if rewind_limit == 0:  # a model that cannot take tokens back cannot test guesses
-        blur, gamma = None, 0
-    model = engine(n_slots=n_slots, n_batch=n_batch, rewind_limit=rewind_limit)
+    each_text_is_that_of_a_single_run(engine(n_slots=n_slots, n_batch=n_batch, way=way), coming, blur, gamma, failures)
+
+
+def each_text_is_that_of_a_single_run(
+    model: ToyEngine,
+    coming: list[Arrival],
+    blur: float | None,
+    gamma: int,
+    failures: list[tuple[str, int]],
+    **draft: Any,
+) -> None:
+    """Whatever comes, goes and fails. `draft`: how it differs from a toy that goes back freely."""
     for kind, after in failures:
         model.fail(kind, after=after)
-    one = scheduler(model, gamma=gamma, blur=blur)
+    one = scheduler(model, gamma=gamma, blur=blur, **draft)
     step = 0
     while step <= 30 or one.busy:
         for arrival in coming:
@@ -121,7 +135,7 @@ def test_every_text_is_that_of_a_single_run(
 
     errors = 0
     for arrival in coming:
-        answer, expected = arrival.answer, alone(arrival.request)
+        answer, expected = arrival.answer, alone(arrival.request, order=model.order)
         assert answer is not None
         assert answer.done
         assert answer.text == "".join(piece.text for piece in answer.pieces)
@@ -139,7 +153,7 @@ def test_every_text_is_that_of_a_single_run(
             assert stats.tokens == stats.accepted + stats.rounds - stats.cut
             assert stats.drafted == stats.accepted + stats.rejected + stats.ignored
     assert errors <= sum(kind != "cancelled" for kind, _ in failures)
-    assert one.slots.free == n_slots
+    assert one.slots.free == model.info.n_slots
     assert not one.running
     assert not one.waiting
 

@@ -6,7 +6,8 @@ import pytest
 
 from foredraft.core.params import Request, SamplingParams
 from foredraft.engines.base import Chunk
-from foredraft.engines.toy import ToyEngine
+from foredraft.engines.rewind import NONE
+from foredraft.engines.toy import RecurrentToy, ToyEngine
 from foredraft.speculative.controllers import Fixed
 from foredraft.speculative.drafters import ModelDrafter, NoDrafter
 from foredraft.speculative.round import run_round
@@ -67,7 +68,7 @@ def test_a_draft_that_fails_stops_with_its_reason_and_the_text_goes_on(
 
 def test_a_draft_that_cannot_rewind_stops_with_its_reason() -> None:
     asked = request()
-    engine = TARGET.blurred(0.9, rewind_limit=0)
+    engine = TARGET.blurred(0.9, kind=RecurrentToy, rewind_limit=NONE)
     drafter = ModelDrafter(engine, N)
     assert write(TARGET, drafter, Fixed(3), start(TARGET, asked)) == plain(asked)
     assert drafter.failure is not None

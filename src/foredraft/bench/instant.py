@@ -8,6 +8,7 @@ import numpy as np
 
 from foredraft.core.params import MAX_DRAFT
 from foredraft.engines.base import BLOCK, Chunk, Logits, ModelInfo, Numerics, Tokenizer
+from foredraft.engines.rewind import FREE, Rewind
 from foredraft.engines.toy.tokenizer import ToyTokenizer
 
 _SPREAD = 3.0
@@ -17,7 +18,7 @@ _SPREAD = 3.0
 class InstantEngine:
     """One slot; every row of logits is the same one, so a draft with the same `seed` guesses right every time."""
 
-    rewind_limit: int | None = None
+    rewind_limit: Rewind = FREE
     numerics: Numerics | None = None
     exact_rows: int | None = None
     exact_grain: int = BLOCK
@@ -56,6 +57,16 @@ class InstantEngine:
     def copy(self, src: int, dst: int, length: int) -> None:
         del src, dst
         self._length = length
+
+    def reachable(self, slot: int, length: int, *, copy: bool = False) -> int:
+        del slot, copy
+        return length
+
+    def keep(self, slot: int) -> None: ...
+
+    def owed(self, slot: int) -> int:
+        del slot
+        return 0
 
     def abort(self) -> None: ...
 

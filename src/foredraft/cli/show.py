@@ -102,10 +102,9 @@ def _rows(model: ModelFile, store: ModelStore) -> list[tuple[str, str]]:
     if facts is None:
         return [*rows, ("problem", model.problem)]
     vocabulary = facts.vocabulary
-    no_drafts = f" ({facts.rewind}: no drafts)" if facts.rewind and facts.kind == "text" else ""
     rows += [
         ("called", facts.name or "–"),
-        ("architecture", facts.architecture + no_drafts),
+        ("architecture", facts.architecture + (f" ({facts.rewind})" if facts.rewind else "")),
         ("kind", facts.kind),
         ("parameters", count_words(facts.n_params)),
         ("quantisation", _quantisation(facts)),

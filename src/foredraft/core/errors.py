@@ -174,6 +174,12 @@ class CacheFullError(EngineError):
     code = "kv_cache_full"
 
 
+class RewindError(EngineError):
+    """A model that cannot go back in a text as it likes was asked to go where it has no state of. Nothing changed."""
+
+    code = "no_rewind"
+
+
 class EngineDiedError(EngineError):
     """The process that held the model has ended, and every sequence with it. `ended` is how: a signal's name or an exit
     code; `words` is what the library said last, where it said something."""

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from foredraft.engines.rewind import Rewind
+
 Logits = NDArray[np.float32]
 """Rows of logits, shape (rows, n_vocab). A view of the engine's memory: dead after the next `forward`."""
 
@@ -39,6 +41,9 @@ class Chunk:
     tokens: Sequence[int]
     want: int = 0
     """Rows of logits wanted, one each for the last `want` tokens."""
+    guesses: int = 0
+    """Of the last tokens, those that may be taken back. A chunk with others among them makes sure all that lies before
+    it; one that is guesses alone (a draft's own next step) does not."""
     hidden: Hidden | None = field(default=None, compare=False, kw_only=True)
     """For a head alone: the hidden row before each token. None is zeros."""
 
@@ -266,7 +271,8 @@ class Engine(Protocol):
     - any split of a text into chunks gives the same logits, within `numerics.max_abs_diff`;
     - `rewind` then reading again equals never having read;
     - `copy` equals reading the same tokens at the other slot;
-    - a full cache raises `CacheFullError` and leaves every slot as it was.
+    - a full cache raises `CacheFullError` and leaves every slot as it was;
+    - what `rewind_limit` does not allow is refused, never done wrongly.
     """
 
     @property
@@ -287,8 +293,8 @@ class Engine(Protocol):
         """With a number of `exact_rows`: large passes of at least `BLOCK` tokens are alike in multiples of so many."""
 
     @property
-    def rewind_limit(self) -> int | None:
-        """Tokens that can be taken back from the end of a slot: None is any number, 0 is none (recurrent models)."""
+    def rewind_limit(self) -> Rewind:
+        """How far back slots can go."""
 
     def forward(self, chunks: Sequence[Chunk]) -> list[Logits]:
         """Read all chunks in one pass. One array a chunk, shape (want, n_vocab), views valid until the next `forward`.
@@ -302,11 +308,22 @@ class Engine(Protocol):
         """Tokens the slot has read."""
 
     def rewind(self, slot: int, length: int) -> None:
-        """Keep the first `length` tokens of a slot, forget the rest. Raises `EngineError` past `rewind_limit`; only
-        forgetting everything (`length` 0) is always possible."""
+        """Keep the first `length` tokens of a slot, forget the rest. Raises `RewindError` where that cannot be
+        (`reachable` tells); forgetting everything (`length` 0) is always possible."""
 
     def copy(self, src: int, dst: int, length: int) -> None:
-        """Make slot `dst` hold the first `length` tokens of `src`, whatever it held before."""
+        """Make slot `dst` hold the first `length` tokens of `src`, whatever it held before. Raises `RewindError` where
+        `src` has no such state."""
+
+    def reachable(self, slot: int, length: int, *, copy: bool = False) -> int:
+        """The longest text, of at most `length` tokens, that the slot can be taken back to, or that can be copied."""
+
+    def keep(self, slot: int) -> None:
+        """Remember the slot's state, so that it can be taken back to this length later: a checkpoint. An engine that
+        can go back freely does nothing, and one that has too many forgets an older one."""
+
+    def owed(self, slot: int) -> int:
+        """Tokens of the slot that the next pass reads again, because their state was lost with rejected guesses."""
 
     def abort(self) -> None:
         """From any thread: end the running `forward` soon; it raises `Cancelled` with every slot put back.

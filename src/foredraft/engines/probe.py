@@ -111,7 +111,7 @@ class _Probe:
         self._slot = slot
         self._other = other
         n_ctx = engine.info.n_ctx
-        self._swell = swell if n_ctx >= BORDER and engine.rewind_limit is None else None
+        self._swell = swell if n_ctx >= BORDER and engine.rewind_limit.free else None
         self._spacious = n_ctx >= 2 * BORDER
         self._short_of = (BORDER if self._spacious else BORDER // 2) - 2
         self._threads = threads if threads is not None and threads[0] > 1 else None
@@ -312,7 +312,7 @@ class _Probe:
     def _step_behind(self, length: int, token: int, expected: Logits) -> float:
         """A single step behind the first `length` tokens of the slot, which were read in another way."""
         engine, slot = self._engine, self._slot
-        if engine.rewind_limit is not None and engine.length(slot) - length > engine.rewind_limit:
+        if engine.reachable(slot, length) != length:
             return 0.0
         engine.rewind(slot, length)
         return self._difference(engine.forward([Chunk(slot, length, [token], want=1)])[0], expected[None], length)

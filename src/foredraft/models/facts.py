@@ -17,16 +17,8 @@ from foredraft.models.gguf import SCALARS, TOKENS, ArrayRef, Header, read_array,
 from foredraft.models.heads import HELPERS, Heads, read_heads
 from foredraft.models.quantisation import mix, quantisation
 from foredraft.models.soundness import check_soundness
+from foredraft.models.states import HYBRID, RECURRENT, recurrent_layers, state_values
 
-RECURRENT = frozenset({"mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"})
-HYBRID = frozenset(
-    {
-        "jamba", "falcon-h1", "plamo2", "granitehybrid", "lfm2", "lfm2moe", "nemotron_h", "nemotron_h_moe",
-        "qwen3next", "kimi-linear", "bailingmoe3", "kimi-k3", "glm5-next", "qwen35", "qwen35moe", "qwen4exp",
-        "deepseek4", "minimax-01",
-    }
-)  # fmt: skip
-"""Architectures with a state that cannot be taken back token by token (llama.cpp, `llama-arch.cpp`)."""
 EMBEDDING = frozenset(
     {
         "bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "jina-bert-v2", "jina-bert-v3", "eurobert",
@@ -94,6 +86,7 @@ class Shape:
     n_experts_used: int = 0
     latent_kv: int = 0
     """Values a token in a compressed KV cache (multi-head latent attention); 0 without."""
+    recurrent_layers: int = 0
     recurrent_state: int = 0
     """Values of state a recurrent layer holds for one sequence."""
 
@@ -359,11 +352,14 @@ def _shape(header: Header, architecture: str) -> Shape:
     if pattern_array is not None:
         values = _numbers(header, f"{architecture}.attention.sliding_window_pattern", n_layers)
         pattern = tuple(bool(value) for value in values)
-    inner, state = number("ssm.inner_size"), number("ssm.state_size")
+    n_ff = _numbers(header, f"{architecture}.feed_forward_length", n_layers)
+    recurrent = recurrent_layers(header, architecture, n_kv_heads, n_ff)
+    if architecture != "falcon-h1":  # whose layers have both
+        n_kv_heads = tuple(0 if keeps else heads for keeps, heads in zip(recurrent, n_kv_heads, strict=True))
     return Shape(
         n_layers=n_layers,
         n_embd=number("embedding_length"),
-        n_ff=max(_numbers(header, f"{architecture}.feed_forward_length", n_layers), default=0),
+        n_ff=max(n_ff, default=0),
         n_heads=n_heads,
         n_kv_heads=n_kv_heads,
         key_length=number("attention.key_length") or per_head,
@@ -375,7 +371,8 @@ def _shape(header: Header, architecture: str) -> Shape:
         latent_kv=number("attention.kv_lora_rank") + number("rope.dimension_count")
         if number("attention.kv_lora_rank")
         else 0,
-        recurrent_state=inner * state + max(number("ssm.conv_kernel") - 1, 0) * (inner + 2 * state),
+        recurrent_layers=sum(recurrent),
+        recurrent_state=state_values(header, architecture, n_heads) if any(recurrent) else 0,
     )
 
 

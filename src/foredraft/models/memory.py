@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from foredraft.core.errors import MemoryLimitError
-from foredraft.core.params import BUILTIN
+from foredraft.core.params import BUILTIN, MAX_DRAFT
 from foredraft.engines.llamacpp.memory import KV_BITS, free_memory
 from foredraft.engines.llamacpp.options import DEFAULT_CONTEXT, LoadOptions
 from foredraft.models.facts import ModelFacts
 from foredraft.models.heads import ASSISTANT
 from foredraft.models.pairing import MemoryCheck
+from foredraft.models.states import ROLLBACK
 
 GUARDRAILS = ("off", "relaxed", "strict")
 _LEFT_FREE = {"relaxed": 0.0, "strict": 0.2}
@@ -29,6 +30,8 @@ _HEAP = 4 << 20
 _TOKEN_BYTES, _MERGE_BYTES = 140, 160
 """Bytes of one token and one merge in the loaded tokenizer (measured at 4,096 to 152,000 tokens)."""
 _LEAST_CONTEXT = 512
+_SNAPSHOTS = (12, 8, 6, 4, 3, 2)
+"""What is tried where the planned snapshots do not fit. One costs as much as a fork, which has no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class LoadPlan:
     draft_gpu_layers: int = -1
     batch: int = 512
     flash_attention: str = "auto"
+    snapshots: int = MAX_DRAFT
+    """Most recurrent states kept of the end of a pass, where the main model's architecture can roll back."""
 
     def tokens(self, main: ModelFacts) -> int:
         """The context that a load will really have."""
@@ -88,6 +93,8 @@ class Estimate:
     draft: Need | None
     machine: Machine
     guardrail: str
+    snapshots: int = 0
+    """As many of those planned as fit: the most that may be guessed at once. With 0 the model goes back by a fork."""
 
     @property
     def total(self) -> int:
@@ -124,6 +131,7 @@ class Estimate:
             "context": self.context,
             "kv_type": self.plan.kv_type,
             "slots": self.plan.slots,
+            "snapshots": self.snapshots,
             "main": need(self.main),
             "draft": need(self.draft),
             "total": self.total,
@@ -163,14 +171,14 @@ def estimate(
     context = plan.tokens(main)
     # Without a GPU there is nothing to put layers on, whatever was asked for.
     layers = (plan.gpu_layers, plan.draft_gpu_layers) if machine.video_total else (0, 0)
-    return Estimate(
-        plan,
-        context,
-        need(main, plan, context, layers[0]),
-        need(draft, plan, context, layers[1]) if draft is not None else None,
-        machine,
-        guardrail,
-    )
+    drafts = need(draft, plan, context, layers[1]) if draft is not None else None
+    most = plan.snapshots if main.architecture in ROLLBACK else 0
+    for snapshots in sorted({*(n for n in _SNAPSHOTS if n < most), most, 0}, reverse=True):
+        own = need(main, plan, context, layers[0], snapshots)
+        made = Estimate(plan, context, own, drafts, machine, guardrail, snapshots)
+        if guardrail == "off" or made.fits:
+            break
+    return made
 
 
 def memory_check(plan: LoadPlan, *, machine: Machine | None = None, guardrail: str = "relaxed") -> MemoryCheck:
@@ -187,11 +195,12 @@ def memory_check(plan: LoadPlan, *, machine: Machine | None = None, guardrail: s
     return check
 
 
-def need(model: ModelFacts, plan: LoadPlan, context: int, gpu_layers: int = 0) -> Need:
-    """Bytes of one model with `context` tokens, `gpu_layers` of its layers on a GPU (-1: all)."""
-    kv = kv_bytes(model, context, plan.kv_type, plan.slots)
+def need(model: ModelFacts, plan: LoadPlan, context: int, gpu_layers: int = 0, snapshots: int = 0) -> Need:
+    """Bytes of one model with `context` tokens, `gpu_layers` of its layers on a GPU (-1: all), so many `snapshots`."""
+    kv = kv_bytes(model, context, plan.kv_type, plan.slots, snapshots)
     compute = compute_bytes(model, plan, context)
-    overhead = _HEAP + _TOKEN_BYTES * model.vocabulary.n_tokens + _MERGE_BYTES * model.vocabulary.n_merges
+    kept = state_bytes(model) * plan.slots * LoadOptions().checkpoints
+    overhead = kept + _HEAP + _TOKEN_BYTES * model.vocabulary.n_tokens + _MERGE_BYTES * model.vocabulary.n_merges
     weights, n_layers = model.weights, max(len(model.weights.layers), 1)
     on_gpu_layers = n_layers if gpu_layers < 0 else min(gpu_layers, n_layers)
     on_gpu = 0
@@ -205,7 +214,7 @@ def need(model: ModelFacts, plan: LoadPlan, context: int, gpu_layers: int = 0) -
     return Need(own, kv, compute, overhead, on_gpu)
 
 
-def kv_bytes(model: ModelFacts, context: int, kv_type: str, slots: int = 1) -> int:
+def kv_bytes(model: ModelFacts, context: int, kv_type: str, slots: int = 1, snapshots: int = 0) -> int:
     """Bytes of the KV cache of all slots together, and of the states of recurrent layers."""
     cells, shape = -(-context // 256) * 256, model.shape
     if model.kind == "helper":
@@ -214,10 +223,12 @@ def kv_bytes(model: ModelFacts, context: int, kv_type: str, slots: int = 1) -> i
         values = shape.latent_kv * shape.n_layers
     else:
         values = sum(shape.n_kv_heads) * (shape.key_length + shape.value_length)
-    state = (
-        4 * slots * shape.recurrent_state * sum(1 for heads in shape.n_kv_heads if heads == 0) if model.rewind else 0
-    )
-    return round(cells * values * KV_BITS[kv_type] / 8) + state
+    return round(cells * values * KV_BITS[kv_type] / 8) + state_bytes(model) * slots * (1 + (snapshots or 1))
+
+
+def state_bytes(model: ModelFacts) -> int:
+    """Bytes of the recurrent state of one sequence. Each slot has one more for each snapshot, or one to fork from."""
+    return 4 * model.shape.recurrent_state * model.shape.recurrent_layers
 
 
 def _head_kv_bytes(model: ModelFacts, cells: int, kv_type: str) -> int:

@@ -71,10 +71,6 @@ REASONS: Mapping[str, tuple[str, str]] = {
     "memory": ("Needs {a} GB, {b} GB free", "メモリ不足です（必要 {a} GB、空き {b} GB）"),
     "same_model": ("This is the main model", "メインモデルと同じです"),
     "not_text": ("Embedding model, cannot write text", "埋め込みモデルのため文章を生成できません"),
-    "no_rewind": (
-        "This architecture ({architecture}) cannot take back rejected guesses",
-        "このモデル（{architecture}）は却下された下書きを取り消せません",
-    ),
     "head_fits": ("Reads this model's hidden rows", "このモデルの隠れ状態を読みます"),
     "head_misfit": (
         "Made for another model: {what} {a}, here {b}",
@@ -236,9 +232,6 @@ def _verdict(main: ModelFacts, draft: ModelFacts, force: bool, differ: Differ, m
             return _refused("not_text", {"kind": model.kind, "model": str(model.path.name)}, NOT_TEXT[model.kind])
     if draft.kind == "helper":
         return _head_verdict(main, draft, differ, memory)
-    for model in (main, draft):
-        if model.rewind:
-            return _refused("no_rewind", {"architecture": model.architecture, "rewind": model.rewind})
     check = check_vocabularies(main, draft, differ=differ)
     share = draft.n_active / main.n_active if main.n_active else 1.0
     guide = guide_size(main.n_active)
@@ -286,8 +279,6 @@ def _head_verdict(main: ModelFacts, draft: ModelFacts, differ: Differ, memory: M
             return _refused("head_unusable", {"why": why})
         if draft.architecture not in SUPPORTED and draft.architecture in HELPERS:
             return _refused("head_unsupported", {"architecture": draft.architecture})
-    if main.rewind:
-        return _refused("no_rewind", {"architecture": main.architecture, "rewind": main.rewind})
     share = draft.n_active / main.n_active if main.n_active else 1.0
     numbers: dict[str, int | float | str] = {
         "p": max(1, round(100 * share)),

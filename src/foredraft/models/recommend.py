@@ -271,11 +271,6 @@ def _why_none(main: ModelFile, slower: int, unfit: int) -> dict[str, str]:
     if entry is not None and entry.own_draft and main.facts is not None and not main.facts.heads.here:
         get = f" There are files with a draft inside: foredraft get {entry.name}"
         get_ja = f" ドラフト内蔵のファイルがあります: foredraft get {entry.name}"
-    if main.facts is not None and main.facts.rewind:
-        return {
-            "en": f"No draft: this architecture ({main.facts.architecture}) cannot take back rejected guesses.",
-            "ja": f"ドラフトなし: このモデル（{main.facts.architecture}）は却下された下書きを取り消せません。",
-        }
     if slower:
         small = main.facts is not None and guide_size(main.facts.n_active) == 0
         why = "models under about 3 B rarely gain from a draft" if small else "none is expected to be faster here"

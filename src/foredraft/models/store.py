@@ -256,7 +256,7 @@ class ModelStore:
 
     def mains(self, draft: ModelFile) -> list[ModelFile]:
         """The models on the shelf that a draft that reads hidden rows was made for, whether it can be run or not."""
-        fits = ("head_fits", "head_unsupported", "no_rewind", "memory")
+        fits = ("head_fits", "head_unsupported", "memory")
         return [main for main in self.models() if main.usable and self.pair(main, draft).code in fits]
 
     def draft_named(self, main: ModelFile, name: str | Path) -> ModelFile:

@@ -43,6 +43,8 @@ class Answer:
     done: bool = False
     stop_reason: str | None = None
     error: ForedraftError | None = None
+    stops: list[int] = field(default_factory=list)
+    """Lengths of the prompt, rising, at which the engine is to keep its state (`checkpoints.py`)."""
     parked: bool = False
     """It gave its cells of a full cache back and will read its text again when there is room."""
     admitted_at: float = 0.0

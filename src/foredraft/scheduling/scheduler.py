@@ -26,6 +26,7 @@ from foredraft.core.params import MAX_DRAFT, Request
 from foredraft.engines.base import Chunk, Engine
 from foredraft.sampling.sampler import Constraint, Sampler
 from foredraft.scheduling.answer import Answer
+from foredraft.scheduling.checkpoints import stops
 from foredraft.scheduling.logprobs import LogprobObserver, PromptLogprobs
 from foredraft.scheduling.reading import Cut, cut_of
 from foredraft.scheduling.slots import Slots
@@ -200,7 +201,7 @@ class Scheduler:
         return ended
 
     def _soon_copied(self, answer: Answer) -> bool:
-        if self.engine.rewind_limit is not None or answer.scoring:
+        if not self.engine.rewind_limit.possible or answer.scoring:
             return False
         prompt = answer.request.prompt
         return any(
@@ -227,6 +228,8 @@ class Scheduler:
             n_read=shared,
             stats=answer.stats,
         )
+        if not self.engine.rewind_limit.free:
+            answer.stops = stops(request.prompt, self.engine.tokenizer.eog, shared)
         answer.seed = sampler.seed
         answer.admitted_at = self._clock()
         answer.stats.prompt_tokens = len(request.prompt)
@@ -258,7 +261,8 @@ class Scheduler:
             rounds = sorted(rounds, key=lambda answer: answer.last_round)[:most]
         for i, answer in enumerate(rounds):  # in exact numerics they share the rows of a pass
             spare = 0 if exact is None else exact - len(rounds)
-            _sequence(answer).ceiling = None if exact is None else (spare + len(rounds) - 1 - i) // len(rounds)
+            share = None if exact is None else (spare + len(rounds) - 1 - i) // len(rounds)
+            _sequence(answer).ceiling = self._ceiling(_sequence(answer), share)
         if exact is not None and cut is not None:  # both or neither
             return rounds, *self._exact_pieces(reading, exact, cut, PREFILL_BESIDE_OTHERS if beside else cut.most)
         room = n_batch - len(rounds) * (MAX_DRAFT + 1)
@@ -271,12 +275,13 @@ class Scheduler:
             sequence = _sequence(answer)
             share = max(room // (len(reading) - i), min(room, FAIR_SHARE))
             left = _unread(sequence) + 1
-            if left <= share and len(rounds) < most and not answer.scoring:
+            stop = next((at - sequence.n_read for at in answer.stops if at > sequence.n_read), left)
+            if left <= share and len(rounds) < most and stop >= left and not answer.scoring:
                 sequence.ceiling = 0
                 rounds.append(answer)
                 room -= left
                 continue
-            piece = sequence.tokens[sequence.n_read : sequence.n_read + min(left - 1, share)]
+            piece = sequence.tokens[sequence.n_read : sequence.n_read + min(left - 1, share, stop)]
             if not piece:
                 break
             chunks.append(_piece(answer, len(piece)))
@@ -293,6 +298,11 @@ class Scheduler:
             return rounds, reading
         self._read_last = not self._read_last
         return ([], apart) if self._read_last else (rounds, others)
+
+    def _ceiling(self, sequence: Sequence, share: int | None) -> int | None:
+        """The most guesses of a round: what the engine can take back, and the answer's share of the pass."""
+        able = self.engine.rewind_limit.guesses(self.engine.owed(sequence.slot))
+        return min((most for most in (able, share) if most is not None), default=None)
 
     def _exact_pieces(self, reading: list[Answer], exact: int, cut: Cut, most: int) -> tuple[list[Chunk], list[Answer]]:
         """What is read of prompts in one pass of exact numerics (`reading.py`): one large piece, alone, of about `most`
@@ -367,6 +377,8 @@ class Scheduler:
     def _read(self, answer: Answer, chunk: Chunk) -> None:
         sequence = _sequence(answer)
         sequence.n_read += len(chunk.tokens)
+        if sequence.n_read in answer.stops:
+            self.engine.keep(sequence.slot)
         self.slots.note(sequence.slot, sequence.tokens[: sequence.n_read])
         if answer.prefilled_at is None and not _unread(sequence):
             answer.prefilled_at = self._clock()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from foredraft.core.errors import EngineError
 from foredraft.engines.base import Engine
+from foredraft.scheduling.checkpoints import stops
 from foredraft.scheduling.reading import cut_of
 
 WORTH_COPYING = 32
@@ -30,7 +33,7 @@ class Slot:
 
 
 class Slots:
-    """The slots of one engine. `rewind_limit` 0 (recurrent models) means a prefix can only be reused whole."""
+    """The slots of one engine. What of a text can be used again is what the engine can go back to (`reachable`)."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -55,11 +58,18 @@ class Slots:
             raise RuntimeError("no free slot: the scheduler must not admit")
         wanted = list(prompt[:-1])
         blocks = self.blocks(len(prompt))
-        shared = {slot.index: self._reusable(slot, wanted, blocks) if reuse else 0 for slot in self._slots}
+        copies = self._engine.rewind_limit.possible
+        shared = {
+            slot.index: self._reusable(slot, wanted, blocks, copy=False) if reuse and not slot.busy else 0
+            for slot in self._slots
+        }
         target = self._least_missed(free, session, shared)
+        if copies and reuse:  # from another slot less may be had than by going on in it
+            for slot in self._slots:
+                if slot is not target:
+                    shared[slot.index] = self._reusable(slot, wanted, blocks, copy=True)
         donor = max(self._slots, key=lambda slot: (shared[slot.index], slot is target, not slot.busy))
         kept = shared[donor.index]
-        copies = self._engine.rewind_limit is None
         if not donor.busy and kept and (kept == len(donor.tokens) or donor is target or not copies):
             target = donor
         elif copies and kept >= WORTH_COPYING:
@@ -90,10 +100,11 @@ class Slots:
         """True when the slot, which is just reading `reading`, will soon hold much more of `prompt` than any slot has
         now: waiting for it saves reading the same again."""
         wanted, blocks = list(prompt[:-1]), self.blocks(len(prompt))
-        coming = self._alike(common(list(reading), wanted), self._slots[index], blocks)
-        return coming >= WORTH_COPYING + max(
-            self._alike(common(slot.tokens, wanted), slot, blocks) for slot in self._slots
-        )
+        shared = common(list(reading), wanted)
+        if not self._engine.rewind_limit.free:
+            shared = max((at for at in stops(reading, self._engine.tokenizer.eog) if at <= shared), default=0)
+        coming = self._alike(shared, self._slots[index], blocks)
+        return coming >= WORTH_COPYING + max(self._reusable(slot, wanted, blocks, copy=True) for slot in self._slots)
 
     def blocks(self, n_prompt: int) -> int:
         """Where the large passes of a prompt of so many tokens end; 0 where none are told apart."""
@@ -108,6 +119,8 @@ class Slots:
         """The answer has ended; the slot keeps these tokens for whoever continues them."""
         slot = self._slots[index]
         slot.busy, slot.tokens = False, list(tokens)
+        with contextlib.suppress(EngineError):  # one that has died, say
+            self._engine.keep(index)
 
     def clear(self) -> None:
         """Forget what free slots hold: nobody knows what is in the cache any more."""
@@ -131,13 +144,10 @@ class Slots:
         cut = cut_of(self._engine)
         return shared if cut is None else cut.same_kind(shared, slot.blocks, blocks)
 
-    def _reusable(self, slot: Slot, wanted: list[int], blocks: int) -> int:
-        """Tokens of `wanted` that the slot holds, read as they would be now, and can be cut back to."""
+    def _reusable(self, slot: Slot, wanted: list[int], blocks: int, *, copy: bool) -> int:
+        """Tokens of `wanted` that the slot holds, read as they would be now, and can be taken back to, or copied."""
         shared = self._alike(common(slot.tokens, wanted), slot, blocks)
-        limit = self._engine.rewind_limit
-        if limit is not None and len(slot.tokens) - shared > limit:
-            return 0
-        return shared
+        return self._engine.reachable(slot.index, shared, copy=copy) if shared else 0
 
 
 def common(a: list[int], b: list[int]) -> int:

@@ -37,6 +37,7 @@ def run_round(
     drafted = clock()
 
     chunks = [sequence.verify_chunk(x) for sequence, x in zip(sequences, proposals, strict=True)]
+    replayed = sum(target.owed(sequence.slot) for sequence in sequences)
     rows = target.forward([*chunks, *prefill])  # one pass reads everything
     drafter.target_read([*chunks, *prefill])
     verified = clock()
@@ -50,6 +51,7 @@ def run_round(
             sequence.stop_reason, sequence.error = "error", error
             verdicts.append(Verification(0, -1, "error", tested=0))
             grown.append(0)
+            sequence.n_read = target.reachable(sequence.slot, sequence.n_read)
             target.rewind(sequence.slot, sequence.n_read)
             continue
         emitted = sequence.extend([*x.tokens[: verdict.accepted], verdict.token])
@@ -74,6 +76,7 @@ def run_round(
         rows=sum(chunk.want for chunk in chunks),
         prefill_tokens=sum(len(chunk.tokens) - chunk.want for chunk in [*chunks, *prefill]),
         own_prompt=[len(chunk.tokens) - chunk.want for chunk in chunks],
+        replayed=replayed,
     )
     drafter.observe(record)
     controller.observe(record)

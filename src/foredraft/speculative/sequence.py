@@ -55,8 +55,8 @@ class Sequence:
     n_read: int = 0
     """Tokens the target has read; the prompt is being read while this is below n_prompt - 1."""
     ceiling: int | None = None
-    """Most tokens that may be guessed in the coming round, whatever anyone wishes: what is left of a pass in exact
-    numerics. None is any number."""
+    """Most tokens that may be guessed in the coming round, whatever anyone wishes: what the engine can take back, and
+    what is left of a pass in exact numerics. None is any number."""
     stop_reason: str | None = None
     """eos, stop, length, context, cancelled or error, once the answer has ended."""
     error: ForedraftError | None = None
@@ -102,7 +102,7 @@ class Sequence:
         """What the target reads in a round: what is left of the text, and the guesses. A row is wanted for the last
         token and for each guess."""
         tokens = [*self.tokens[self.n_read :], *proposal.tokens]
-        return Chunk(self.slot, self.n_read, tokens, want=1 + len(proposal))
+        return Chunk(self.slot, self.n_read, tokens, want=1 + len(proposal), guesses=len(proposal))
 
     def extend(self, tokens: list[int]) -> list[int]:
         """Grow by the tokens of one round; returns those kept. The answer may end among them: at an end-of-generation

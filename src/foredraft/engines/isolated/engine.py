@@ -17,6 +17,7 @@ from foredraft.engines.isolated.process import Isolated, ModelProcess
 from foredraft.engines.isolated.tokenizer import IsolatedTokenizer
 from foredraft.engines.isolated.wire import Kind
 from foredraft.engines.llamacpp.options import LoadOptions
+from foredraft.engines.rewind import Rewind
 
 
 class IsolatedEngine(Isolated):
@@ -37,11 +38,12 @@ class IsolatedEngine(Isolated):
         self.numerics: Numerics | None = wire.numerics_from_json(facts["numerics"])
         self.exact_rows: int | None = facts["exact_rows"]
         self.exact_grain: int = facts["exact_grain"]
-        self.rewind_limit: int | None = facts["rewind_limit"]
+        self.rewind_limit = Rewind(**facts["rewind_limit"])
         self.options: LoadOptions | None = None if facts["options"] is None else LoadOptions(**facts["options"])
         """How it was loaded in the end, where it is a model of llama.cpp."""
         self.notes: list[str] = facts["notes"]
         self._lengths = [0] * self.info.n_slots
+        self._owed = [0] * self.info.n_slots
         self._rewinds: list[int] = []
         """Slots and lengths that go with the next message: half as many round trips."""
         self.hidden_width: int = facts["hidden_width"]
@@ -126,7 +128,7 @@ class IsolatedEngine(Isolated):
         have = self.length(slot)
         if length == have:
             return
-        if self.rewind_limit is None and 0 <= length < have:  # nothing can be wrong with it
+        if self.rewind_limit.free and 0 <= length < have:  # nothing can be wrong with it
             self._rewinds += (slot, length)
             self._lengths[slot] = length
         else:
@@ -135,6 +137,18 @@ class IsolatedEngine(Isolated):
     def copy(self, src: int, dst: int, length: int) -> None:
         self._ask(Kind.COPY, wire.numbers((src, dst, length)))
 
+    def reachable(self, slot: int, length: int, *, copy: bool = False) -> int:
+        if self.rewind_limit.free or length >= self.length(slot):
+            return min(self.length(slot), length)
+        return self._ask(Kind.REACH, wire.numbers((slot, length, copy)))[0]
+
+    def keep(self, slot: int) -> None:
+        if not self.rewind_limit.free:
+            self._ask(Kind.KEEP, wire.numbers((slot,)))
+
+    def owed(self, slot: int) -> int:
+        return self._owed[slot]
+
     def abort(self) -> None:
         self._process.abort()
 
@@ -142,15 +156,21 @@ class IsolatedEngine(Isolated):
         self._process.close()
         self._lengths, self._rows = [], None
 
-    def _ask(self, kind: Kind, body: bytes) -> None:
+    def _ask(self, kind: Kind, body: bytes) -> list[int]:
+        """Returns what was answered beside the lengths."""
         before = wire.numbers((len(self._rewinds) // 2, *self._rewinds))
         self._rewinds.clear()
         said = self._process.ask(kind, before + body)
         if said.kind is Kind.FAILED:
             failed = wire.from_json(said.body)
-            self._lengths = failed["lengths"]
+            self._note(failed["lengths"])
             raise wire.error_from_json(failed)
-        self._lengths = wire.read_numbers(said.body)
+        return self._note(wire.read_numbers(said.body))
+
+    def _note(self, numbers: list[int]) -> list[int]:
+        n = self.info.n_slots
+        self._lengths, self._owed = numbers[:n], numbers[n : 2 * n]
+        return numbers[2 * n :]
 
     def _put_back(self, chunks: Sequence[Chunk]) -> None:
         for chunk in chunks:

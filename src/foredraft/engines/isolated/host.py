@@ -112,8 +112,8 @@ class _Host:
             if said.kind in _OF_HEADS:
                 kind, body = Kind.DONE, self._do_with_heads(said)
             else:
-                self._do(said)
-                kind, body = Kind.DONE, wire.numbers(self._lengths())
+                more = self._do(said)
+                kind, body = Kind.DONE, wire.numbers([*self._lengths(), *more])
         except Exception as error:  # an answer like any other  # noqa: BLE001
             if not isinstance(error, ForedraftError):
                 traceback.print_exc()
@@ -122,13 +122,14 @@ class _Host:
             self._done = said.number
         self._work.send(kind, said.number, body)
 
-    def _do(self, said: Message) -> None:
+    def _do(self, said: Message) -> list[int]:
+        """What was asked for; returns the numbers that are the answer, where it is one."""
         assert self._rows is not None
         values = wire.read_numbers(said.body)
         if said.kind is Kind.EMBED:
             texts = [chunk.tokens for chunk in wire.read_chunks(values)]
             self._rows[: len(texts)] = cast(EmbeddingEngine, self._engine).embed(texts)
-            return
+            return []
         engine = cast(Engine, self._engine)
         begin = 1 + 2 * values[0]
         for at in range(1, begin, 2):  # what was taken back since the last message
@@ -144,8 +145,14 @@ class _Host:
             engine.rewind(*values[begin:])
         elif said.kind is Kind.COPY:
             engine.copy(*values[begin:])
+        elif said.kind is Kind.KEEP:
+            engine.keep(*values[begin:])
+        elif said.kind is Kind.REACH:
+            slot, length, copy = values[begin:]
+            return [engine.reachable(slot, length, copy=bool(copy))]
         else:
             raise EngineError(f"{said.kind.name} is nothing that can be asked.")
+        return []
 
     def _do_with_heads(self, said: Message) -> bytes:
         """See `IsolatedHead`. The answer's body: lengths of a head's slots, or facts about one."""
@@ -192,8 +199,9 @@ class _Host:
             at += rows.size
 
     def _lengths(self) -> list[int]:
-        engine = cast(Engine, self._engine)
-        return [engine.length(slot) for slot in range(self._n_slots)]
+        """Of all slots, and what they owe."""
+        engine, slots = cast(Engine, self._engine), range(self._n_slots)
+        return [*(engine.length(slot) for slot in slots), *(engine.owed(slot) for slot in slots)]
 
     def _facts(self, engine: Engine) -> dict[str, Any]:
         info = engine.info
@@ -214,7 +222,7 @@ class _Host:
             "numerics": None if numerics is None else dataclasses.asdict(numerics),
             "exact_rows": engine.exact_rows,
             "exact_grain": engine.exact_grain,
-            "rewind_limit": engine.rewind_limit,
+            "rewind_limit": dataclasses.asdict(engine.rewind_limit),
             "options": None if options is None else dataclasses.asdict(options),
         }
 

@@ -41,6 +41,8 @@ class Kind(IntEnum):
     ABORT = 9
     DONE = 10
     FAILED = 11
+    REACH = 12
+    KEEP = 13
     HEAD_OPEN = 20
     HEAD_FORWARD = 21
     HEAD_CLOSE = 22
@@ -117,7 +119,7 @@ def chunks_to_bytes(chunks: Sequence[Chunk]) -> bytes:
     """Raises `OverflowError` for a token id that is no 64-bit integer."""
     packed = array(_NUMBERS)
     for chunk in chunks:
-        packed.extend((chunk.slot, chunk.start, chunk.want, len(chunk.tokens)))
+        packed.extend((chunk.slot, chunk.start, chunk.want, chunk.guesses, len(chunk.tokens)))
         packed.extend(chunk.tokens)
     return packed.tobytes()
 
@@ -126,9 +128,9 @@ def read_chunks(values: Sequence[int]) -> list[Chunk]:
     """What `chunks_to_bytes` was given."""
     chunks, at = [], 0
     while at < len(values):
-        slot, start, want, count = values[at : at + 4]
-        at += 4
-        chunks.append(Chunk(slot, start, values[at : at + count], want))
+        slot, start, want, guesses, count = values[at : at + 5]
+        at += 5
+        chunks.append(Chunk(slot, start, values[at : at + count], want, guesses))
         at += count
     return chunks
 

@@ -18,7 +18,7 @@ class Batch:
         self._pos = np.zeros(size, dtype=np.int32)
         self._slot = np.zeros(size, dtype=np.int32)
         self._out = np.zeros(size, dtype=np.int8)
-        self._positions = np.arange(n_ctx, dtype=np.int32)
+        self._positions = np.arange(n_ctx + size, dtype=np.int32)
         # every token belongs to one sequence: its list of sequences is one number in `_slot`
         self._slot_counts = np.ones(size, dtype=np.int32)
         self._slot_lists = (self._slot.ctypes.data + 4 * np.arange(size)).astype(np.uintp)
@@ -38,24 +38,29 @@ class Batch:
         """Every token comes with a row of numbers from now on: those of `rows`, by its place in the batch."""
         self.struct.embd = rows.ctypes.data_as(self._kinds["embd"])
 
-    def put(self, first: int, chunk: Chunk, *, still: bool = False) -> int:
-        """Write a chunk at row `first`; returns the row behind it. Raises OverflowError for ids beyond 32 bits. With
-        `still` all its tokens stand at the position where it starts."""
+    def put(self, first: int, chunk: Chunk, pad: int = 0, *, still: bool = False) -> int:
+        """Write a chunk at row `first`, and `pad` tokens of no meaning behind it; returns the row behind all that.
+        Raises OverflowError for ids beyond 32 bits. With `still` all its tokens stand at the position where it starts.
+        """
         tokens, want = chunk.tokens, chunk.want
         size = len(tokens)
         last = first + size
+        if pad:
+            end, start = last + pad, chunk.start + size
+            self.token[last:end], self._out[last:end], self._slot[last:end] = 0, 0, chunk.slot
+            self._pos[last:end] = self._positions[start : start + pad]
         if size == 1:  # a draft step: plain stores are faster than slices
             self.token[first] = tokens[0]
             self._pos[first] = chunk.start
             self._slot[first] = chunk.slot
             self._out[first] = want
-            return last
+            return last + pad
         self.token[first:last] = tokens
         self._pos[first:last] = chunk.start if still else self._positions[chunk.start : chunk.start + size]
         self._slot[first:last] = chunk.slot
         self._out[first : last - want] = 0
         self._out[last - want : last] = 1
-        return last
+        return last + pad
 
     def range(self, n: int) -> tuple[int, int]:
         """The lowest and the highest id of the first `n` tokens."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foredraft.core.errors import CacheFullError, Cancelled, ClosedError, EngineError, ModelError
+from foredraft.core.errors import CacheFullError, Cancelled, ClosedError, EngineError, ModelError, RewindError
 from foredraft.engines.base import BLOCK, Chunk, Hidden, Logits, ModelInfo, Numerics
 from foredraft.engines.llamacpp.batch import Batch
 from foredraft.engines.llamacpp.cells import Cells
@@ -30,10 +30,13 @@ from foredraft.engines.llamacpp.loading import (
 )
 from foredraft.engines.llamacpp.memory import MemoryUse
 from foredraft.engines.llamacpp.options import DEFAULT_CONTEXT, LoadOptions
+from foredraft.engines.llamacpp.recurrent import Sequences, goes_back, has_states, way_back
 from foredraft.engines.llamacpp.tiles import NOTE as TILES_NOTE
 from foredraft.engines.llamacpp.tiles import tiles_work
 from foredraft.engines.llamacpp.tokenizer import LlamaTokenizer
 from foredraft.engines.probe import ALL_SIZES, SIZES, probe
+from foredraft.engines.rewind import FREE, NONE, Rewind
+from foredraft.engines.states import States, Step, gather
 
 if TYPE_CHECKING:
     from foredraft.engines.llamacpp.head import LlamaCppHead
@@ -77,7 +80,7 @@ class LlamaCppEngine:
                 self.info: ModelInfo = describe(path, self._model, options, self._context_length())
             self._weights = lines
             self._open_context()
-            self.rewind_limit: int | None = self._try_rewind()
+            self._try_rewind()
             if options.probe:
                 self.probe()
         except BaseException:
@@ -89,15 +92,26 @@ class LlamaCppEngine:
         api, options = self._api, self.options
         with library().record() as lines:
             self._ctx = open_context(Path(self.info.path), self._model, self.info, options)
+        if options.snapshots and has_states(api, self._model) and not api.llama_n_rs_seq(self._ctx):
+            # the architecture does not keep them: then the other way is prepared
+            api.llama_free(self._ctx)
+            self._ctx = None
+            self.options = options = dataclasses.replace(options, snapshots=0)
+            self._open_context()
+            return
         self._context_lines = lines
         self._hidden = HiddenRows(self._ctx, self._model)
-        self._spare = options.n_slots if spares(self._model, options) else None
+        self._spare = options.n_slots if spares(self._model, options) and not has_states(api, self._model) else None
         spare = self._spare if options.ordered else None
         one_way = attends_one_way(lines, flash_attention=options.flash_attention)
         # A GPU's sums depend on more than the order of the cells.
         self.keeps_order = spare is not None and one_way and not self.on_gpu
         self.cells = Cells(api, self._ctx, api.llama_get_memory(self._ctx), self.info.n_ctx, spare)
         self._lengths = [0] * options.n_slots
+        self._states: States | None = None
+        if has_states(api, self._model):
+            forks = spares(self._model, options)
+            self._keep_books(way_back(api, self._ctx, forks), forks=bool(forks))
         self._batch = Batch(api, self.info.n_batch, self.info.n_ctx)
         self._max_rows = self.info.max_rows or self.info.n_batch
         self._view: Logits = np.empty((0, self.info.n_vocab), dtype=np.float32)
@@ -107,6 +121,17 @@ class LlamaCppEngine:
         self._abort_flag = np.zeros(2, dtype=np.uint8)  # a C string: empty, or of one byte
         self._flag_reader = library().flag_reader()
         api.llama_set_abort_callback(self._ctx, self._flag_reader, self._abort_flag.ctypes.data)
+
+    def _keep_books(self, way: Rewind, *, forks: bool) -> None:
+        n_slots = self.options.n_slots
+        memory = Sequences(self._api, self._ctx, n_slots, spares=forks)
+        step, checkpoints = min(self.options.n_ubatch, self.info.n_batch), self.options.checkpoints
+        self._states = States(memory, way, n_slots, step=step, checkpoints=checkpoints, name=self.info.name)
+
+    @property
+    def rewind_limit(self) -> Rewind:
+        """See `Engine.rewind_limit`."""
+        return FREE if self._states is None else self._states.way
 
     def reopen(self, options: LoadOptions) -> None:
         """Another context for the same weights (other KV types, say): every slot is empty then. The options of the
@@ -213,26 +238,36 @@ class LlamaCppEngine:
         self._hidden.begin(chunks)
         n = n_rows = 0
         cuts = []
-        lengths, batch = self._lengths, self._batch
+        for chunk in chunks:
+            self._check(chunk, n)
+            n += len(chunk.tokens)
+            cuts.append((n_rows, n_rows + chunk.want))
+            n_rows += chunk.want
+        if n_rows > self._max_rows:
+            raise EngineError(f"{n_rows} rows of logits are wanted, but the engine was loaded for {self._max_rows}.")
+        if len(cuts) > 1 and len({chunk.slot for chunk in chunks}) < len(cuts):
+            raise EngineError("Two chunks for one slot in one pass.")
+        rows = self._pass(chunks, n_rows) if self._states is None else self._pass_with_states(chunks, n_rows)
+        for chunk in chunks:
+            self._lengths[chunk.slot] += len(chunk.tokens)
+        return [rows[first:last] for first, last in cuts]
+
+    def _pass(self, chunks: Sequence[Chunk], n_rows: int, pads: Sequence[int] | None = None) -> Logits:
+        """One `llama_decode`, and the rows it gave. After an error every slot is as it was."""
+        n, batch = 0, self._batch
         try:
-            for chunk in chunks:
-                self._check(chunk, n)
-                n = batch.put(n, chunk)
-                cuts.append((n_rows, n_rows + chunk.want))
-                n_rows += chunk.want
+            for i, chunk in enumerate(chunks):
+                n = batch.put(n, chunk, pads[i] if pads else 0)
             lowest, highest = batch.range(n)
         except OverflowError:
             lowest, highest = -1, -1
         if lowest < 0 or highest >= self.info.n_vocab:
             raise EngineError(f"A token id is outside the vocabulary of {self.info.n_vocab} tokens.")
-        if n_rows > self._max_rows:
-            raise EngineError(f"{n_rows} rows of logits are wanted, but the engine was loaded for {self._max_rows}.")
-        if len(cuts) > 1 and len({chunk.slot for chunk in chunks}) < len(cuts):
-            raise EngineError("Two chunks for one slot in one pass.")
 
         batch.struct.n_tokens = n
         if self.cells.crowded:
             self._pack()
+        code = -1
         try:
             with self._abort_lock:
                 self._abort_flag[0] = 0
@@ -246,14 +281,28 @@ class LlamaCppEngine:
                 raise self._failure(code, n)
             rows = self._rows(n_rows)
         except BaseException:  # Ctrl-C lands here too, when it came during the pass
-            self._put_back(chunks)
+            self._put_back(chunks, begun=code != 1)
             raise
         for chunk in chunks:
-            size = len(chunk.tokens)
-            self.cells.put(chunk.slot, chunk.start, size)
-            lengths[chunk.slot] += size
-        self._hidden.passed(chunks)
-        return [rows[first:last] for first, last in cuts]
+            self.cells.put(chunk.slot, chunk.start, len(chunk.tokens))
+        self._hidden.passed(chunks, pads or ())
+        return rows
+
+    def _pass_with_states(self, chunks: Sequence[Chunk], n_rows: int) -> Logits:
+        """The same, with what the slots owe read before."""
+        states = self._states
+        assert states is not None, "asked for where there are any"
+        for piece in states.overdue(chunks, self.info.n_batch):
+            self._pass([piece], 0)
+            states.done(Step([piece], [0]))
+        steps = states.begin(chunks)
+        whole = None if len(steps) == 1 else np.empty((n_rows, self.info.n_vocab), dtype=np.float32)
+        for step in steps:
+            rows = self._pass(step.chunks, sum(chunk.want for chunk in step.chunks), step.pads)
+            states.done(step)
+            if whole is not None:  # the next step overwrites the rows of this one
+                gather(chunks, step.chunks, rows, whole)
+        return rows if whole is None else whole
 
     def length(self, slot: int) -> int:
         return self._lengths[self._checked(slot)]
@@ -264,7 +313,9 @@ class LlamaCppEngine:
             return
         if not 0 <= length < now:
             raise EngineError(f"Slot {slot} has read {now} tokens and cannot be rewound to {length}.")
-        if (self.rewind_limit == 0 and length) or not self.cells.cut(slot, length):
+        if self._states is not None:
+            self._states.rewind(slot, length)
+        elif not self.cells.cut(slot, length):
             raise EngineError(f"{self.info.name} cannot take back the last {now - length} tokens of slot {slot}.")
         self._lengths[slot] = length
 
@@ -273,10 +324,12 @@ class LlamaCppEngine:
         self._checked(dst)
         if not 0 <= length <= have:
             raise EngineError(f"Slot {src} has read {have} tokens; {length} cannot be copied.")
-        if self.rewind_limit == 0 and 0 < length < have:
-            raise EngineError(f"{self.info.name} can copy a whole slot only ({have} tokens, not {length}).")
         if src == dst:
             self.rewind(src, length)
+            return
+        if self._states is not None:
+            self._states.copy(src, dst, length)
+            self._lengths[dst] = length
             return
         self.rewind(dst, 0)
         if length:
@@ -286,10 +339,22 @@ class LlamaCppEngine:
                 raise EngineError(f"{self.info.name} could not copy {length} tokens from slot {src} to slot {dst}.")
             self._lengths[dst] = length
 
+    def reachable(self, slot: int, length: int, *, copy: bool = False) -> int:
+        have = self._lengths[self._checked(slot)]
+        return min(have, length) if self._states is None else self._states.reachable(slot, length, copy=copy)
+
+    def keep(self, slot: int) -> None:
+        if self._states is not None:
+            self._states.keep(self._checked(slot))
+
+    def owed(self, slot: int) -> int:
+        return 0 if self._states is None else self._states.owed(self._checked(slot))
+
     def abort(self) -> None:
-        """See `Engine.abort`. On a CPU a pass ends within one node of the graph; on a GPU it may run to its end."""
+        """See `Engine.abort`. On a CPU a pass ends within one node of the graph; on a GPU it may run to its end, and so
+        it does beside recurrent states of other texts, which a broken pass would spoil."""
         with self._abort_lock:
-            if self._running:
+            if self._running and (self._states is None or self._states.used <= 1):
                 self._abort_flag[0] = 1
 
     def close(self) -> None:
@@ -326,14 +391,15 @@ class LlamaCppEngine:
             self._lengths = [0] * len(self._lengths)
             raise
 
-    def _put_back(self, chunks: Sequence[Chunk]) -> None:
-        """After a failed pass: take out what its first parts have read, which the library leaves in."""
+    def _put_back(self, chunks: Sequence[Chunk], *, begun: bool) -> None:
+        """After a failed pass: take out what its first parts have read, which the library leaves in. `begun`: it was
+        not refused as a whole."""
         self._running = False
+        if self._states is not None:
+            self._states.failed(self._lengths, begun=begun)
+            return
         for chunk in chunks:
-            if not self.cells.undo(chunk.slot, chunk.start):
-                # A recurrent state has moved on and cannot go back: an honest empty slot beats a wrong one.
-                self.cells.undo(chunk.slot, 0)
-                self._lengths[chunk.slot] = 0
+            self.cells.undo(chunk.slot, chunk.start)
 
     def _failure(self, code: int, n: int) -> CacheFullError | Cancelled | EngineError:
         if code == 1:
@@ -352,6 +418,9 @@ class LlamaCppEngine:
         have = self._lengths[self._checked(slot)]
         if start != have:
             raise EngineError(f"A chunk for slot {slot} starts at {start}, but {have} tokens were read.")
+        most = self.rewind_limit.limit if self._states is not None else None
+        if most is not None and chunk.guesses > most:
+            raise RewindError(f"{self.info.name} can take back {most} tokens of a pass, not {chunk.guesses}.")
         if not 0 <= chunk.want <= size or size == 0:
             raise EngineError(f"{chunk.want} rows of logits are wanted of a chunk of {size} tokens.")
         if before + size > self.info.n_batch:
@@ -378,13 +447,21 @@ class LlamaCppEngine:
             self.notes.append(f"The context is {DEFAULT_CONTEXT} tokens; the model allows up to {trained}.")
         return asked or min(trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
 
-    def _try_rewind(self) -> int | None:
-        """Ask the library itself: read two tokens, take one back. Warms the model up as well."""
-        token = self.tokenizer.bos or 0
-        self.forward([Chunk(0, 0, [token])])
-        self.forward([Chunk(0, 1, [token])])
-        possible = self.cells.cut(0, 1)
-        recurrent = self._api.llama_model_is_recurrent(self._model) or self._api.llama_model_is_hybrid(self._model)
-        self.cells.cut(0, 0)
-        self._lengths[0] = 0
-        return None if possible and not recurrent else 0
+    def _try_rewind(self) -> None:
+        """Warm the model up, and see whether it goes back as its context was opened for; if not, take the next way."""
+        if self._states is None:
+            token = self.tokenizer.bos or 0
+            self.forward([Chunk(0, 0, [token])])
+            self.forward([Chunk(0, 1, [token])])
+            possible = self.cells.cut(0, 1)
+            self.rewind(0, 0)
+            if not possible:
+                self._keep_books(NONE, forks=False)
+            return
+        while self.rewind_limit.possible and not goes_back(self):
+            way, architecture = self.rewind_limit.way, self.info.architecture
+            self.notes.append(f"The library's {way} of recurrent states is wrong for this file ({architecture}).")
+            if way == "rollback":
+                self.reopen(dataclasses.replace(self.options, snapshots=0))
+            else:
+                self._keep_books(NONE, forks=True)

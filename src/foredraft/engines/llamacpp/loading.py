@@ -20,6 +20,7 @@ from foredraft.engines.llamacpp.failures import check_file, check_memory, load_e
 from foredraft.engines.llamacpp.library import library
 from foredraft.engines.llamacpp.memory import kv_estimate
 from foredraft.engines.llamacpp.options import CPU, LoadOptions
+from foredraft.engines.llamacpp.recurrent import has_states
 from foredraft.engines.llamacpp.tiles import tiles_work
 
 _BF16 = 30
@@ -94,9 +95,7 @@ def open_model(
 def open_context(path: Path, model: Any, info: ModelInfo, options: LoadOptions) -> Any:
     """The library's context of a model: KV cache and scratch memory. Free it with `llama_free`."""
     api = library().api
-    if not (
-        api.llama_supports_gpu_offload() or api.llama_model_is_recurrent(model) or api.llama_model_is_hybrid(model)
-    ):
+    if not (api.llama_supports_gpu_offload() or has_states(api, model)):
         head = api.llama_model_n_embd(model) // max(api.llama_model_n_head(model), 1)
         key, value = (
             info.metadata.get(f"{info.architecture}.attention.{part}_length", "") for part in ("key", "value")
@@ -112,6 +111,7 @@ def open_context(path: Path, model: Any, info: ModelInfo, options: LoadOptions) 
         check_memory(path, kv, f"a context of {info.n_ctx} tokens needs")
     params = context_params(info, options, api.llama_context_default_params())
     params.n_seq_max = options.n_slots + spares(model, options)
+    params.n_rs_seq = snapshots(model, options, params.n_ubatch)
     params.n_outputs_max = max(info.max_rows or 0, params.n_seq_max)  # it asserts one for each sequence
     return new_context(path, model, params, options)
 
@@ -172,12 +172,21 @@ def _type(name: str) -> int:
 
 
 def spares(model: Any, options: LoadOptions) -> int:
-    """Sequences beside the slots: one for cells that must stay where they are for a while (`cells.py`), none where a
-    sequence is a state of its own, which costs memory."""
+    """Sequences beside the slots: one for cells that must stay where they are for a while (`cells.py`). Where a
+    sequence is a state of its own, one a slot for the state before its guesses, unless those behind them are kept."""
     api = library().api
-    if api.llama_model_is_recurrent(model) or api.llama_model_is_hybrid(model):
+    most = api.llama_max_parallel_sequences() - options.n_slots
+    if not has_states(api, model):
+        return int(most > 0)
+    return options.n_slots if not options.snapshots and most >= options.n_slots else 0
+
+
+def snapshots(model: Any, options: LoadOptions, n_ubatch: int) -> int:
+    """Recurrent states that are kept of the end of a pass. The library asserts that such an end fits in one step, and
+    those of all slots have to (`states.py`)."""
+    if not options.snapshots or not has_states(library().api, model):
         return 0
-    return int(options.n_slots < api.llama_max_parallel_sequences())
+    return max(0, min(options.snapshots, n_ubatch - 2, n_ubatch // options.n_slots - 1))
 
 
 def attends_one_way(log: Iterable[str], *, flash_attention: str) -> bool:

@@ -62,6 +62,13 @@ class LoadOptions:
     repack: bool = True
     """Let llama.cpp lay the weights out anew for this processor: faster, but some of its kernels then round a pass of
     several tokens otherwise than single steps."""
+    snapshots: int = 0
+    """Recurrent states of the last so many tokens of a pass that are kept, where the architecture allows that: as many
+    guesses can be taken back (rollback). Each takes as much memory as the state itself. 0 keeps none: then the state
+    before the guesses is (fork)."""
+    checkpoints: int = 4
+    """Recurrent states of earlier places that are kept for each slot in main memory: the end of the system prompt, of a
+    question, of the last answers. A text that parts there is read from there, not from its beginning."""
     ordered: bool = True
     """Keep the cells of every slot in the order of its text, whatever the others do, so that its logits are those it
     has alone (`cells.py`). Only exact numerics need it. Not on a GPU."""
@@ -90,6 +97,8 @@ class LoadOptions:
         for name in ("n_threads", "n_threads_batch"):
             if getattr(self, name) is not None:
                 _whole(name, getattr(self, name), 1, 512, "a whole number from 1 to 512")
+        _whole("snapshots", self.snapshots, 0, 64, "a whole number from 0 to 64")
+        _whole("checkpoints", self.checkpoints, 0, 64, "a whole number from 0 to 64")
         _whole("gpu_layers", self.gpu_layers, -1, math.inf, "a whole number of at least -1 (-1 is all)")
         check_device(self.device)
         for name in ("kv_type", "key_type", "value_type"):

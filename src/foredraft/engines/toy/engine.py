@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from foredraft.core.errors import CacheFullError, Cancelled, ClosedError, EngineError
 from foredraft.engines.base import BLOCK, Chunk, Logits, ModelInfo, Numerics, Tokenizer
 from foredraft.engines.probe import probe
+from foredraft.engines.rewind import FREE, Rewind
 from foredraft.engines.toy.tokenizer import ToyTokenizer
 
 Law = Callable[[tuple[int, ...]], ArrayLike]
@@ -54,6 +55,8 @@ class ToyEngine:
     A token of probability 0 has the logit -inf, as its logarithm is.
     """
 
+    rewind_limit: Rewind = FREE
+
     def __init__(
         self,
         law: Law,
@@ -63,7 +66,6 @@ class ToyEngine:
         n_slots: int = 1,
         n_ctx: int = 256,
         n_batch: int = 64,
-        rewind_limit: int | None = None,
         rounding: float = 0.0,
         exact_up_to: int | None = None,
         grain: int = BLOCK,
@@ -85,7 +87,6 @@ class ToyEngine:
         """
         n_vocab = tokenizer.n_vocab
         self.tokenizer = tokenizer
-        self.rewind_limit = rewind_limit
         self.clock = clock or ToyClock()
         self.passes: deque[list[tuple[int, int, int]]] = deque(maxlen=10_000)
         """(slot, start, tokens) of every chunk, a list for each pass: what was really asked of the model."""
@@ -107,7 +108,7 @@ class ToyEngine:
             chat_template=chat_template,
         )
         self._law = law
-        self._order = order
+        self.order = order
         self._rounding = rounding
         self._exact_up_to = exact_up_to
         self._grain = grain
@@ -120,9 +121,9 @@ class ToyEngine:
         self._known: dict[tuple[int, ...], Logits] = {}
         self._last: Logits = np.empty((0, n_vocab), dtype=np.float32)
         self._failures: dict[int, str] = {}
-        self._pass = 0
+        self._pass_number = 0
         self._abort_lock = threading.Lock()
-        self._running = self._aborted = False
+        self._running = self._aborted = self._broken = False
         self._rough: list[list[int]] = [[] for _ in range(n_slots)]  # in what kind of pass each token was read
         self.numerics: Numerics | None = Numerics({}, 0, 0)
         if rounding and measure:
@@ -156,9 +157,12 @@ class ToyEngine:
         settings.setdefault("tokenizer", ToyTokenizer.of_size(n_vocab))
         return cls(law, order=order, **settings)  # type: ignore[arg-type]
 
-    def blurred(self, amount: float, *, seed: int = 0, **settings: object) -> ToyEngine:
-        """A draft for this model: its law, mixed with `amount` (0 to 1) of a random other one."""
-        n_vocab, order = self.info.n_vocab, self._order
+    def blurred(
+        self, amount: float, *, seed: int = 0, kind: type[ToyEngine] | None = None, **settings: object
+    ) -> ToyEngine:
+        """A draft for this model: its law, mixed with `amount` (0 to 1) of a random other one; a toy of that kind."""
+        kind = kind or ToyEngine
+        n_vocab, order = self.info.n_vocab, self.order
 
         def law(context: tuple[int, ...]) -> NDArray[np.float64]:
             other = _softmax(2.0 * np.random.default_rng([seed, 1, *context]).normal(size=n_vocab))
@@ -169,7 +173,7 @@ class ToyEngine:
         settings.setdefault("n_ctx", self.info.n_ctx)
         settings.setdefault("clock", self.clock)
         settings.setdefault("name", f"{self.info.name} draft")
-        return ToyEngine(law, order=order, **settings)  # type: ignore[arg-type]
+        return kind(law, order=order, **settings)  # type: ignore[arg-type]
 
     # ---- what a test wants to know and to cause ----
 
@@ -186,14 +190,14 @@ class ToyEngine:
         return self._known[context]
 
     def read(self, slot: int) -> tuple[int, ...]:
-        """The tokens that a slot has read."""
+        """The tokens that a slot has read, and still holds."""
         return tuple(self._slots[self._checked(slot)])
 
     def fail(self, kind: str, *, after: int = 0) -> None:
         """Make one pass fail, `after` more have gone well: "cache_full", "cancelled", "error", or "nan" logits."""
         if kind not in FAILURES:
             raise ValueError(f"kind is {kind!r}, but must be one of {', '.join(FAILURES)}")
-        self._failures[self._pass + after] = kind
+        self._failures[self._pass_number + after] = kind
 
     def probe(self, known: Numerics | None = None) -> Numerics:
         self.numerics = probe(self, clock=self.clock, known=known)
@@ -204,11 +208,16 @@ class ToyEngine:
     def forward(self, chunks: Sequence[Chunk]) -> list[Logits]:
         self._last.fill(np.nan)  # whoever still looks at the rows of the last pass shall notice
         self._check(chunks)
+        self._begin(chunks)
+        return self._compute(chunks, sum(len(chunk.tokens) for chunk in chunks))
+
+    def _begin(self, chunks: Sequence[Chunk]) -> None:
+        """A pass, up to where it has gone well or failed."""
         total = sum(len(chunk.tokens) for chunk in chunks)
         with self._abort_lock:
             self._running, self._aborted = True, False
-        failure = self._failures.pop(self._pass, None)
-        self._pass += 1
+        failure = self._failures.pop(self._pass_number, None)
+        self._pass_number += 1
         self.passes.append([(chunk.slot, chunk.start, len(chunk.tokens)) for chunk in chunks])
         self.clock.advance(self._cost(total))
         if self.during is not None:
@@ -221,7 +230,7 @@ class ToyEngine:
             raise CacheFullError("No room in the toy's cache, as asked for.")
         if failure == "error":
             raise EngineError("The toy fails, as asked for.")
-        return self._compute(chunks, total, broken=failure == "nan")
+        self._broken = failure == "nan"
 
     def length(self, slot: int) -> int:
         return len(self._slots[self._checked(slot)])
@@ -230,8 +239,6 @@ class ToyEngine:
         now = self.length(slot)
         if not 0 <= length <= now:
             raise EngineError(f"Slot {slot} has read {now} tokens and cannot be rewound to {length}.")
-        if length and self.rewind_limit is not None and now - length > self.rewind_limit:
-            raise EngineError(f"{self.info.name} cannot take back the last {now - length} tokens of slot {slot}.")
         del self._slots[slot][length:], self._cells[slot][length:], self._rough[slot][length:]
 
     def copy(self, src: int, dst: int, length: int) -> None:
@@ -239,11 +246,18 @@ class ToyEngine:
         self._checked(dst)
         if not 0 <= length <= have:
             raise EngineError(f"Slot {src} has read {have} tokens; {length} cannot be copied.")
-        if length and self.rewind_limit is not None and have - length > self.rewind_limit:
-            raise EngineError(f"{self.info.name} cannot copy {length} of {have} tokens.")
         self._slots[dst] = self._slots[src][:length]
         self._cells[dst] = self._cells[src][:length]
         self._rough[dst] = self._rough[src][:length]
+
+    def reachable(self, slot: int, length: int, *, copy: bool = False) -> int:
+        return min(self.length(slot), length)
+
+    def keep(self, slot: int) -> None:
+        self._checked(slot)
+
+    def owed(self, slot: int) -> int:
+        return 0 * self._checked(slot)
 
     def abort(self) -> None:
         with self._abort_lock:
@@ -280,7 +294,7 @@ class ToyEngine:
         if used + total > self.info.n_ctx:
             raise CacheFullError(f"No room for {total} more tokens: {used} of {self.info.n_ctx} cells are taken.")
 
-    def _compute(self, chunks: Sequence[Chunk], total: int, *, broken: bool) -> list[Logits]:
+    def _compute(self, chunks: Sequence[Chunk], total: int) -> list[Logits]:
         rows = np.full((sum(chunk.want for chunk in chunks), self.info.n_vocab), np.nan, dtype=np.float32)
         result = []
         row = 0
@@ -291,8 +305,8 @@ class ToyEngine:
                 tokens.append(int(token))
                 self._cells[chunk.slot].append(next(self._new_cell))
                 self._rough[chunk.slot].append(self._kind(total))
-                if number >= len(chunk.tokens) - chunk.want and not broken:
-                    rows[row] = self.logits(tokens)
+                if number >= len(chunk.tokens) - chunk.want and not self._broken:
+                    rows[row] = self.logits(self._state(chunk, tokens))
                     if self._rounding:
                         rows[row] += self._rounding_error(tokens, self._rough[chunk.slot], total)
                 if number >= len(chunk.tokens) - chunk.want:
@@ -302,6 +316,10 @@ class ToyEngine:
             view.flags.writeable = False  # as those of the real engine are
         self._last = rows
         return result
+
+    def _state(self, chunk: Chunk, tokens: Sequence[int]) -> Sequence[int]:
+        """What a row rests on, when `tokens` have been read at the chunk's slot."""
+        return tokens
 
     def _kind(self, total: int) -> int:
         """Of a pass: 0 where its rows equal single steps, 1 for a large one, else its size."""
@@ -320,7 +338,7 @@ class ToyEngine:
         return np.random.default_rng(key).uniform(-self._rounding, self._rounding, self.info.n_vocab)
 
     def _context(self, tokens: Sequence[int]) -> tuple[int, ...]:
-        return tuple(tokens[len(tokens) - min(self._order, len(tokens)) :])
+        return tuple(tokens[len(tokens) - min(self.order, len(tokens)) :])
 
     def _checked(self, slot: int) -> int:
         if not self._slots:

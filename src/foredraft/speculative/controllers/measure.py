@@ -114,6 +114,7 @@ class _Watch:
         self._began = clock()
         self._slot = min(range(engine.info.n_slots), key=engine.length)
         self._start = self._at = engine.length(self._slot)
+        engine.keep(self._slot)
         self.most = max(1, min(engine.info.n_batch, engine.info.n_ctx - self._start))
         """Most tokens of one timed pass."""
         self._end = self._start + max(self.most, 64)
@@ -128,7 +129,8 @@ class _Watch:
         if self._at + n > min(self._end, self.engine.info.n_ctx):
             self.rewind()
         began = self._clock()
-        self.engine.forward([Chunk(self._slot, self._at, self._tokens[:n], want=n if want is None else want)])
+        want = n if want is None else want
+        self.engine.forward([Chunk(self._slot, self._at, self._tokens[:n], want=want, guesses=want - 1)])
         self._at += n
         return max(self._clock() - began, 1e-7)
 
@@ -141,7 +143,8 @@ def _measure_passes(watch: _Watch, notes: list[str]) -> dict[int, float]:
     """Seconds by n, each the least of a few times: disturbances only ever add to them."""
     watch.time(1)  # the first pass builds graphs and chooses kernels
     passes = {1: min(watch.time(1), watch.time(1))}
-    sizes = [n for n in (2, 4, 8) if n <= watch.most]
+    most = watch.engine.rewind_limit.limit
+    sizes = [n for n in (2, 4, 8) if n <= watch.most and (most is None or n <= most + 1)]
     for turn in range(_TURNS):
         for n in (*sizes, 1):
             known = passes.get(n, passes[1] * (1.0 + 0.4 * n))

@@ -98,6 +98,7 @@ class ModelDrafter:
                     new = chunk.tokens[len(read) - chunk.start :]
                     if new and len(read) + len(new) <= self.engine.info.n_ctx:
                         self._forward(chunk.slot, new)
+                    self.engine.keep(chunk.slot)
         except CacheFullError:
             self._make_room()
         except EngineError as error:
@@ -116,7 +117,7 @@ class ModelDrafter:
                     before = len(sequence.tokens) - grown
                     same = _common(self._read[sequence.slot], sequence.tokens[before:], before - skipped)
                     self._keep(sequence.slot, min(same, len(sequence.tokens) - 1 - skipped))
-        except EngineError as error:  # a draft that cannot rewind
+        except EngineError as error:
             self._give_up(error)
 
     def forget(self, slot: int) -> None:
@@ -159,8 +160,8 @@ class ModelDrafter:
             self._owner[slot] = sequence
             self._mend(slot)
             self._keep(slot, _common(read, tokens, 0))
+        self._keep(slot, min(len(read), len(tokens) - 1 - self._skipped(slot)))
         skipped = self._skipped(slot)
-        self._keep(slot, min(len(read), len(tokens) - 1 - skipped))
         batch = max(1, self.engine.info.n_batch // self.engine.info.n_slots)
         most = len(tokens) if self.window is None else self.window + 1
         if len(tokens) - len(read) - skipped > most and len(read) < _FIRST:
@@ -168,8 +169,8 @@ class ModelDrafter:
         if len(tokens) - len(read) - skipped > most:
             place, _ = self._hole.get(slot, (len(read), 0))
             self._keep(slot, place)
-            skipped = len(tokens) - most - place
-            self._hole[slot] = place, skipped
+            skipped = len(tokens) - most - len(read)
+            self._hole[slot] = len(read), skipped
         x.behind = len(tokens) - skipped - len(read)
         while len(tokens) - skipped - len(read) > batch:
             self._forward(slot, tokens[len(read) + skipped : len(read) + skipped + batch])
@@ -177,7 +178,7 @@ class ModelDrafter:
 
     def _after(self, sequence: RunningSequence, token: int) -> Chunk:
         """What to read to guess on behind a guess."""
-        return Chunk(sequence.slot, len(self._read[sequence.slot]), (token,), want=1)
+        return Chunk(sequence.slot, len(self._read[sequence.slot]), (token,), want=1, guesses=1)
 
     def _passed(self, chunks: Sequence[Chunk]) -> None:
         """A pass of these chunks has ended."""
@@ -211,10 +212,14 @@ class ModelDrafter:
             read.extend(piece)
 
     def _keep(self, slot: int, length: int) -> None:
+        """Take the slot back to `length` tokens; further, where the engine has no state of so many."""
         read = self._read[slot]
         if length < len(read):
+            length = self.engine.reachable(slot, length)
             self.engine.rewind(slot, length)
             del read[length:]
+            if length < self._hole.get(slot, (0, 0))[0]:
+                del self._hole[slot]
 
     def _make_room(self) -> None:
         """The slots share the cache: what ended answers left in it goes, and this round is not guessed further."""
