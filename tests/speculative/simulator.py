@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from foredraft.core.params import MAX_DRAFT, Request, SamplingParams, SpeculationParams
+from foredraft.engines.rewind import CARRIED, FORK
 from foredraft.sampling.sampler import Sampler
 from foredraft.speculative.acceptance.match import Match
 from foredraft.speculative.controllers.adaptive import Adaptive
@@ -116,8 +117,11 @@ class World:
     """Extra factors on passes, one a round, cyclic: disturbances."""
     seed: int = 0
     rounds: int = 0
+    fork: bool = False
+    """The main model goes back by a fork: what stands of a rejected guess is read again with later passes."""
 
     def __post_init__(self) -> None:
+        self.owed: dict[int, int] = {}  # by slot
         self._rng = np.random.default_rng(self.seed)
         self._noise = iter(())
 
@@ -149,7 +153,10 @@ class World:
     def measured(self) -> CostModel:
         """The costs as a load would have measured them: a few noisy points."""
         points = {n: T1 * self.v(n) * self.wobble() for n in (1, 2, 4, 8)}
-        return CostModel(points, T1 * self.c * self.wobble())
+        costs = CostModel(points, T1 * self.c * self.wobble())
+        if self.fork:
+            costs.forks()
+        return costs
 
 
 class SimulatedDraft:
@@ -221,10 +228,14 @@ def one_round(
     sequences: Sequence[RunningSequence], drafter: Arbiter, controller: DraftController, world: World
 ) -> Round:
     """A round as `run_round` does it, with time by the world and verdicts by the tokens: 0 is always right."""
+    for sequence in sequences:
+        sequence.owed = world.owed.get(sequence.slot, 0)
+        sequence.ceiling = FORK.guesses(sequence.owed)
     plans = controller.plan(sequences)
     proposals = drafter.propose(sequences, plans)
     rows = sum(len(x) + 1 for x in proposals)
-    verify_s = world.pass_s(rows)
+    replayed = sum(world.owed.values())
+    verify_s = world.pass_s(rows + replayed)
     verdicts, grown = [], []
     for sequence, x in zip(sequences, proposals, strict=True):
         n = next((j for j, token in enumerate(x.tokens) if token), len(x))
@@ -232,8 +243,12 @@ def one_round(
         verdicts.append(Verification(n, 0, kind, tested=min(n + 1, len(x))))
         sequence.tokens.extend([0] * (n + 1))
         grown.append(n + 1)
+        if world.fork:
+            world.owed[sequence.slot] = world.owed.get(sequence.slot, 0) + n + 1 if n < len(x) else 0
     draft_s = sum(x.draft_s for x in proposals) + sum(y.draft_s for x in proposals for y in x.rivals)
-    record = Round(sequences, proposals, verdicts, grown, draft_s, verify_s, draft_s + verify_s, rows)
+    record = Round(
+        sequences, proposals, verdicts, grown, draft_s, verify_s, draft_s + verify_s, rows, replayed=replayed
+    )
     drafter.observe(record)
     controller.observe(record)
     return record
@@ -286,6 +301,41 @@ def oracle(text: Stream, world: World, depth: int = MAX_DRAFT) -> float:
         if k:
             time += world.catch_up(i - read)
             read = i + min(j, k - 1)
+        i += j + 1
+    return i / time
+
+
+def fork_oracle(text: Stream, world: World, depth: int = MAX_DRAFT) -> float:
+    """The same where a rejection is read again: T(i, o), with o tokens owed. A full acceptance clears that, and a round
+    without guesses. From `CARRIED` on there is only that."""
+    n, most = len(text), CARRIED + depth + 1
+    v = np.array([world.v(rows) for rows in range(1, most + depth + 2)])
+    ahead = np.zeros((n + depth + 2, most))
+    best = np.zeros((n, CARRIED), dtype=int)
+    owes = np.arange(CARRIED)
+    chance = np.array(text.chance)
+    for i in range(n - 1, -1, -1):
+        ahead[i] = v[:most] + ahead[i + 1, 0]  # nothing guessed
+        a = chance[i : i + depth]
+        s = np.concatenate(([1.0], np.cumprod(a)))
+        failed = np.zeros(CARRIED)
+        for k in range(1, len(a) + 1):
+            # the first k - 1 stand, and the k-th does not: so many more are owed
+            failed = failed + s[k - 1] * (1.0 - a[k - 1]) * ahead[i + k, np.minimum(owes + k, most - 1)]
+            times = k * world.c + v[owes + k] + failed + s[k] * ahead[i + k + 1, 0]
+            better = times < ahead[i, :CARRIED]
+            ahead[i, :CARRIED][better], best[i][better] = times[better], k
+    i, owed, read, time = 0, 0, -1, 0.0
+    while i < n:
+        k = int(best[i, owed]) if owed < CARRIED else 0
+        time += k * world.c + v[k + owed]
+        j = 0
+        while j < k and text.stands[min(i + j, n - 1)]:
+            j += 1
+        if k:
+            time += world.catch_up(i - read)
+            read = i + min(j, k - 1)
+        owed = owed + j + 1 if j < k else 0
         i += j + 1
     return i / time
 

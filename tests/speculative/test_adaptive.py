@@ -42,6 +42,7 @@ from tests.speculative.simulator import (
     SimulatedDraft,
     Stream,
     World,
+    fork_oracle,
     new_sequence,
     one_round,
     oracle,
@@ -67,10 +68,29 @@ def test_near_the_best_that_could_be_done(curve: str, kind: str, share: float) -
     assert simulate(text, world).speed >= share * oracle(text, world)
 
 
+@pytest.mark.parametrize(
+    ("curve", "kind", "share"),
+    [("CPU", "good", 0.95), ("GPU", "good", 0.92), ("CPU", "mixed", 0.89), ("GPU", "iid", 0.88)],
+)
+def test_near_the_best_where_rejections_are_read_again(curve: str, kind: str, share: float) -> None:
+    """A main model that goes back by a fork: the oracle knows what each look-ahead will owe."""
+    text, world = stream(kind, 2500, 1), World(CURVES[curve], seed=5, fork=True)
+    assert simulate(text, world).speed >= share * fork_oracle(text, World(CURVES[curve], seed=5))
+
+
+def test_a_fork_is_priced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faster than where the controller takes rejected guesses to cost nothing more."""
+    text = stream("iid", 2500, 1)
+    priced = simulate(text, World(CURVES["GPU"], seed=5, fork=True))
+    monkeypatch.setattr(CostModel, "forks", lambda self: None)
+    assert priced.speed > 1.01 * simulate(text, World(CURVES["GPU"], seed=5, fork=True)).speed
+
+
+@pytest.mark.parametrize("fork", [False, True])
 @pytest.mark.parametrize(("curve", "kind"), [("CPU", "bad"), ("47M-Q8", "adversarial"), ("3B-Q4-0", "bad")])
-def test_never_slower_on_hopeless_text(curve: str, kind: str) -> None:
+def test_never_slower_on_hopeless_text(curve: str, kind: str, fork: bool) -> None:
     """3,000 tokens; over 20,000 the bar is 0.995."""
-    text, world = stream(kind, 3000, 2), World(CURVES[curve], seed=6)
+    text, world = stream(kind, 3000, 2), World(CURVES[curve], seed=6, fork=fork)
     assert simulate(text, world).speed >= 0.99
 
 

@@ -32,12 +32,13 @@ def run_round(
     every sequence as it was. A sequence whose logits are NaN ends with its error; the others go on.
     """
     began = clock()
+    for sequence in sequences:
+        sequence.owed = target.owed(sequence.slot)
     plans = controller.plan(sequences)
     proposals = drafter.propose(sequences, plans)  # x1..xγ, each with the q it was drawn from
     drafted = clock()
 
     chunks = [sequence.verify_chunk(x) for sequence, x in zip(sequences, proposals, strict=True)]
-    replayed = sum(target.owed(sequence.slot) for sequence in sequences)
     rows = target.forward([*chunks, *prefill])  # one pass reads everything
     drafter.target_read([*chunks, *prefill])
     verified = clock()
@@ -76,7 +77,7 @@ def run_round(
         rows=sum(chunk.want for chunk in chunks),
         prefill_tokens=sum(len(chunk.tokens) - chunk.want for chunk in [*chunks, *prefill]),
         own_prompt=[len(chunk.tokens) - chunk.want for chunk in chunks],
-        replayed=replayed,
+        replayed=sum(sequence.owed for sequence in sequences),
     )
     drafter.observe(record)
     controller.observe(record)

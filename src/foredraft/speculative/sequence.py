@@ -54,6 +54,8 @@ class Sequence:
     n_prompt: int = 0
     n_read: int = 0
     """Tokens the target has read; the prompt is being read while this is below n_prompt - 1."""
+    owed: int = 0
+    """Tokens of it that the next pass reads again (`Engine.owed`)."""
     ceiling: int | None = None
     """Most tokens that may be guessed in the coming round, whatever anyone wishes: what the engine can take back, and
     what is left of a pass in exact numerics. None is any number."""

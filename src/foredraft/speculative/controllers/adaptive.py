@@ -81,8 +81,8 @@ class Adaptive:
         self._running = 1  # answers in the pass
         kept = self.calibration.credit
         self._credit = max(self._start, -math.inf if kept is None else min(kept, self.promise.size))
-        self._prices: dict[tuple[int, int, int], Prices] = {}
-        self._policies: dict[tuple[str, int, int], tuple[Prices, int, int, Policy]] = {}
+        self._prices: dict[tuple[int, ...], Prices] = {}
+        self._policies: dict[tuple[str | int, ...], tuple[Prices, int, int, Policy]] = {}
         self._now: tuple[Prices, int] | None = None
         self._rest = Rest()
         self._asleep = False
@@ -105,19 +105,20 @@ class Adaptive:
         wishes = [sequence.look_ahead(self.max_draft) for sequence in sequences]
         guessing = len(wishes) - wishes.count(0)
         context = max([len(sequence.tokens) for sequence in sequences], default=0)
-        prices = self._price(context, max(1, len(wishes)), max(1, guessing))
+        owed = sum([sequence.owed for sequence in sequences])
+        prices = self._price(context, max(1, len(wishes)), max(1, guessing), owed)
         self._now = prices, context
         if not guessing:
             return [NEVER] * len(wishes)
         # every answer waits for everyone's guesses, so the poorest decides what may be risked
         credit = min([answer.bucket.credit for answer in answers if answer.adapts], default=0.0)
-        place = len(wishes), guessing
+        place = len(wishes), guessing, owed
         return [
             self._look(answer, wish, prices, credit, place) if wish else NEVER
             for answer, wish in zip(answers, wishes, strict=True)
         ]
 
-    def _look(self, answer: Answer, wish: int, prices: Prices, credit: float, place: tuple[int, int]) -> LookAhead:
+    def _look(self, answer: Answer, wish: int, prices: Prices, credit: float, place: tuple[int, ...]) -> LookAhead:
         """The look-ahead of one answer."""
         begins, answer.begun = not answer.begun, True
         answer.probing = answer.greeting = False
@@ -202,17 +203,17 @@ class Adaptive:
         unnoticed = min(UNNOTICED_S / self.costs.pass_s(self._running), SHARE * self._length)
         return min(max(self.promise.start, unnoticed), self.promise.size)
 
-    def _price(self, context: int, running: int, guessing: int) -> Prices:
-        key = bin_of(context), running, guessing
+    def _price(self, context: int, running: int, guessing: int, owed: int = 0) -> Prices:
+        key = bin_of(context), running, guessing, owed
         prices = self._prices.get(key)
         if prices is None or prices.version != self.costs.version:
-            prices = self._prices[key] = Prices(self.costs, context, running, guessing)
+            prices = self._prices[key] = Prices(self.costs, context, running, guessing, owed)
         return prices
 
-    def _policy(self, table: Table, prices: Prices, answer: Answer, place: tuple[int, int]) -> Policy:
+    def _policy(self, table: Table, prices: Prices, answer: Answer, place: tuple[int, ...]) -> Policy:
         """The policy of a kind of answer, made anew when half as much again has been learned, or when prices have moved
         and making it takes less than a hundredth of the time since the last one was made."""
-        key = (answer.mode, *place)
+        key: tuple[str | int, ...] = (answer.mode, *place)
         known = self._policies.get(key)
         if known is not None:
             then, learned, made, policy = known
@@ -273,10 +274,11 @@ class Adaptive:
             draft_s = max(0.0, draft_s - model_s)
         charged += min(draft_s, plain_s)  # looking up and deciding; more than a plain step is a clock that jumped
         read = record.rows > len(record.sequences)
+        rows = record.rows + record.replayed
         if record.prefill_tokens:
-            pass_s = self.costs.pass_s(record.rows, context)  # the prompt's share of the time is nobody's guess
+            pass_s = self.costs.pass_s(rows, context)  # the prompt's share of the time is nobody's guess
         else:
-            pass_s = self.costs.note_pass(record.rows, context, record.total_s - record.draft_s, plain=not read)
+            pass_s = self.costs.note_pass(rows, context, record.total_s - record.draft_s, plain=not read)
         guessed = bool(drawn) or read
         # a plain pass right behind one with guesses takes longer because of them
         time = (pass_s + charged) / plain_s if guessed or self._guessed else 1.0
@@ -287,6 +289,7 @@ class Adaptive:
             if answer is None or answer.sequence is not sequence or verdict.kind == "error":
                 continue
             answer.wrote(emitted, time)
+            self.costs.note_guess(len(x.tokens), verdict.accepted)
             if guessed or self._guessed:
                 answer.guessed(emitted, time)
                 answer.saved_s += emitted * plain_s - pass_s - charged
@@ -323,7 +326,7 @@ class Adaptive:
         """A round that passed unlooked at: plain, at no price. Its time is what guesses are compared with."""
         if not record.prefill_tokens:
             context = max([len(sequence.tokens) for sequence in record.sequences])
-            self.costs.note_pass(record.rows, context, record.total_s - record.draft_s, plain=True)
+            self.costs.note_pass(record.rows + record.replayed, context, record.total_s - record.draft_s, plain=True)
             self._guessed = False
         for sequence, emitted in zip(record.sequences, record.emitted, strict=True):
             answer = self._answers[sequence.slot]

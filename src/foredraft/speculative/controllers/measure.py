@@ -61,6 +61,8 @@ def measure(
     costs.bare_s = passes[1], draft_s
     if share is not None:
         costs.catch_up_share = share
+    if target.rewind_limit.way == "fork":
+        costs.forks()
     costs.notes = notes
     return costs
 

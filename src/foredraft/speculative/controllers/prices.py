@@ -18,12 +18,24 @@ class Prices:
 
     __slots__ = ("draft", "first", "plain_s", "price", "version", "worst", "worst_found")
 
-    def __init__(self, costs: CostModel, context: int, running: int, guessing: int) -> None:
+    def __init__(self, costs: CostModel, context: int, running: int, guessing: int, owed: int = 0) -> None:
+        """`owed`: tokens that the pass reads again in any case."""
         curve = costs.curve(context)
         plain_s = curve.at(running)
         draft = costs.draft_s(guessing) / costs.pace / plain_s
         first = costs.first_s(guessing) / costs.pace / plain_s
-        extra = [curve.at(running + guessing * k) / plain_s - 1.0 for k in range(MAX_DRAFT + 1)]
+        now = curve.at(running + owed)
+        extra = [(curve.at(running + owed + guessing * k) - now) / plain_s for k in range(MAX_DRAFT + 1)]
+        if costs.fails:  # what stood of a rejected guess, and what was owed before, is read again with a later pass
+            again = [curve.at(running + owed + j) / plain_s - 1.0 for j in range(1, MAX_DRAFT + 1)]
+            worst = [x + (again[0] if k else 0.0) for k, x in enumerate(extra)]
+            stands, later = 1.0, 0.0
+            for k in range(1, MAX_DRAFT + 1):
+                later += guessing * stands * costs.fails * again[k - 1]
+                stands *= 1.0 - costs.fails
+                extra[k] += later
+        else:
+            worst = extra
         share = running / guessing
         self.version = costs.version
         self.plain_s = plain_s
@@ -34,10 +46,10 @@ class Prices:
         """A draft step behind the first; infinite without a draft."""
         self.first = share * first
         """The first draft step of a round."""
-        self.worst_found = _rising(extra)
+        self.worst_found = _rising(worst)
         """By k: how much longer the pass takes, at most, if none of up to k found guesses stands."""
         drawn = [0.0, *(first + k * draft for k in range(MAX_DRAFT))]
-        self.worst = _rising(x + d for x, d in zip(extra, drawn, strict=True)) if draft < math.inf else [0.0]
+        self.worst = _rising(x + d for x, d in zip(worst, drawn, strict=True)) if draft < math.inf else [0.0]
         """The same for drawn guesses."""
 
     def best(self, limit: int, lam: float) -> float:
