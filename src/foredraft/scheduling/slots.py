@@ -58,18 +58,16 @@ class Slots:
             raise RuntimeError("no free slot: the scheduler must not admit")
         wanted = list(prompt[:-1])
         blocks = self.blocks(len(prompt))
+        own = {slot.index: self._reusable(slot, wanted, blocks, copy=False) if reuse else 0 for slot in free}
+        target = self._least_missed(free, session, own)
         copies = self._engine.rewind_limit.possible
         shared = {
-            slot.index: self._reusable(slot, wanted, blocks, copy=False) if reuse and not slot.busy else 0
+            slot.index: self._reusable(slot, wanted, blocks, copy=copies and slot is not target) if reuse else 0
             for slot in self._slots
+            if copies or not slot.busy
         }
-        target = self._least_missed(free, session, shared)
-        if copies and reuse:  # from another slot less may be had than by going on in it
-            for slot in self._slots:
-                if slot is not target:
-                    shared[slot.index] = self._reusable(slot, wanted, blocks, copy=True)
-        donor = max(self._slots, key=lambda slot: (shared[slot.index], slot is target, not slot.busy))
-        kept = shared[donor.index]
+        donor = max(self._slots, key=lambda slot: (shared.get(slot.index, 0), slot is target, not slot.busy))
+        kept = shared.get(donor.index, 0)
         if not donor.busy and kept and (kept == len(donor.tokens) or donor is target or not copies):
             target = donor
         elif copies and kept >= WORTH_COPYING:

@@ -12,6 +12,7 @@ from foredraft.engines.base import BLOCK, Chunk, Hidden, Logits, ModelInfo, Nume
 from foredraft.engines.isolated import wire
 from foredraft.engines.isolated.wire import Kind
 from foredraft.engines.llamacpp.options import LoadOptions
+from foredraft.engines.rewind import FREE
 
 if TYPE_CHECKING:
     from foredraft.engines.isolated.engine import IsolatedEngine
@@ -34,7 +35,7 @@ class IsolatedHead:
         self.numerics: Numerics | None = None
         self.exact_rows: int | None = None
         self.exact_grain = BLOCK
-        self.rewind_limit: int | None = None
+        self.rewind_limit = FREE
         self.hidden: list[Hidden] = []
         self._lengths = [0] * main.info.n_slots
         self._rewinds: list[int] = []

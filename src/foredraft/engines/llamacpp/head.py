@@ -25,6 +25,7 @@ from foredraft.engines.llamacpp.library import library
 from foredraft.engines.llamacpp.loading import context_params, describe, new_context, open_model
 from foredraft.engines.llamacpp.memory import MemoryUse
 from foredraft.engines.llamacpp.options import LoadOptions
+from foredraft.engines.rewind import FREE
 
 if TYPE_CHECKING:
     from foredraft.engines.llamacpp.engine import LlamaCppEngine
@@ -55,7 +56,7 @@ class LlamaCppHead:
         self.numerics: Numerics | None = None
         self.exact_rows: int | None = None
         self.exact_grain = BLOCK
-        self.rewind_limit: int | None = None
+        self.rewind_limit = FREE
         self.tokenizer = main.tokenizer
         self._lengths = [0] * options.n_slots
         try:
