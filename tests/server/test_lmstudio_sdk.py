@@ -211,7 +211,11 @@ def test_who_leaves_frees_the_slot(address: str, services: Services) -> None:
         state = services.runtime.state("toy")
         assert state is not None
         assert state.running == 1
+        cancelled = state.totals.cancelled
     until(lambda: (now := services.runtime.state("toy")) is not None and now.running == 0)
+    after = services.runtime.state("toy")
+    assert after is not None
+    assert after.totals.cancelled == cancelled + 1
 
 
 def test_the_success_says_everything(address: str) -> None:
@@ -245,12 +249,13 @@ def test_the_seed_decides(address: str) -> None:
 @pytest.mark.parametrize("opened", [True, False])
 def test_thinking_has_fragments_of_its_own(address: str, opened: bool) -> None:
     """The tags as well, so that all of them together are what the model wrote. `opened`: by the prompt."""
-    written = "I think</think>\n\nYes." if opened else "<think>\nI think</think>\n\nYes."
+    thought, answer = "think so", "kind"  # with letters of the tags
+    written = f"{thought}</think>\n\n{answer}" if opened else f"<think>\n{thought}</think>\n\n{answer}"
     with talking(address) as talk:
         load(talk)
         said = talk.predict("Hi", structured=spelt(written), **{"reasoning.enableThinking": opened}, temperature=0)
-        assert text_of(said, "reasoning") == "I think"
-        assert text_of(said, "none") == "Yes."
+        assert text_of(said, "reasoning") == thought
+        assert text_of(said, "none") == answer
         assert text_of(said) == written
         structural = [m["fragment"] for m in said if m.get("type") == "fragment" and m["fragment"]["isStructural"]]
         assert {one["reasoningType"] for one in structural} == (
