@@ -658,6 +658,7 @@ class LLM:
             pieces=pieces,
             stop_string=answer.stream.found,
             prompt_logprobs=None if answer.prompt_logprobs is None else list(answer.prompt_logprobs.tokens),
+            end_logprob=answer.stream.end_logprob,
         )
 
     def close(self) -> None:

@@ -104,10 +104,31 @@ def test_a_stream_echoes_the_same(client: openai.OpenAI) -> None:
     assert whole.choices[0].text.startswith(f"<s>{TEXT}")  # tokens are spelt out
 
 
+def test_the_end_has_an_entry_too(client: openai.OpenAI) -> None:
+    """Clients take the last entry for that of the one token they asked for, whatever it is."""
+    for seed in range(200):
+        asked: Any = {"prompt": [[2, 5], [3]], "logprobs": 1, "max_tokens": 60, "seed": seed}
+        whole = complete(client, **asked)
+        if "stop" in [choice.finish_reason for choice in whole.choices]:
+            break
+    entries = [len(choice.logprobs.tokens) for choice in whole.choices]
+    assert sum(entries) == whole.usage.completion_tokens
+    ended = next(choice for choice in whole.choices if choice.finish_reason == "stop")
+    assert ended.logprobs.tokens[-1] == "</s>"
+    assert ended.logprobs.text_offset[-1] == len(ended.text)
+    assert "</s>" not in ended.text
+    streamed = [0, 0]
+    for chunk in complete(client, stream=True, **asked):
+        choice = chunk.choices[0]
+        streamed[choice.index] += len(choice.logprobs.tokens) if choice.logprobs else 0
+    assert streamed == entries
+
+
 def test_echo_without_log_probabilities_reads_nothing_twice(client: openai.OpenAI) -> None:
-    complete(client)
-    again = complete(client, echo=True, n=2)
-    assert all(choice.text.startswith(TEXT) for choice in again.choices)
+    long = TEXT * 8  # enough to be worth a copy
+    complete(client, long)
+    again = complete(client, long, echo=True, n=2)
+    assert all(choice.text.startswith(long) for choice in again.choices)
     assert again.choices[0].logprobs is None
     assert again.usage.prompt_tokens_details.cached_tokens > 0
     with_none = complete(client, logprobs=0, echo=True).choices[0].logprobs

@@ -88,6 +88,8 @@ class Generation:
     """The one that was found, where `stop_reason` is stop."""
     prompt_logprobs: list[TokenLogprob] | None = None
     """Of every token of the prompt but the first, where they were asked for."""
+    end_logprob: TokenLogprob | None = None
+    """Of the token that ended it, which is in no piece, where log probabilities were asked for."""
 
     def as_dict(self) -> dict[str, Any]:
         """The object of `foredraft run --json`."""

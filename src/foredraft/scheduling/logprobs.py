@@ -56,8 +56,13 @@ class LogprobObserver:
         self._top = top
 
     def __call__(self, laws: Laws, proposal: Proposal, verdict: Verification, emitted: list[int]) -> None:
-        for i, (row, piece) in enumerate(zip(laws.rows, self._stream.unlabelled(), strict=False)):
-            piece.logprob = TokenLogprob.of(self._tokenizer, row, piece.token, self._top, laws.position + i)
+        pieces = self._stream.unlabelled()
+        for i, (row, token) in enumerate(zip(laws.rows, emitted, strict=False)):
+            scored = TokenLogprob.of(self._tokenizer, row, token, self._top, laws.position + i)
+            if i < len(pieces):
+                pieces[i].logprob = scored
+            else:
+                self._stream.end_logprob = scored
 
 
 class PromptLogprobs:

@@ -46,6 +46,8 @@ class TextStream:
         self._cut = False
         self.found = ""
         """The stop string that ended the answer; empty as long as none has."""
+        self.end_logprob: TokenLogprob | None = None
+        """Of the token that ended the answer, which is no part of its text and no piece."""
 
     def feed(self, token: int) -> bool:
         """Add one token; True when a stop string is complete. The text then ends before the stop string."""

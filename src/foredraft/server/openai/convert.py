@@ -207,13 +207,16 @@ def chat_logprobs(pieces: Sequence[Piece]) -> dict[str, Any]:
     return {"content": entries, "refusal": None}
 
 
-def text_logprobs(pieces: Sequence[Piece], offset: int) -> dict[str, list[Any]]:
-    """The older form, of text completions. `offset` is where the first token's text begins."""
+def text_logprobs(pieces: Sequence[Piece], offset: int, end: TokenLogprob | None = None) -> dict[str, list[Any]]:
+    """The older form, of text completions. `offset` is where the first token's text begins; `end` is the token that
+    ended the answer: clients count on an entry for every token."""
     result = TextLogprobs()
     for piece in pieces:
         if piece.logprob is not None:
             result.add(piece.logprob, offset)
         offset += len(piece.text)
+    if end is not None:
+        result.add(end, offset)
     return result.as_dict()
 
 

@@ -217,10 +217,12 @@ def _whole_texts(
         echo = echoes[choice.index]
         entry: dict[str, Any] = {"index": choice.index, "text": echo.text + answer.text}
         entry["finish_reason"] = finish_reason(answer, choice.reader)
-        entry["logprobs"] = text_logprobs(answer.pieces, len(echo.text)) if body.logprobs is not None else None
-        if answer.prompt_logprobs is not None:
-            before = echo.logprobs(answer.prompt_logprobs)
-            entry["logprobs"] = {name: [*before[name], *values] for name, values in entry["logprobs"].items()}
+        entry["logprobs"] = None
+        if body.logprobs is not None:
+            entry["logprobs"] = written = text_logprobs(answer.pieces, len(echo.text), answer.end_logprob)
+            if answer.prompt_logprobs is not None:
+                before = echo.logprobs(answer.prompt_logprobs)
+                entry["logprobs"] = {name: [*before[name], *written[name]] for name in before}
         if body.speculative.explain:
             entry["explain"] = _explained(answer)
         choices.append(entry)
@@ -264,6 +266,8 @@ async def _text_chunks(
                 last = statistics_of([answer]) | as_field(asked.warnings)
                 if explain:
                     last["explain"] = statistics.explanation(answer)
+                if answer.end_logprob is not None:
+                    last["logprobs"] = text_logprobs((), offsets[choice.index], answer.end_logprob)
                 yield chunk(choice, "", finish_reason(answer, choice.reader), **last)
         if include_usage:
             done = [answers[choice.index] for choice in asked.choices]
