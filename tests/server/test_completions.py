@@ -291,4 +291,4 @@ def test_chat_log_probabilities_are_openais(client: openai.OpenAI) -> None:
         assert [a.logprob >= b.logprob for a, b in itertools.pairwise(token.top_logprobs)] == [True] * 3
         assert token.logprob <= token.top_logprobs[0].logprob
     said = b"".join(bytes(token.bytes or ()) for token in logprobs.content).decode("utf-8", "replace")
-    assert said.removesuffix("</s>") == answer.choices[0].message.content
+    assert said == answer.choices[0].message.content  # the end token is none of OpenAI's chat
