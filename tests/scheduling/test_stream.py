@@ -64,3 +64,21 @@ def test_every_token_says_where_it_came_from() -> None:
     said = [(piece.origin, piece.draft_position, piece.source) for piece in pieces]
     assert said == [("accepted", 1, "model"), ("accepted", 2, "model"), ("corrected", 0, ""), ("main", 0, "")]
     assert [piece.token for piece in pieces] == [3, 4, 5, 6]
+
+
+def test_control_tokens_say_their_name_and_are_no_text() -> None:
+    tokenizer = ToyTokenizer([b"a", b"b", b"", b""], control={2: "<|call|>", 3: "</s>"}, eos=3)
+    stream = TextStream(tokenizer)
+    for token in (0, 2, 1, 3):
+        stream.feed(token)
+    said = [(piece.text, piece.control) for piece in stream.take(final=True)]
+    assert said == [("a", ""), ("", "<|call|>"), ("b", ""), ("", "</s>")]
+
+
+def test_no_control_token_is_handed_out_from_within_or_behind_a_stop_string() -> None:
+    tokenizer = ToyTokenizer([b"a", b"b", b""], control={2: "<|call|>"})
+    stream = TextStream(tokenizer, ["bab"])
+    for token in (0, 2, 1, 2, 0, 2, 1):
+        stream.feed(token)
+    said = [(piece.text, piece.control) for piece in stream.take(final=True)]
+    assert said == [("a", ""), ("", "<|call|>"), *[("", "")] * 5]

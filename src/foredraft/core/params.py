@@ -146,6 +146,8 @@ class Request:
     """Go on past end of generation (benchmarks)."""
     session: str = ""
     """Whose request it is: a name of the conversation that keeps to its own cached prefix. Empty: nobody said."""
+    end_tokens: frozenset[int] = frozenset()
+    """Tokens that end the answer beside those the model's file names."""
 
     def __post_init__(self) -> None:
         if self.max_tokens is not None:

@@ -103,7 +103,7 @@ class Scheduler:
         unknown = [t for t in request.sampling.logit_bias if t >= n_vocab]
         if unknown:
             raise ParameterError("logit_bias", unknown[0], f"a table of token ids from 0 to {n_vocab - 1}")
-        stream = TextStream(self.engine.tokenizer, request.stop)
+        stream = TextStream(self.engine.tokenizer, request.stop, self.engine.tokenizer.eog | request.end_tokens)
         if top_logprobs is not None:
             observer = LogprobObserver(self.engine.tokenizer, stream, top_logprobs)
         answer = Answer(request, stream, self._clock(), constraint=constraint, observer=observer)
@@ -221,7 +221,7 @@ class Scheduler:
             slot,
             sampler,
             rule=RULES[request.speculation.acceptance](),
-            eog=self.engine.tokenizer.eog,
+            eog=self.engine.tokenizer.eog | request.end_tokens,
             n_ctx=info.n_ctx,
             stopwatch=answer.stream,
             observer=answer.observer,

@@ -31,6 +31,8 @@ class Piece:
     """For a corrected token: the text of the guess that failed in its place."""
     logprob: TokenLogprob | None = None
     """Where log probabilities were asked for."""
+    control: str = ""
+    """The name of a control token (`<|im_end|>`), which is no part of the text; empty for others."""
 
 
 class TextStream:
@@ -51,8 +53,10 @@ class TextStream:
 
     def feed(self, token: int) -> bool:
         """Add one token; True when a stop string is complete. The text then ends before the stop string."""
-        text = "" if token in self._eog else self._decoder.decode(self._tokenizer.piece(token))
-        self._waiting.append(Piece(token, text))
+        said = b"" if token in self._eog else self._tokenizer.piece(token)
+        text = self._decoder.decode(said)
+        control = "" if said else self._tokenizer.piece(token, special=True).decode("utf-8", "replace")
+        self._waiting.append(Piece(token, text, control=control))
         self._unlabelled += 1
         if not self._stop or not text:
             return False
@@ -113,6 +117,9 @@ class TextStream:
 
     def _truncate(self, length: int) -> None:
         for piece in self._waiting:
+            if self._cut:
+                piece.control = ""
+            self._cut |= len(piece.text) > length
             piece.text = piece.text[:length]
             length -= len(piece.text)
         self._cut = True
