@@ -7,6 +7,7 @@ program does.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,8 @@ STACK_A_BYTE = 2**10
 """Bytes of stack for a grammar, and for each of its bytes. The greediest chains of rules were seen to take 393 bytes a
 byte (`r0: r1`, names of three letters); nobody's code is built alike everywhere."""
 STACK_TRIED = (STACK + STACK_A_BYTE * 2 * MAX_BYTES) // 2
+_TOKEN = re.compile(r"<\[\d+\]>")
+"""A control token in a grammar, by its id."""
 _SEARCH_SECONDS = 1.0
 """How long the part of a schema that is at fault is looked for."""
 
@@ -37,15 +40,18 @@ def _compiled(kind: str, text: str, style: Mapping[str, Any]) -> dict[str, str]:
     from llguidance import LLMatcher
 
     path = ""
+    tried = ""
     if kind == "lark":
         grammar = LLMatcher.grammar_from_lark(text)
-        fault = _complaint(LLMatcher.validate_grammar(grammar))
+        # Token ids are those of the model, which is not here: any will do.
+        tried = LLMatcher.grammar_from_lark(_TOKEN.sub("<[1]>", text))
+        fault = _complaint(LLMatcher.validate_grammar(tried))
     else:
         fault, grammar = _fault(text, style)
         if fault:
             schema = json.loads(text)
             path, fault = _smallest_fault(schema, fault, schema, style, time.monotonic() + _SEARCH_SECONDS)
-    return {"grammar": grammar, "fault": fault or _fault_in_use(grammar), "path": path}
+    return {"grammar": grammar, "fault": fault or _fault_in_use(tried or grammar), "path": path}
 
 
 def _fault_in_use(grammar: str) -> str:
