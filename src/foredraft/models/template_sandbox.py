@@ -4,7 +4,6 @@ values it is given; what it costs is limited from outside (`template.py`), where
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 import json
@@ -49,8 +48,27 @@ def rendered(
 
     Templates disagree on small things, so one that breaks is tried again: with an empty list of tools instead of none,
     and with the arguments of tool calls as text instead of as a table (OpenAI sends text, Hugging Face expects a
-    table). A template that refuses the conversation is believed at once.
+    table). One that refuses a conversation with a system message gets it in front of the first question; any other
+    refusal is believed at once.
     """
+    try:
+        return _rendered(template, messages, tools, now, variables)
+    except TemplateError as error:
+        if error.__cause__ is not None or not messages or messages[0].get("role") != "system":
+            raise
+        try:
+            return _rendered(template, _without_system(messages), tools, now, variables)
+        except TemplateError:
+            raise error from None
+
+
+def _rendered(
+    template: Template,
+    messages: Sequence[Mapping[str, Any]],
+    tools: Sequence[Mapping[str, Any]] | None,
+    now: str | None,
+    variables: Mapping[str, Any],
+) -> str:
     failed: TemplateError | None = None
     for no_tools, arguments_as_text in ((None, False), ([], False), (None, True), ([], True)):
         given = {
@@ -71,8 +89,18 @@ def rendered(
     raise failed
 
 
+def _without_system(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The conversation with its system message in front of the first question."""
+    system, rest = messages[0], list(messages[1:])
+    if not rest or rest[0].get("role") != "user":
+        return [{"role": "user", "content": system.get("content")}, *rest]
+    texts = [str(text) for text in (system.get("content"), rest[0].get("content")) if text]
+    return [{**rest[0], "content": "\n\n".join(texts)}, *rest[1:]]
+
+
 def _message(message: Mapping[str, Any], arguments_as_text: bool) -> dict[str, Any]:
-    """A copy that the template may change, with the arguments of tool calls in one form."""
+    """A copy that the template may change, with the arguments of tool calls in one form. Arguments that are no JSON (of
+    a call that was cut, say) are wrapped in an object."""
     made = copy.deepcopy(dict(message))
     calls = made.get("tool_calls")
     for call in calls if isinstance(calls, list) else ():
@@ -80,12 +108,21 @@ def _message(message: Mapping[str, Any], arguments_as_text: bool) -> dict[str, A
         if not isinstance(function, dict) or "arguments" not in function:
             continue
         arguments = function["arguments"]
-        if arguments_as_text and not isinstance(arguments, str):
-            function["arguments"] = json.dumps(arguments, ensure_ascii=False)
-        elif not arguments_as_text and isinstance(arguments, str):
-            with contextlib.suppress(ValueError, RecursionError):  # not JSON, or too deep: it stays the text it is
-                function["arguments"] = json.loads(arguments)
+        if isinstance(arguments, str):
+            arguments = _table(arguments)
+        function["arguments"] = json.dumps(arguments, ensure_ascii=False) if arguments_as_text else arguments
     return made
+
+
+def _table(arguments: str) -> Any:
+    if not arguments.strip():
+        return {}
+    try:
+        return json.loads(arguments)
+    except ValueError:
+        return {"arguments": arguments}
+    except RecursionError:  # JSON, but too deep: it stays the text it is
+        return arguments
 
 
 class _GenerationTag(Extension):
