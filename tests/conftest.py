@@ -16,13 +16,16 @@ ROOT = Path(__file__).parents[1]
 DEMO = Path(foredraft.__file__).parent / "demo"
 
 
+SHARED_DATA = Path(os.environ.get("FOREDRAFT_SHARED", ROOT.parent / "shared")) / "data"
+"""Real models, vocabularies, templates and prompts: FOREDRAFT_SHARED/data, or `../shared/data` beside the checkout."""
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Real models, vocabularies and prompts: FOREDRAFT_SHARED/data, or `../shared/data` beside the checkout."""
-    folder = Path(os.environ.get("FOREDRAFT_SHARED", ROOT.parent / "shared")) / "data"
-    if not folder.is_dir():
-        pytest.skip(f"no shared data at {folder} (set FOREDRAFT_SHARED)")
-    return folder
+    """`SHARED_DATA`, where it is."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no shared data at {SHARED_DATA} (set FOREDRAFT_SHARED)")
+    return SHARED_DATA
 
 
 @pytest.fixture(scope="session")

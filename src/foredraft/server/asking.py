@@ -64,6 +64,12 @@ class Question:
     tool_choice: str = "auto"
     """auto, none, required, or the name of one tool."""
     several_calls: bool = True
+    tool_format: str = ""
+    """The name of the form that calls and thinking are written in; empty: what the model's template says."""
+    continue_last: bool | None = None
+    """Whether the last message, where it is the assistant's, is the beginning of the answer; None: it is."""
+    generation_prompt: bool = True
+    """The template opens the assistant's turn."""
     truncate: bool = False
     """Leave the oldest messages out when the conversation does not fit."""
     template: str = ""
@@ -173,7 +179,7 @@ async def _submit(services: Services, question: Question, model_id: str, load_s:
                 answer_id=question.answer_id if i == 0 else "",
                 keep=question.keep,
             )
-            reader = AnswerReader(prepared.thinking, prepared.tool_format)
+            reader = AnswerReader(prepared.thinking, prepared.tool_format, begun=prepared.begun, tools=question.tools)
             choices.append(Choice(i, running, reader, bool(question.prediction), problem, services))
     asked = Asked(model_id, choices, load_s, prepared.thinking, question.warnings)
     try:
@@ -265,7 +271,8 @@ async def _constraints(
                 left_out_of, {t["function"]["name"]: t["function"].get("parameters") for t in named}
             )
         elif question.schema is not None:
-            grammar = await compiled(schema_grammar, question.schema, thinking=prepared.thinking)
+            way = {"thinking": prepared.thinking, "form": prepared.tool_format}
+            grammar = await compiled(schema_grammar, question.schema, **way)
             unkept = await compiled(left_out_of, {"": question.schema})
         elif question.grammar:
             param = "grammar"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -13,11 +12,12 @@ from weakref import WeakKeyDictionary
 from foredraft.engines.base import Tokenizer
 from foredraft.llm import LLM
 from foredraft.sampling.constraints import GrammarVocabulary, json_grammar, json_rule, lark_grammar
-from foredraft.sampling.schema_taken import left_out, moved
+from foredraft.sampling.schema_taken import left_out
 from foredraft.scheduling.runtime import Runtime
+from foredraft.server.formats.entries import Form
+from foredraft.server.formats.forcing import calls_grammar, thought_rules
 from foredraft.server.lenient import MOST
 from foredraft.server.pools import Pool
-from foredraft.server.tools import ToolFormat, tool_schema
 
 _SLICE = 4096
 """Pieces read between two passes of the model thread, so that running answers do not wait for all of them."""
@@ -51,26 +51,21 @@ def _pieces(tokenizer: Tokenizer, tokens: range, _: object) -> list[bytes]:
     return [tokenizer.piece(token) for token in tokens]
 
 
-def schema_grammar(schema: Mapping[str, Any] | bool | None, *, thinking: bool) -> str:
+def schema_grammar(schema: Mapping[str, Any] | bool | None, *, thinking: bool, form: Form | None = None) -> str:
     """JSON by a schema (None: any object), after the end of the thinking where the prompt has begun one."""
     if not thinking:
         return json_grammar(schema)
     json_grammar(schema)  # words the fault of a bad schema
     return lark_grammar(
-        f"start: thought answer\n{_THOUGHT}answer: {json_rule({'type': 'object'} if schema is None else schema)}\n"
+        f"start: thought answer\n{thought_rules(form)}"
+        f"answer: {json_rule({'type': 'object'} if schema is None else schema)}\n"
     )
 
 
-def tools_grammar(tools: Sequence[Mapping[str, Any]], form: ToolFormat, *, several: bool, thinking: bool) -> str:
+def tools_grammar(tools: Sequence[Mapping[str, Any]], form: Form, *, several: bool, thinking: bool) -> str:
     """One call (or several) of the given tools, as the model's template writes them."""
-    before, after = (json.dumps(part) if part else "" for part in (form.before, form.after))
-    rule = json_rule({"anyOf": [_at_its_place(tool_schema(_whole(tool), form), n) for n, tool in enumerate(tools)]})
-    between = '"\\n" ' if form.before else '"; " '
-    calls = f"call ({between}call)*" if several and form.before else "call"
-    return lark_grammar(
-        f"start: {'thought ' if thinking else ''}{calls}\n{_THOUGHT if thinking else ''}"
-        f"call: {before} body {after}\nbody: {rule}\n"
-    )
+    whole = [_whole(tool) for tool in tools]
+    return lark_grammar(calls_grammar(whole, form, several=several, thinking=thinking))
 
 
 def left_out_of(schemas: Mapping[str, Any]) -> list[str]:
@@ -88,13 +83,3 @@ def _whole(tool: Mapping[str, Any]) -> Mapping[str, Any]:
     if given.get("properties") == {}:
         given.setdefault("additionalProperties", False)
     return {**tool, "function": {**function, "parameters": given}}
-
-
-def _at_its_place(call: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """The schema of a call as entry `number` of the grammar's `anyOf`: references in the arguments lead to there."""
-    place = f"#/anyOf/{number}/properties"
-    properties = {name: moved(part, f"{place}/{name}") for name, part in call["properties"].items()}
-    return {**call, "properties": properties}
-
-
-_THOUGHT = "thought[lazy]: /(.|\\n)*<\\/think>\\n{0,2}/\n"

@@ -7,8 +7,9 @@ in bytes. Not for the event loop; long work stops when nobody waits for it (`poo
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -21,10 +22,13 @@ from foredraft.models.infill import infill_of
 from foredraft.models.template import ChatTemplate
 from foredraft.scheduling.embedder import Embedder
 from foredraft.scheduling.errors import TextTooLongError
+from foredraft.server.formats.binding import Forms, closed_thinking, opens_thinking
+from foredraft.server.formats.entries import Form
+from foredraft.server.formats.history import accepted, has_calls, in_its_place
+from foredraft.server.formats.prefill import Beginning, beginning_of, continued
 from foredraft.server.limits import PROMPT_LOGPROBS, LimitError
 from foredraft.server.pools import still_wanted
-from foredraft.server.reading import THINK
-from foredraft.server.tools import ToolFormat, format_of, knows_tools, told_of_tools
+from foredraft.server.tools import knows_tools, told_of_tools
 
 if TYPE_CHECKING:
     from foredraft.server.asking import Question
@@ -60,7 +64,10 @@ class Prepared:
     request: Request
     thinking: bool
     """The prompt ends inside the model's thinking."""
-    tool_format: ToolFormat | None
+    tool_format: Form | None
+    """How the model writes its answers; without calls where there are no tools. None: no conversation."""
+    begun: bool = False
+    """The prompt has begun the content of the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +83,24 @@ class Prompts:
 
     def __init__(self) -> None:
         self._known: WeakKeyDictionary[Tokenizer, _Facts] = WeakKeyDictionary()
+        self.forms = Forms()
 
     def prepare(self, model: LLM, question: Question) -> Prepared:
         """Write the prompt: the chat template, then tokens. Raises what is wrong with it."""
         n_ctx = model.info.n_ctx
-        tool_format: ToolFormat | None = None
-        thinking = False
+        form: Form | None = None
+        thinking = begun = False
         if question.messages is not None:
-            if question.tools and question.tool_choice != "none":
-                tool_format = format_of(_template(model, question).source)
-            text, prompt = self._conversation(model, question)
-            thinking = text.rstrip().endswith(THINK)
+            template = _template(model, question)
+            form = self.forms.of(model.engine.tokenizer, template.source, question.tool_format)
+            beginning = _beginning(question, form)
+            text, prompt = self._conversation(model, question, template, form, beginning)
+            thinking = beginning.thinking if beginning is not None else opens_thinking(text, form)
+            begun = beginning is not None and not thinking
+            if beginning is not None or closed_thinking(text, form):
+                form = dataclasses.replace(form, late=False)
+            if not question.tools or question.tool_choice == "none":
+                form = form.without_calls()
         elif question.suffix:
             prompt = self._infill(model, question.prompt or "", question.suffix)
         elif isinstance(question.prompt, str):
@@ -113,8 +127,9 @@ class Prompts:
             prediction=tuple(prediction),
             ignore_eos=question.ignore_eos,
             session=question.session,
+            end_tokens=form.end_tokens if form is not None else frozenset(),
         )
-        return Prepared(request, thinking, tool_format)
+        return Prepared(request, thinking, form, begun)
 
     def encode(self, model: LLM, text: str, *, add_special: bool = True, parse_special: bool = True) -> list[int]:
         """A text as tokens. Raises `PromptTooLongError` for one that cannot fit, before it is read."""
@@ -150,7 +165,10 @@ class Prompts:
 
     def text(self, model: LLM, question: Question) -> str:
         """The prompt of a conversation as text, by the chat template, whether or not it fits."""
-        return _render(model, question, question.messages or ())
+        template = _template(model, question)
+        form = self.forms.of(model.engine.tokenizer, template.source, question.tool_format)
+        beginning = _beginning(question, form) if question.messages else None
+        return self._render(template, question, form, beginning, question.messages or ())
 
     def tokens(self, model: LLM | Embedder, text: str) -> list[int]:
         """A text's tokens, whether or not they fit: for counting. Control tokens are read as such, and none is added,
@@ -199,17 +217,57 @@ class Prompts:
 
     # ---- conversations ----
 
-    def _conversation(self, model: LLM, question: Question) -> tuple[str, list[int]]:
+    def _conversation(
+        self, model: LLM, question: Question, template: ChatTemplate, form: Form, beginning: Beginning | None
+    ) -> tuple[str, list[int]]:
         assert question.messages is not None
         messages = list(question.messages)
         size = sum(map(_size, messages))
+        render = functools.partial(self._render, template, question, form, beginning)
         if question.truncate and size > min(model.info.n_ctx, _SHORT):
-            return self._shortened(model, question, messages)
+            return self._shortened(model, question, messages, render)
         self.check(model, size)
-        text = _render(model, question, messages)
+        text = render(messages)
         return text, self.encode(model, text)
 
-    def _shortened(self, model: LLM, question: Question, messages: list[Mapping[str, Any]]) -> tuple[str, list[int]]:
+    def _render(
+        self,
+        template: ChatTemplate,
+        question: Question,
+        form: Form,
+        beginning: Beginning | None,
+        messages: Sequence[Mapping[str, Any]],
+    ) -> str:
+        """The prompt of a conversation, which ends with the `beginning` of the answer where there is one."""
+        tools = question.tools if question.tool_choice != "none" else ()
+        if messages and (beginning is not None or _is_empty(messages[-1])):
+            messages = messages[:-1]
+        if not messages:
+            raise EmptyPromptError
+        if tools and not knows_tools(template.source):
+            messages, tools = told_of_tools(messages, tools), ()
+        elif has_calls(messages):
+            messages = accepted(messages, form, self.forms.abilities(template))
+        else:
+            messages = [in_its_place(message, form) for message in messages]
+        if beginning is None:
+            return template.render(
+                messages,
+                tools=tools or None,
+                extra=question.template_variables,
+                add_generation_prompt=question.generation_prompt,
+            )
+        return continued(
+            template, messages, beginning, form, tools=tools or None, variables=question.template_variables
+        )
+
+    def _shortened(
+        self,
+        model: LLM,
+        question: Question,
+        messages: list[Mapping[str, Any]],
+        render: Callable[[Sequence[Mapping[str, Any]]], str],
+    ) -> tuple[str, list[int]]:
         """The conversation without its oldest messages (a system message stays), as far as that makes it fit.
 
         Messages are counted from the end until there is no more room, so that what is left out is never rendered. What
@@ -227,7 +285,7 @@ class Prompts:
                 if LEFT_OUT not in question.warnings:
                     question.warnings.append(LEFT_OUT)
                 kept, sizes = _begin_with_a_question(kept, sizes)
-            text = _render(model, question, [*head, *kept])
+            text = render([*head, *kept])
             prompt = self._encode(model.engine.tokenizer, text)
             if len(prompt) < room or len(kept) <= 1:
                 return text, prompt
@@ -312,22 +370,31 @@ def _encode_pieces(tokenizer: Tokenizer, pieces: Sequence[str], add_special: boo
     return tokens
 
 
-def _render(model: LLM, question: Question, messages: Sequence[Mapping[str, Any]]) -> str:
-    if not messages:
-        raise EmptyPromptError
-    template = _template(model, question)
-    tools = question.tools if question.tool_choice != "none" else ()
-    if tools and not knows_tools(template.source):
-        messages, tools = told_of_tools(messages, tools), ()
-    return template.render(messages, tools=tools or None, extra=question.template_variables)
-
-
 def _template(model: LLM, question: Question) -> ChatTemplate:
     """The model's own, unless the question brings one."""
     own = model.template
     if not question.template:
         return own
     return ChatTemplate(question.template, bos=own.bos, eos=own.eos, adds_bos=own.adds_bos)
+
+
+def _beginning(question: Question, form: Form) -> Beginning | None:
+    """What the answer begins with: the last message, where it is the assistant's."""
+    assert question.messages is not None
+    if question.continue_last is False:
+        return None
+    messages = question.messages
+    found = beginning_of(messages[-1], form.unbound()) if len(messages) > 1 else None
+    if found is None and question.continue_last:
+        raise ParameterError("continue_final_message", True, "false where the last message is not the assistant's")
+    return found if found is not None and (found.content or found.thought) else None
+
+
+def _is_empty(message: Mapping[str, Any]) -> bool:
+    """An answer without anything in it, which clients send in front of the one they want."""
+    return message.get("role") == "assistant" and not any(
+        message.get(key) for key in ("content", "reasoning_content", "tool_calls")
+    )
 
 
 def _begin_with_a_question(

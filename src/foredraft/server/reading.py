@@ -1,321 +1,345 @@
-"""The text of an answer, taken apart as it comes: thinking, content, tool calls.
+"""An answer, taken apart as it comes: thinking, content, tool calls.
 
-Nothing is repeated and nothing is taken back: what could be the beginning of a tag waits until it is sure.
+Nothing is repeated and nothing is taken back: what could be the beginning of a mark waits until it is sure. Nothing
+depends on how the text was cut (`formats/source.py`). How a family marks things is in the table (`formats/table.py`);
+control tokens, which are no part of the text, are read where the table knows them.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import string
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from foredraft.scheduling.stream import Piece
-from foredraft.server.tools import LISTED, TAGGED, ToolFormat
+from foredraft.server.formats.calls import CallReader
+from foredraft.server.formats.deltas import CallArguments as CallArguments
+from foredraft.server.formats.deltas import CallStarted as CallStarted
+from foredraft.server.formats.deltas import Content as Content
+from foredraft.server.formats.deltas import Delta as Delta
+from foredraft.server.formats.deltas import Reasoning as Reasoning
+from foredraft.server.formats.deltas import ToolCall as ToolCall
+from foredraft.server.formats.deltas import merged
+from foredraft.server.formats.entries import Form
+from foredraft.server.formats.parameters import NAME
+from foredraft.server.formats.source import CODED, Pull, Source, find_first
+from foredraft.server.formats.table import UNKNOWN
 
-THINK, END_THINK = "<think>", "</think>"
-CALL, END_CALL = "<tool_call>", "</tool_call>"
-_HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"(?:arguments|parameters)"\s*:\s*(?=\S)')
-_LONGEST_HEAD = 400
-"""Characters after which something that does not look like a call is taken for text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reasoning:
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    text: str
+_LONGEST_NAME = 64
 
 
-@dataclass(frozen=True, slots=True)
-class CallStarted:
-    """A tool call has begun; its arguments follow as text, in order."""
-
-    index: int
-    id: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class CallArguments:
-    index: int
-    text: str
-
-
-Delta = Reasoning | Content | CallStarted | CallArguments
-
-
-@dataclass(slots=True)
-class ToolCall:
-    """A tool call as read so far; `arguments` is JSON text."""
-
-    id: str
-    name: str
-    arguments: str = ""
-
-
-@dataclass(slots=True)
 class AnswerReader:
-    """Reads one answer. `thinking`: the prompt has opened the thinking already."""
+    """Reads one answer, written as `form` says. `thinking`: the prompt has opened the thinking already. `begun`: the
+    prompt has begun the content already. `tools`: those that may be called (OpenAI's form), where they are known."""
 
-    thinking: bool = False
-    tools: ToolFormat | None = None
-    """None: no tools were given, and nothing is taken for a call."""
-    reasoning: str = ""
-    content: str = ""
-    calls: list[ToolCall] = field(default_factory=list)
-    reasoning_tokens: int = 0
-    """Tokens read while it was thinking."""
-    _buffer: str = ""
-    _state: str = "content"
-    _began: bool = False
-    """Whether the content has begun: spaces before it are dropped."""
-    _scan: _JsonScan | None = None
+    def __init__(
+        self,
+        thinking: bool = False,
+        tool_format: Form | None = None,
+        *,
+        begun: bool = False,
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        self.reasoning = ""
+        self.content = ""
+        self.calls: list[ToolCall] = []
+        self.reasoning_tokens = 0
+        """Tokens read while it was thinking."""
+        self.is_thinking = thinking
+        self._form = form = tool_format or UNKNOWN
+        self._codes = {name: code for name, code, _ in form.codes}
+        self._texts = () if form.codes else tuple(form.texts())
+        self._begun = begun
+        self._written = begun
+        self._lead = "" if begun else form.lead
+        self._behind = False
+        """Whether thinking has ended: space behind it is no part of the content."""
+        self._fresh = not begun
+        """Whether thinking, or a call without a mark, may begin here."""
+        self._tokens = 0
+        self._deltas: list[Delta] = []
+        self._source = Source()
+        functions = [tool.get("function", tool) for tool in tools]
+        self._tools: dict[str, Any] = {function["name"]: function.get("parameters") for function in functions}
+        self._call_reader = CallReader(self._source, self, self._tools)
+        self._marks()
+        self._reading: Pull[None] | None = self._read()
+        next(self._reading)
 
-    def __post_init__(self) -> None:
-        self._state = "thinking" if self.thinking else "start"
-
-    @property
-    def is_thinking(self) -> bool:
-        return self._state == "thinking"
+    def _marks(self) -> None:
+        """What is looked for where something may begin, in thinking and in content."""
+        form, header = self._form, self._form.header
+        by_header = header is not None and bool(header.call)
+        self._opens = [] if by_header else [calls for calls in form.calls if calls.open]
+        self._bare = [] if by_header else [calls for calls in form.calls if not calls.open]
+        opens = [mark for calls in self._opens for mark in (calls.open.strip(), calls.lead) if mark]
+        ends = [*(header.ends if header is not None else ()), *form.silent]
+        starts = [header.start] if header is not None else []
+        self._thinking_marks = {kind.open.rstrip(): kind for kind in form.thinking}
+        self._closes = [kind.close for kind in form.thinking]
+        self._anywhere = [*opens, *ends, *starts, *(m for m in self._thinking_marks if m and CODED.match(m))]
+        self._at_start = [*self._anywhere, *self._thinking_marks, *(header.begins if header is not None else ())]
 
     def read(self, pieces: Iterable[Piece]) -> list[Delta]:
         """What is sure after some more pieces of the answer."""
-        deltas: list[Delta] = []
         for piece in pieces:
             self.reasoning_tokens += self.is_thinking
-            deltas += self.feed(piece.text)
-        return _merged(deltas)
+            self._tokens += 1
+            self._add(piece.text, piece.control)
+        return self._said()
 
     def feed(self, text: str) -> list[Delta]:
-        """What is sure after some more text."""
-        self._buffer += text
-        deltas: list[Delta] = []
-        while self._advance(deltas):
-            pass
-        return _merged(deltas)
+        """What is sure after some more text, where there are no tokens."""
+        self._add(text, "")
+        return self._said()
 
     def end(self) -> list[Delta]:
         """What was still waiting, at the end of the answer."""
-        deltas: list[Delta] = []
-        if self._state == "thinking":
-            self._think(self._buffer, deltas)
-        elif self._state in ("call", "arguments", "after"):
-            if self._state == "call" and self._buffer.strip():
-                self._write(_tag(self.tools) + self._buffer, deltas)
-        else:
-            self._write(self._buffer, deltas)
-        self._buffer = ""
-        return _merged(deltas)
+        self._source.ended = True
+        self._go()
+        return self._said()
 
-    # ---- one step of the machine: True when it should be asked again ----
+    def _said(self) -> list[Delta]:
+        said, self._deltas = merged(self._deltas), []
+        return said
 
-    def _advance(self, deltas: list[Delta]) -> bool:
-        return bool(getattr(self, f"_in_{self._state}")(deltas))
-
-    def _in_start(self, deltas: list[Delta]) -> bool:
-        """Nothing has been written: thinking, or a call without a tag, may begin here."""
-        text = self._buffer.lstrip()
-        if not text:
-            return False
-        if THINK.startswith(text[: len(THINK)]):
-            if len(text) < len(THINK):
-                return False
-            self._buffer, self._state = text[len(THINK) :], "thinking"
-            return True
-        if self.tools is not None and self.tools is not TAGGED:
-            for mark in ("[TOOL_CALLS]", "<|python_tag|>"):
-                if mark.startswith(text[: len(mark)]) and text[0] != "[":
-                    if len(text) < len(mark):
-                        return False
-                    text = text[len(mark) :].lstrip()
-            if text.startswith("[TOOL_CALLS]"):
-                text = text[len("[TOOL_CALLS]") :].lstrip()
-            if not text or (self.tools is LISTED and text == "["):
-                self._buffer = text
-                return False
-            if text.startswith(("{", "[{", "[ {")):
-                self._buffer, self._state = text.lstrip("[ "), "call"
-                return True
-        self._state = "content"
-        return True
-
-    def _in_thinking(self, deltas: list[Delta]) -> bool:
-        at = self._buffer.find(END_THINK)
-        if at >= 0:
-            self._think(self._buffer[:at].rstrip(), deltas)
-            self._buffer, self._state = self._buffer[at + len(END_THINK) :], "content"
-            if self.tools is not None and self.tools is not TAGGED:
-                self._state = "start"
-            return True
-        sure = len(self._buffer) - max(_beginning_of(END_THINK, self._buffer), _spaces_at_end(self._buffer))
-        self._think(self._buffer[:sure], deltas)
-        self._buffer = self._buffer[sure:]
-        return False
-
-    def _in_content(self, deltas: list[Delta]) -> bool:
-        if self.tools is TAGGED:
-            at = self._buffer.find(CALL)
-            if at >= 0:
-                self._write(self._buffer[:at].rstrip(), deltas)
-                self._buffer, self._state = self._buffer[at + len(CALL) :], "call"
-                return True
-            held = _beginning_of(CALL, self._buffer)
-            held += _spaces_at_end(self._buffer[: len(self._buffer) - held])
-        else:
-            held = 0
-        sure = len(self._buffer) - held
-        self._write(self._buffer[:sure], deltas)
-        self._buffer = self._buffer[sure:]
-        return False
-
-    def _in_call(self, deltas: list[Delta]) -> bool:
-        """Inside a call, before its arguments."""
-        head = _HEAD.match(self._buffer)
-        if head is not None:
-            try:
-                name = json.loads(head.group(1))
-            except ValueError:
-                name = head.group(1)[1:-1]
-            call = ToolCall(f"call_{secrets.token_hex(12)}", name)
-            self.calls.append(call)
-            deltas.append(CallStarted(len(self.calls) - 1, call.id, call.name))
-            self._buffer, self._state, self._scan = self._buffer[head.end() :], "arguments", _JsonScan()
-            return True
-        end = self._buffer.find(END_CALL) if self.tools is TAGGED else -1
-        if end >= 0:
-            self._whole_call(self._buffer[:end], deltas)
-            self._buffer, self._state = self._buffer[end + len(END_CALL) :], "content"
-            return True
-        if len(self._buffer) > _LONGEST_HEAD and '"name"' not in self._buffer:
-            self._write(_tag(self.tools) + self._buffer, deltas)
-            self._buffer, self._state = "", "content"
-        return False
-
-    def _in_arguments(self, deltas: list[Delta]) -> bool:
-        assert self._scan is not None
-        length, complete = self._scan.feed(self._buffer)
-        text, self._buffer = self._buffer[:length], self._buffer[length:]
+    def _add(self, text: str, control: str) -> None:
+        text = CODED.sub("\ufffd", text)
+        if control:
+            text += self._codes.get(control) or (control if any(control in mark for mark in self._texts) else "")
         if text:
-            self.calls[-1].arguments += text
-            deltas.append(CallArguments(len(self.calls) - 1, text))
-        if complete:
-            self._state = "after"
-            return True
-        return False
+            self._source.add(text)
+            self._go()
 
-    def _in_after(self, deltas: list[Delta]) -> bool:
-        """Behind a call's arguments: its closing brace and tag, or the next call of a list."""
-        if self.tools is TAGGED:
-            at = self._buffer.find(END_CALL)
-            if at < 0:
-                return False
-            self._buffer, self._state = self._buffer[at + len(END_CALL) :], "content"
+    def _go(self) -> None:
+        if self._reading is not None:
+            try:
+                next(self._reading)
+            except StopIteration:
+                self._reading = None
+
+    # ---- the reading ----
+
+    def _read(self) -> Pull[None]:
+        if self.is_thinking:
+            yield from self._thoughts(self._closes)
+        elif self._fresh and self._form.header is not None and self._form.header.named:
+            self._fresh = not (yield from self._named_header())
+        while (yield from self._source.peek()):
+            self._source.forget()
+            if self._fresh:
+                yield from self._beginning()
+            else:
+                yield from self._text()
+
+    def _beginning(self) -> Pull[None]:
+        """Where thinking or calls may begin."""
+        source, place = self._source, self._source.at
+        yield from source.space()
+        mark = yield from source.one_of(self._at_start)
+        if mark:
+            source.take(len(mark))
+            if (yield from self._marked(mark)):
+                return
+        elif self._bare and (yield from source.peek()) in ("{", "["):
+            for calls in self._bare:
+                if (yield from self._call_reader.row(calls)):
+                    return
+        source.at = place
+        if mark:
+            self._write(source.take(source.text.index(mark, place) - place + len(mark)))
+        self._fresh = False
+
+    def _marked(self, mark: str) -> Pull[bool]:
+        """What follows a mark; False where it does not mean what it seemed to, with nothing taken behind it."""
+        header, source = self._form.header, self._source
+        if header is not None and mark in (header.start, *header.begins):
+            return (yield from self._headed(mark))
+        if mark in self._thinking_marks and (self._fresh or CODED.match(mark)):
+            yield from self._thoughts([self._thinking_marks[mark].close])
             return True
-        at = self._buffer.find("{")
-        if at < 0:
+        for calls in self._opens:
+            if calls.open.strip() == mark and (yield from self._call_reader.row(calls)):
+                self._fresh = True
+                return True
+        for calls in self._opens:
+            if calls.lead == mark:
+                source.at -= len(mark)
+                if (yield from self._call_reader.row(calls, opened=False)):
+                    self._fresh = True
+                    return True
+                source.at += len(mark)
+        silent = mark in self._form.silent or (header is not None and mark in header.ends)
+        self._fresh = self._fresh or silent
+        return silent
+
+    def _thoughts(self, closes: Sequence[str]) -> Pull[None]:
+        """Thinking, up to one of the marks that close it, or to a message's end."""
+        source, header = self._source, self._form.header
+        marks = [*closes, *((*header.ends, header.start) if header is not None and not header.named else ())]
+        self.is_thinking = True
+        while True:
+            text = source.rest()
+            at, mark = find_first(text, marks, ended=source.ended)
+            sure = text[:at]
+            if mark or not source.ended:
+                sure = sure.rstrip()
+            self._think(source.take(len(sure)))
+            if mark:
+                source.take(at - len(sure) + len(mark))
+                self.is_thinking = False
+                self._fresh = self._behind = True
+                if header is not None and mark == header.start:
+                    yield from self._headed(mark)
+                return
+            source.forget()
+            if not (yield from source.more()):
+                return
+
+    def _text(self) -> Pull[None]:
+        """Content, up to a mark."""
+        source = self._source
+        while True:
+            late = self._closes if self._may_be_late() else []
+            text = source.rest()
+            at, mark = find_first(text, [*self._anywhere, *late], ended=source.ended)
+            sure = text[:at]
+            if mark or not source.ended:
+                sure = sure.rstrip()
+            self._write(source.take(len(sure)))
+            if mark:
+                space = source.take(at - len(sure))
+                source.take(len(mark))
+                if mark in late and mark not in self._anywhere:
+                    self._was_thinking()
+                    return
+                if (yield from self._marked(mark)):
+                    return
+                self._write(space + mark)
+                source.forget()
+                continue
+            source.forget()
+            if not (yield from source.more()):
+                return
+
+    def _may_be_late(self) -> bool:
+        return self._form.late and not (self.reasoning or self.calls or self._begun)
+
+    def _was_thinking(self) -> None:
+        """The end of thinking came without its beginning. What was passed on is not taken back, but was thought."""
+        self.reasoning, self.content = self.content.rstrip(), ""
+        self.reasoning_tokens = self._tokens
+        self._written, self._fresh, self._behind = False, True, True
+
+    # ---- messages with headers ----
+
+    def _headed(self, mark: str) -> Pull[bool]:
+        """A header, and what it says of the message. `mark` was its beginning."""
+        source, header = self._source, self._form.header
+        assert header is not None
+        if header.named:
+            return (yield from self._named_header())
+        place = source.at
+        head, found = yield from source.until((header.message, header.start))
+        while found == header.start:
+            head, found = yield from source.until((header.message, header.start))
+        if not found and mark != header.start:
+            source.at = place
             return False
-        self._buffer, self._state = self._buffer[at:], "call"
+        if not found:  # the answer ends in a header
+            return True
+        head = mark + head if mark != header.start else head
+        called = re.search(header.call, head) if header.call and self._form.calls else None
+        if called is not None:
+            yield from self._called(called[1])
+        elif header.thinking and re.search(header.thinking, head):
+            yield from self._thoughts([])
+        else:
+            if self.content:
+                self._write("\n")
+            self._fresh = not header.call
         return True
 
-    def _whole_call(self, text: str, deltas: list[Delta]) -> None:
-        """A call that did not come in the usual order; text that is no call stays text."""
-        try:
-            said = json.loads(text)
-            name = said["name"]
-            arguments = json.dumps(said.get("arguments", said.get("parameters", {})), ensure_ascii=False)
-        except (ValueError, TypeError, KeyError, AttributeError):
-            self._write(f"{CALL}{text}{END_CALL}", deltas)
-            return
-        call = ToolCall(f"call_{secrets.token_hex(12)}", str(name), arguments)
-        self.calls.append(call)
-        index = len(self.calls) - 1
-        deltas += [CallStarted(index, call.id, call.name), CallArguments(index, arguments)]
+    def _named_header(self) -> Pull[bool]:
+        """A header that is a name on a line; nothing is taken where it is not."""
+        source, header, place = self._source, self._form.header, self._source.at
+        assert header is not None
+        name = yield from source.matching(NAME, _LONGEST_NAME)
+        if name and (yield from source.one_of((header.message,))):
+            called = re.search(header.call, name)
+            known = called is not None and self._form.calls and (not self._tools or name in self._tools)
+            if known or name == header.named:
+                source.take(len(header.message))
+                self._fresh = False
+                if called is not None:
+                    yield from self._called(name)
+                return True
+        source.at = place
+        return False
 
-    def _think(self, text: str, deltas: list[Delta]) -> None:
+    def _called(self, name: str) -> Pull[None]:
+        """A message that is a call: its arguments, in JSON or as they stand."""
+        source, header = self._source, self._form.header
+        assert header is not None
+        marks = (*header.ends, header.start)
+        yield from source.space()
+        following = yield from source.peek()
+        self.start("", name)
+        if following == "{":
+            yield from self._call_reader.stream_json()
+        else:
+            place = source.at
+            text, mark = yield from source.until(marks)
+            source.at = place + len(text)
+            if text.strip() or mark:
+                self.argue(text.strip() or "{}")
+        text, mark = yield from source.until(marks)
+        if mark == header.start:
+            source.at -= len(mark)
+        self._fresh = True
+
+    # ---- what was read ----
+
+    def _think(self, text: str) -> None:
+        text = CODED.sub("", text)
         if not self.reasoning:
             text = text.lstrip("\n")
         if text:
             self.reasoning += text
-            deltas.append(Reasoning(text))
+            self._deltas.append(Reasoning(text))
 
-    def _write(self, text: str, deltas: list[Delta]) -> None:
-        if not self._began and (self.reasoning or self.calls):
-            text = text.lstrip()
+    def _write(self, text: str) -> None:
+        text = CODED.sub("", text)
+        if not self._written:
+            text = text.lstrip() if self._behind or self.calls else text.removeprefix(self._lead)
         if self.calls and not text.strip():
             return
         if text:
-            self._began = True
+            self._written = True
             self.content += text
-            deltas.append(Content(text))
+            self._deltas.append(Content(text))
+
+    def start(self, call_id: str, name: str) -> None:
+        """A call has begun (`CallReader` says so)."""
+        name = CODED.sub("", name)
+        call = ToolCall(call_id or new_id(self._form.ids, name, len(self.calls)), name)
+        self.calls.append(call)
+        self._deltas.append(CallStarted(len(self.calls) - 1, call.id, name))
+
+    def argue(self, text: str) -> None:
+        """More of the last call's arguments."""
+        text = CODED.sub("", text)
+        if text:
+            self.calls[-1].arguments += text
+            self._deltas.append(CallArguments(len(self.calls) - 1, text))
 
 
-class _JsonScan:
-    """Finds the end of one JSON value in a text that comes in pieces."""
-
-    def __init__(self) -> None:
-        self._depth = 0
-        self._in_string = self._escaped = self._begun = False
-
-    def feed(self, text: str) -> tuple[int, bool]:
-        """(characters that belong to the value, whether it is complete)."""
-        for i, character in enumerate(text):
-            if self._in_string:
-                if self._escaped:
-                    self._escaped = False
-                elif character == "\\":
-                    self._escaped = True
-                elif character == '"':
-                    self._in_string = False
-                    if self._depth == 0:
-                        return i + 1, True
-            elif character == '"':
-                self._in_string = self._begun = True
-            elif character in "{[":
-                self._depth += 1
-                self._begun = True
-            elif character in "}]":
-                if self._depth == 0:  # the end of the call around a bare value
-                    return i, True
-                self._depth -= 1
-                if self._depth == 0:
-                    return i + 1, True
-            elif self._depth == 0 and self._begun and (character.isspace() or character == ","):
-                return i, True
-            elif not character.isspace():
-                self._begun = True
-        return len(text), False
-
-
-def _tag(form: ToolFormat | None) -> str:
-    return CALL if form is TAGGED else ""
-
-
-def _beginning_of(tag: str, text: str) -> int:
-    """How many characters at the end of `text` could be the beginning of `tag`."""
-    for n in range(min(len(tag) - 1, len(text)), 0, -1):
-        if tag.startswith(text[-n:]):
-            return n
-    return 0
-
-
-def _spaces_at_end(text: str) -> int:
-    return len(text) - len(text.rstrip())
-
-
-def _merged(deltas: list[Delta]) -> list[Delta]:
-    """Neighbours of one kind as one."""
-    merged: list[Delta] = []
-    for delta in deltas:
-        last = merged[-1] if merged else None
-        if isinstance(delta, Content) and isinstance(last, Content):
-            merged[-1] = Content(last.text + delta.text)
-        elif isinstance(delta, Reasoning) and isinstance(last, Reasoning):
-            merged[-1] = Reasoning(last.text + delta.text)
-        else:
-            merged.append(delta)
-    return merged
+def new_id(kind: str, name: str, number: int) -> str:
+    """An id for a call, as the family's template accepts it."""
+    if kind == "nine":
+        return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(9))
+    if kind == "functions":
+        return f"functions.{name}:{number}"
+    return f"call_{secrets.token_hex(12)}"

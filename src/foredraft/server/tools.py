@@ -1,45 +1,24 @@
-"""Tool calls as models write them: which form a chat template uses, and how to tell a model of tools without one.
-
-| form | the model writes |
-|---|---|
-| tagged (Qwen, Hermes, SmolLM …) | `<tool_call>{"name": …, "arguments": {…}}</tool_call>`, any number of times |
-| bare (Llama 3 and its like) | `{"name": …, "parameters": {…}}` and nothing else |
-| listed (Mistral) | `[TOOL_CALLS][{"name": …, "arguments": {…}}, …]` |
-"""
+"""Tools for models: what a chat template tells of them, and what is told for one that cannot."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from foredraft.server.formats.entries import Form
+from foredraft.server.formats.table import BARE as BARE
+from foredraft.server.formats.table import LISTED as LISTED
+from foredraft.server.formats.table import TAGGED as TAGGED
+from foredraft.server.formats.table import form_of
+from foredraft.server.formats.writing import written
 
-@dataclass(frozen=True, slots=True)
-class ToolFormat:
-    """How a call is written."""
-
-    name: str
-    before: str = ""
-    after: str = ""
-    arguments: str = "arguments"
-    """The key of the arguments."""
+ToolFormat = Form
 
 
-TAGGED = ToolFormat("tagged", "<tool_call>\n", "\n</tool_call>")
-BARE = ToolFormat("bare", arguments="parameters")
-LISTED = ToolFormat("listed")
-
-
-def format_of(template: str) -> ToolFormat:
-    """The form that a chat template's source speaks of; tagged where it says nothing."""
-    if "<tool_call>" in template:
-        return TAGGED
-    if "[TOOL_CALLS]" in template:
-        return LISTED
-    if "<|python_tag|>" in template or '"parameters"' in template:
-        return BARE
-    return TAGGED
+def format_of(template: str, name: str = "") -> Form:
+    """The form that a chat template's source speaks of (or the one named); tagged where it says nothing."""
+    return form_of(template, name)
 
 
 def knows_tools(template: str) -> bool:
@@ -66,28 +45,8 @@ def _plain(message: Mapping[str, Any]) -> Mapping[str, Any]:
     """A message without fields such a template does not know."""
     calls = message.get("tool_calls")
     if calls:
-        written = [
-            f'{TAGGED.before}{{"name": {json.dumps(call["function"]["name"])}, "arguments": '
-            f"{_as_text(call['function'].get('arguments', '{}'))}}}{TAGGED.after}"
-            for call in calls
-        ]
-        return {"role": "assistant", "content": "\n".join([message.get("content") or "", *written]).strip()}
+        content = "\n".join([message.get("content") or "", written(TAGGED.calls[0], calls)])
+        return {"role": "assistant", "content": content.strip()}
     if message.get("role") == "tool":
         return {"role": "user", "content": f"<tool_response>\n{message.get('content') or ''}\n</tool_response>"}
     return message
-
-
-def _as_text(arguments: Any) -> str:
-    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-
-
-def tool_schema(tool: Mapping[str, Any], form: ToolFormat) -> dict[str, Any]:
-    """The JSON schema of a call of one tool."""
-    function = tool["function"]
-    parameters = function.get("parameters") or {"type": "object", "properties": {}, "additionalProperties": False}
-    return {
-        "type": "object",
-        "properties": {"name": {"const": function["name"]}, form.arguments: parameters},
-        "required": ["name", form.arguments],
-        "additionalProperties": False,
-    }

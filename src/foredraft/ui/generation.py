@@ -27,7 +27,7 @@ from foredraft.scheduling.errors import RuntimeClosedError
 from foredraft.scheduling.events import Failed, Finished, NewPieces, PromptProgress
 from foredraft.scheduling.running import Bell, RunningAnswer
 from foredraft.scheduling.stream import Piece
-from foredraft.server.reading import THINK
+from foredraft.server.formats.binding import opens_thinking
 from foredraft.server.services import Services
 from foredraft.ui.choices import Choices
 from foredraft.ui.hub import Hub
@@ -184,7 +184,9 @@ class Generations:
             self._services.prompts.check(cast(LLM, model), sum(len(message["content"]) for message in messages))
             text = rendered(model, messages) + beginning
             prompt = self._services.prompts.encode(cast(LLM, model), text)
-            return text_request(model, prompt, choices), text.rstrip().endswith(THINK)
+            of = cast(LLM, model)
+            form = self._services.prompts.forms.of(of.engine.tokenizer, of.template.source)
+            return text_request(model, prompt, choices), opens_thinking(text, form)
 
     async def _constraint(self, writing: Writing, model_id: str, thinking: bool) -> GrammarConstraint | None:
         """The grammar of the answer, behind what there is of it already. Raises `GrammarError`."""

@@ -120,6 +120,14 @@ class ChatRequest(Answering):
     chat_template_kwargs: Annotated[dict[str, Any] | None, limits.variables("chat_template_kwargs")] = Field(
         default=None, description="Variables of the chat template."
     )
+    tool_format: Annotated[str, Field(max_length=40)] = Field(
+        default="", description="The form of tool calls and thinking, where the chat template does not tell it right."
+    )
+    continue_final_message: bool | None = Field(
+        default=None,
+        description="The last message is the assistant's, and the answer goes on with it. Default: it does.",
+    )
+    add_generation_prompt: bool | None = None
     truncation: Literal["auto", "disabled"] = Field(
         default="disabled", description="auto leaves the oldest messages out when the conversation does not fit."
     )
