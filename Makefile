@@ -16,7 +16,7 @@ MINUTES ?= 110
 HARDEN_MINUTES ?= 5
 JOBS ?= auto
 
-.PHONY: setup run test real lint bench e2e harden audit sbom train clean
+.PHONY: setup run test real lint bench e2e harden evaluation audit sbom train clean
 
 run: $(STAMP)            ## the app, in the browser, on the embedded pair
 	$(BIN)/foredraft $(ARGS)
@@ -52,6 +52,12 @@ e2e: $(STAMP)            ## the app in a real browser (Debian's chromium, or CHR
 
 harden: $(STAMP)         ## attacks on headers, loads, templates, schemas, downloads; loopback only: HARDEN_MINUTES=5
 	$(BIN)/python -m tests.harden --minutes $(HARDEN_MINUTES) $(ARGS)
+
+evaluation: $(STAMP)     ## the official lm-eval against the server, on tasks of our own; installs it (760 MB)
+	mkdir -p build
+	sed '/--group release/,$$d' constraints.txt > build/constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint build/constraints.txt --constraint constraints-evaluation.txt --group evaluation
+	$(BIN)/python -m pytest tests/evaluation -m "not real" $(ARGS)
 
 RELEASE := $(BIN)/python -m pip install --quiet --constraint constraints.txt --group release
 
