@@ -154,8 +154,7 @@ class World:
         """The costs as a load would have measured them: a few noisy points."""
         points = {n: T1 * self.v(n) * self.wobble() for n in (1, 2, 4, 8)}
         costs = CostModel(points, T1 * self.c * self.wobble())
-        if self.fork:
-            costs.forks()
+        costs.forked = self.fork
         return costs
 
 

@@ -70,7 +70,7 @@ def test_near_the_best_that_could_be_done(curve: str, kind: str, share: float) -
 
 @pytest.mark.parametrize(
     ("curve", "kind", "share"),
-    [("CPU", "good", 0.95), ("GPU", "good", 0.92), ("CPU", "mixed", 0.89), ("GPU", "iid", 0.88)],
+    [("CPU", "good", 0.95), ("GPU", "good", 0.92), ("CPU", "mixed", 0.9), ("GPU", "iid", 0.9)],
 )
 def test_near_the_best_where_rejections_are_read_again(curve: str, kind: str, share: float) -> None:
     """A main model that goes back by a fork: the oracle knows what each look-ahead will owe."""
@@ -82,7 +82,7 @@ def test_a_fork_is_priced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Faster than where the controller takes rejected guesses to cost nothing more."""
     text = stream("iid", 2500, 1)
     priced = simulate(text, World(CURVES["GPU"], seed=5, fork=True))
-    monkeypatch.setattr(CostModel, "forks", lambda self: None)
+    monkeypatch.setattr(CostModel, "forked", property(lambda self: False, lambda self, forked: None), raising=False)
     assert priced.speed > 1.01 * simulate(text, World(CURVES["GPU"], seed=5, fork=True)).speed
 
 

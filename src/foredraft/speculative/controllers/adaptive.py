@@ -82,7 +82,7 @@ class Adaptive:
         kept = self.calibration.credit
         self._credit = max(self._start, -math.inf if kept is None else min(kept, self.promise.size))
         self._prices: dict[tuple[int, ...], Prices] = {}
-        self._policies: dict[tuple[str | int, ...], tuple[Prices, int, int, Policy]] = {}
+        self._policies: dict[tuple[str | float, ...], tuple[Prices, int, int, Policy]] = {}
         self._now: tuple[Prices, int] | None = None
         self._rest = Rest()
         self._asleep = False
@@ -213,7 +213,9 @@ class Adaptive:
     def _policy(self, table: Table, prices: Prices, answer: Answer, place: tuple[int, ...]) -> Policy:
         """The policy of a kind of answer, made anew when half as much again has been learned, or when prices have moved
         and making it takes less than a hundredth of the time since the last one was made."""
-        key: tuple[str | int, ...] = (answer.mode, *place)
+        # where guesses that fall cost more than those that stand, it matters what a token's time is worth
+        lam = round(4.0 * answer.lam) / 4.0 if prices.again else 1.0
+        key: tuple[str | float, ...] = (answer.mode, lam, *place)
         known = self._policies.get(key)
         if known is not None:
             then, learned, made, policy = known
@@ -224,7 +226,8 @@ class Adaptive:
                 since = (self.rounds - made) * prices.plain_s * self.costs.pace
                 if then.near(prices) or since < 100.0 * _POLICY_S:
                     return policy
-        policy = Policy(table, min(prices.first, 1e6), min(prices.draft, 1e6), prices.price, may_hold=answer.may_hold)
+        first, draft, again = min(prices.first, 1e6), min(prices.draft, 1e6), [lam * x for x in prices.again]
+        policy = Policy(table, first, draft, prices.price, again, may_hold=answer.may_hold)
         self._policies[key] = prices, table.learned, self.rounds, policy
         return policy
 
@@ -289,7 +292,6 @@ class Adaptive:
             if answer is None or answer.sequence is not sequence or verdict.kind == "error":
                 continue
             answer.wrote(emitted, time)
-            self.costs.note_guess(len(x.tokens), verdict.accepted)
             if guessed or self._guessed:
                 answer.guessed(emitted, time)
                 answer.saved_s += emitted * plain_s - pass_s - charged

@@ -38,8 +38,6 @@ _AGEING, _AGEING_EVERY = 0.03, 32
 """Share of the way home that figures drift, and after how many passes."""
 _WINDOWS = (16, 512)
 """Least and most tokens a draft reads to catch up."""
-_FAILS, _FAILS_PRIOR, _FAILS_MEMORY = 0.3, 16.0, 0.98
-"""How likely a guess is rejected before any was seen; the guesses that this stands for; and how slowly it follows."""
 _FIRST_BIN = 8
 """Contexts up to 2^8 tokens share the first bin: KV caches grow in steps of 256 cells."""
 
@@ -176,10 +174,8 @@ class CostModel:
         """Running mean of |log(time / figure)| of plain steps: how far this machine's clock wanders."""
         self.catch_up_share = 0.25
         """Cost of reading one token more in a draft step, as a share of the step."""
-        self.fails = 0.0
-        """How likely a guess that is read is rejected, where the main model then reads what stood before it again
-        (`engines/rewind.py`, fork); 0 where rejected guesses cost nothing more."""
-        self._read, self._failed = _FAILS_PRIOR, 0.0
+        self.forked = False
+        """Whether the main model reads again what stood of a rejected guess (`engines/rewind.py`)."""
         self._bins = {_FIRST_BIN: Curve(figures)}
         self._now = self._bins[_FIRST_BIN]
         self._draft = {1: Figure(draft_s, 2)} if draft_s is not None else {}
@@ -243,8 +239,7 @@ class CostModel:
         costs._bins = {index: curve.copy() for index, curve in self._bins.items()}
         costs._now = costs._bins[_FIRST_BIN]
         costs.measured_at, costs.bare_s = self.measured_at, (self.bare_s[0], None)
-        if self.fails:
-            costs.forks()
+        costs.forked = self.forked
         if draft is not None:
             costs._draft = {n: Figure(f.seconds * draft.pace, 2) for n, f in draft._draft.items()}
             costs._first = {n: Figure(f.seconds * draft.pace, 2) for n, f in draft._first.items()}
@@ -349,22 +344,6 @@ class CostModel:
         self._moved(figure)
         return charged
 
-    def forks(self) -> None:
-        """The main model goes back by reading again (`engines/rewind.py`)."""
-        self.fails = _FAILS
-        self._failed = _FAILS * self._read
-
-    def note_guess(self, length: int, accepted: int) -> None:
-        """So many guesses were read, and the first `accepted` stood."""
-        if not self.fails or not length:
-            return
-        self._read = _FAILS_MEMORY * self._read + min(accepted + 1, length)
-        self._failed = _FAILS_MEMORY * self._failed + (accepted < length)
-        fails = min(max(self._failed / self._read, 0.01), 0.99)
-        if abs(fails - self.fails) > _MOVED:
-            self.fails = fails
-            self.version += 1
-
     @property
     def plain_error(self) -> float:
         """Relative standard error of the plain step's time: its spread over the passes that inform it."""
@@ -397,7 +376,7 @@ class CostModel:
             "draft": {str(n): f.seconds * self.pace for n, f in self._draft.items()},
             "first": {str(n): f.seconds * self.pace for n, f in self._first.items()},
             "catch_up_share": self.catch_up_share,
-            "forks": bool(self.fails),
+            "forked": self.forked,
             "measured_at": self.measured_at,
             "bare_s": self.bare_s,
         }
@@ -436,8 +415,7 @@ class CostModel:
         costs._first = {n: Figure(s, 2) for n, s in first.items()}
         costs.catch_up_share = min(share, 1.0)
         costs.measured_at, costs.bare_s = measured_at, bare
-        if content.get("forks"):
-            costs.forks()
+        costs.forked = bool(content.get("forked"))
         costs.notes = notes
         return costs
 

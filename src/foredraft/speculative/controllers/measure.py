@@ -61,8 +61,7 @@ def measure(
     costs.bare_s = passes[1], draft_s
     if share is not None:
         costs.catch_up_share = share
-    if target.rewind_limit.way == "fork":
-        costs.forks()
+    costs.forked = target.rewind_limit.way == "fork"
     costs.notes = notes
     return costs
 

@@ -18,6 +18,7 @@ class Plan:
     """The look-ahead of one answer in one round."""
 
     __slots__ = (
+        "_again",
         "_answer",
         "_best",
         "_calibration",
@@ -41,6 +42,7 @@ class Plan:
         self.wants_confidence = True
         self._answer = answer
         self._price = prices.price
+        self._again = [answer.lam * x for x in prices.again]
         self._calibration = calibration
         self._rates = table.rates
         self._policy = policy
@@ -51,8 +53,9 @@ class Plan:
 
     def go_on(self, drafted: int, confidence: float) -> bool:
         at = bucket(confidence)
-        self._u = u = self._u * self._rates[at]
-        self._sum += u
+        before, again = self._u, self._again
+        self._u = u = before * self._rates[at]
+        self._sum += u - again[drafted - 1] * (before - u) if again else u
         net = self._sum - self._price[drafted]
         answer = self._answer
         if net > self._best or not answer.may_hold:
@@ -71,7 +74,7 @@ class Plan:
         return self._found, 0.0
 
     def keep(self, source: str, confidence: Sequence[float]) -> tuple[int, float]:
-        answer, price = self._answer, self._price
+        answer, price, again = self._answer, self._price, self._again
         if source == MODEL:
             limit, rates, u, p_min = self.limit, self._rates, answer.worth, 0.0
         else:
@@ -84,8 +87,9 @@ class Plan:
             sure = confidence[k]
             if sure < p_min:
                 break
+            before = u
             u *= rates[bisect_right(EDGES, sure)]
-            total += u
+            total += u - again[k] * (before - u) if again else u
             if total - price[k + 1] > best:
                 best_k, best = k + 1, total - price[k + 1]
         if 0 < best_k < answer.min_draft:

@@ -42,9 +42,19 @@ class Policy:
 
     __slots__ = ("_on", "_rows", "start")
 
-    def __init__(self, table: Table, first: float, draft: float, price: Sequence[float], *, may_hold: bool) -> None:
+    def __init__(
+        self,
+        table: Table,
+        first: float,
+        draft: float,
+        price: Sequence[float],
+        again: Sequence[float] = (),
+        *,
+        may_hold: bool,
+    ) -> None:
         """`first`, `draft`: cost of a round's first draft step, and of another one; `price[k]`: extra cost of reading k
-        guesses; `may_hold`: drafted tokens may be kept from the target (any guess under `match`)."""
+        guesses; `again[k]`: λ times what it costs if k stand and the next does not (`Prices.again`); `may_hold`: what
+        was drafted may be kept from the target (any guess under `match`)."""
         rates = np.array(table.rates)
         depth = len(price) - 1
         # multiplying u by a(b') moves it so far along the grid
@@ -56,6 +66,7 @@ class Policy:
         rows = np.arange(BUCKETS)[:, None] * _POINTS
         low, high = low + rows, high + rows
         gain = rates[:, None] * _U
+        fails = _U - gain
         laws = np.array(table.next_laws())
         firsts = np.array([table.first_law(context) for context in CONTEXTS])
         stop = _stop(np.array(price), rates, may_hold=may_hold)
@@ -69,7 +80,7 @@ class Policy:
             ahead -= below
             ahead *= share
             ahead += below
-            ahead += gain
+            ahead += gain - again[k] * fails if again else gain
             if k:
                 np.matmul(laws, ahead, out=on[k])
                 on[k] -= draft

@@ -16,7 +16,7 @@ class Prices:
     the G owes R / G of the time that costs. With one answer this is v(k + 1) − 1.
     """
 
-    __slots__ = ("draft", "first", "plain_s", "price", "version", "worst", "worst_found")
+    __slots__ = ("again", "draft", "first", "plain_s", "price", "version", "worst", "worst_found")
 
     def __init__(self, costs: CostModel, context: int, running: int, guessing: int, owed: int = 0) -> None:
         """`owed`: tokens that the pass reads again in any case."""
@@ -26,16 +26,14 @@ class Prices:
         first = costs.first_s(guessing) / costs.pace / plain_s
         now = curve.at(running + owed)
         extra = [(curve.at(running + owed + guessing * k) - now) / plain_s for k in range(MAX_DRAFT + 1)]
-        if costs.fails:  # what stood of a rejected guess, and what was owed before, is read again with a later pass
+        worst = extra
+        self.again: list[float] = []
+        """By j: what a guess costs later if its first j tokens stand and the next does not, where they, and what was
+        owed before, then are read again; empty where they are not."""
+        if costs.forked:
             again = [curve.at(running + owed + j) / plain_s - 1.0 for j in range(1, MAX_DRAFT + 1)]
             worst = [x + (again[0] if k else 0.0) for k, x in enumerate(extra)]
-            stands, later = 1.0, 0.0
-            for k in range(1, MAX_DRAFT + 1):
-                later += guessing * stands * costs.fails * again[k - 1]
-                stands *= 1.0 - costs.fails
-                extra[k] += later
-        else:
-            worst = extra
+            self.again = [running * max(0.0, x) for x in again]
         share = running / guessing
         self.version = costs.version
         self.plain_s = plain_s
@@ -60,7 +58,8 @@ class Prices:
         """Whether decisions made at these prices are good at the others too."""
         if self is other:
             return True
-        pairs = zip((self.draft, self.first, *self.price), (other.draft, other.first, *other.price), strict=True)
+        mine, its = ((p.draft, p.first, *p.price, *p.again) for p in (self, other))
+        pairs = zip(mine, its, strict=True)
         return all(abs(a - b) <= 0.02 + 0.04 * b for a, b in pairs if a != b)
 
 
