@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from foredraft.bench.costs import measure_costs
 from foredraft.bench.random_kinds import write_random_kind
 from foredraft.cli.main import app
 from foredraft.core.errors import MemoryLimitError
@@ -164,6 +165,14 @@ def test_the_commands_check_and_run(file: Files, kind: str, draft: str) -> None:
     made = json.loads(run.stdout)
     assert made["stats"]["rounds"] > 0, run.output
     assert made["speculation"]["status"] == ("off" if draft == "off" else "active")
+
+
+def test_as_many_states_are_kept_as_are_guessed(file: Files) -> None:
+    """A fixed look-ahead needs no more; and the bench of cost curves gets back to where it was."""
+    with LLM.load(file("qwen35"), "off", settings=dataclasses.replace(EXACT, max_draft=3)) as llm:
+        assert llm.engine.rewind_limit.limit == 3
+        assert measure_costs(llm, seconds=0.1).v[1] == 1.0
+        assert len(write(llm, [ask(llm, prompt(20))])[0].tokens) == 24
 
 
 # ---- bad luck ----

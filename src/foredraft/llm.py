@@ -26,7 +26,7 @@ from foredraft.core.errors import (
     IncompatibleDraftError,
     ParameterError,
 )
-from foredraft.core.params import BUILTIN, Request, SamplingParams, SpeculationParams
+from foredraft.core.params import BUILTIN, MAX_DRAFT, Request, SamplingParams, SpeculationParams
 from foredraft.engines.base import Engine, ModelInfo, Numerics
 from foredraft.engines.llamacpp.memory import KV_TYPES
 from foredraft.engines.llamacpp.options import check_device
@@ -797,6 +797,7 @@ def _options(path: Path, settings: LoadSettings, role: str, notes: list[str]) ->
         gpu_layers,
         batch=settings.batch,
         flash_attention=settings.flash_attention,
+        snapshots=_furthest(settings),
     )
     made = require_fit(facts, plan=plan, guardrail=settings.guardrail)
     if role == "main" and facts.architecture in ROLLBACK and made.snapshots < plan.snapshots:
@@ -826,6 +827,12 @@ def _options(path: Path, settings: LoadSettings, role: str, notes: list[str]) ->
         probe=False,  # `numerics.load` knows what an earlier start has found
     )
     return options, facts.quantisation or ""
+
+
+def _furthest(settings: LoadSettings) -> int:
+    """Tokens that will be guessed at once, at most."""
+    fixed = settings.max_draft if settings.controller == "fixed" else None
+    return MAX_DRAFT if fixed is None else min(fixed, MAX_DRAFT)
 
 
 def _ways(engine: Engine) -> str:

@@ -111,6 +111,7 @@ def _times(engine: Engine, n: int, clock: Callable[[], float]) -> list[float]:
 
 def _timed(engine: Engine, n: int, clock: Callable[[], float]) -> float:
     start = engine.length(0)
+    engine.keep(0)  # to come back to, where the engine goes back to checkpoints only
     chunk = Chunk(0, start, _tokens(engine, n), want=n)
     began = clock()
     engine.forward([chunk])

@@ -124,6 +124,7 @@ def _pass(engine: Engine, size: int) -> float:
     """One pass behind what the slot holds, looked at, and taken back as a round takes back guesses. Returns the seconds
     of the pass."""
     length = engine.length(0)
+    engine.keep(0)  # to come back to, where the engine goes back to checkpoints only
     began = time.perf_counter()
     rows = engine.forward([Chunk(0, length, [7] * size, size)])[0]
     took = time.perf_counter() - began
