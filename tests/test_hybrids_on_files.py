@@ -167,6 +167,17 @@ def test_the_commands_check_and_run(file: Files, kind: str, draft: str) -> None:
     assert made["speculation"]["status"] == ("off" if draft == "off" else "active")
 
 
+@pytest.mark.parametrize("kind", ["qwen35", "lfm2", "granitehybrid"])
+def test_a_full_context_is_shared_in_turns(file: Files, kind: str) -> None:
+    """Four answers of 60 tokens in a cache of 256 cells: the youngest give theirs back, and read their text again."""
+    settings = dataclasses.replace(EXACT, context=256)
+    with LLM.load(file(kind), file(kind), settings=settings, force=True) as llm:
+        requests = [ask(llm, prompt(20, n), n, 60 + n, max_draft=2 + 4 * (n % 2)) for n in range(4)]
+        expected = [plain(llm, request) for request in requests]
+        for answer, tokens in zip(write(llm, requests), expected, strict=True):
+            assert answer.tokens == tokens
+
+
 def test_as_many_states_are_kept_as_are_guessed(file: Files) -> None:
     """A fixed look-ahead needs no more; and the bench of cost curves gets back to where it was."""
     with LLM.load(file("qwen35"), "off", settings=dataclasses.replace(EXACT, max_draft=3)) as llm:

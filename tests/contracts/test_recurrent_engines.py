@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from foredraft.bench.random_kinds import write_random_kind
-from foredraft.core.errors import CacheFullError, EngineError, RewindError
+from foredraft.core.errors import CacheFullError, Cancelled, EngineError, RewindError
 from foredraft.engines import ENGINES
 from foredraft.engines.base import Chunk, Engine
 from foredraft.engines.llamacpp import LoadOptions
@@ -347,6 +347,28 @@ def test_llamacpp_reads_again_what_a_failed_pass_has_spoiled(folder: Path, monke
         assert float(np.abs(other.forward([Chunk(0, len(text) - 1, text[-1:], 1)])[0][0] - row).max()) < RIGHT
     engine.close()
     other.close()
+
+
+def test_a_pass_beside_the_states_of_others_is_not_broken_off(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That would spoil them (`States.failed`): it runs to its end. Alone, it ends at once and loses nothing."""
+    engine = file("qwen35", 4)(folder)
+    decode = engine._api.llama_decode  # type: ignore[attr-defined]
+
+    def aborted(context: Any, batch: Any) -> int:
+        engine.abort()
+        return int(decode(context, batch))
+
+    monkeypatch.setattr(engine._api, "llama_decode", aborted)  # type: ignore[attr-defined]
+    with pytest.raises(Cancelled):
+        engine.forward([Chunk(0, 0, tokens(30))])
+    assert engine.length(0) == 0
+    monkeypatch.undo()
+    engine.forward([Chunk(1, 0, tokens(9))])
+    engine.forward([Chunk(2, 0, tokens(9))])
+    monkeypatch.setattr(engine._api, "llama_decode", aborted)  # type: ignore[attr-defined]
+    engine.forward([Chunk(1, 9, tokens(30))])
+    assert [engine.length(slot) for slot in range(3)] == [0, 39, 9]
+    engine.close()
 
 
 def test_a_rollback_that_fails_its_check_becomes_a_fork_and_a_fork_nothing(

@@ -339,18 +339,20 @@ def fork_oracle(text: Stream, world: World, depth: int = MAX_DRAFT) -> float:
     return i / time
 
 
-def table(tokens: int, cold: int, curves: Sequence[str], promise: str, streams: Sequence[str] = STREAMS) -> None:
+def table(
+    tokens: int, cold: int, curves: Sequence[str], promise: str, streams: Sequence[str] = STREAMS, *, fork: bool = False
+) -> None:
     print(
         f"{'curve':9} {'stream':12} {'speed':>6} {'oracle':>7} {'share':>6} {'cold 300':>9} {'worst':>6} {'depth':>6}"
     )
     for curve, kind in itertools.product(curves, streams):
         text = stream(kind, tokens, 1)
-        world = World(CURVES[curve], seed=5)
+        world = World(CURVES[curve], seed=5, fork=fork)
         run = simulate(text, world, Adaptive(world.measured(), promise=promise))
-        best = oracle(text, world)
+        best = fork_oracle(text, world) if fork else oracle(text, world)
         colds = []
         for seed in range(cold):
-            cold_world = World(CURVES[curve], seed=seed)
+            cold_world = World(CURVES[curve], seed=seed, fork=fork)
             piece = stream(kind, 300, 100 + seed)
             colds.append(simulate(piece, cold_world, Adaptive(cold_world.measured(), promise=promise)).speed)
         print(
@@ -368,6 +370,7 @@ if __name__ == "__main__":
     parser.add_argument("--curves", nargs="*", default=list(CURVES))
     parser.add_argument("--streams", nargs="*", default=list(STREAMS))
     parser.add_argument("--promise", default="standard")
+    parser.add_argument("--fork", action="store_true", help="rejected guesses are read again (recurrent models)")
     asked = parser.parse_args()
     table(
         3000 if asked.quick else asked.tokens,
@@ -375,4 +378,5 @@ if __name__ == "__main__":
         ["CPU", "GPU", "MoE"] if asked.quick else asked.curves,
         asked.promise,
         asked.streams,
+        fork=asked.fork,
     )
