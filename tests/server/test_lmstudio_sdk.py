@@ -13,6 +13,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from foredraft.server.downloads import Downloads
 from foredraft.server.limits import SDK_CHANNELS
 from foredraft.server.lmstudio.sdk import endpoints
 from foredraft.server.services import ServerSettings, Services
@@ -391,3 +392,18 @@ def test_variants_and_notices(address: str, services: Services) -> None:
         assert any("Hello you" in entry.message for entry in services.journal.recent())
         assert talk.call("info")["result"]["isDaemon"] is True
         assert "error" in talk.call("requestShutdown")
+
+
+def test_a_download_that_is_cancelled_at_once_ends(services: Services, address: str) -> None:
+    go = threading.Event()
+    services.downloads = Downloads(lambda name, quantisation, report: go.wait())
+    try:
+        with talking(address, "/repository") as talk:
+            for _ in range(20):
+                number = talk.open("downloadModel", {"downloadIdentifier": "a/b"})
+                talk.send(type="channelSend", channelId=number, message={"type": "cancel"})
+                while (frame := talk.hear())["type"] == "channelSend":
+                    pass
+                assert frame["error"]["title"] == "The download was cancelled."
+    finally:
+        go.set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -80,6 +80,7 @@ class Downloads:
         self._fetch = fetch
         self._jobs: dict[str, Job] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._fetching: dict[str, asyncio.Future[bool]] = {}
 
     async def begin(self, model: str, quantisation: str, pool: Pool) -> dict[str, Any]:
         """Start a download, or let it wait for its turn in the pool; the job as it is after what can be known at once.
@@ -98,16 +99,16 @@ class Downloads:
         while len(self._jobs) >= KEPT:
             del self._jobs[next(iter(self._jobs))]
         self._jobs[job.id] = job
-        task = self._tasks[job.id] = asyncio.create_task(self._run(job, fetching))
-        task.add_done_callback(lambda _: self._tasks.pop(job.id))
+        self._fetching[job.id] = fetching
+        self._tasks[job.id] = asyncio.create_task(self._run(job, fetching))
         return job.as_dict()
 
     async def follow(self, job_id: str) -> AsyncGenerator[Job, None]:
         """A job, again and again until it has ended."""
-        job = self.job(job_id)
-        while job.ended is None:
+        job, task = self.job(job_id), self._tasks.get(job_id)
+        while job.ended is None and task is not None:
             yield job
-            await self.wait(job_id, FOLLOW_S)
+            await asyncio.wait({task}, timeout=FOLLOW_S)
         yield job
 
     def status(self, job_id: str) -> dict[str, Any]:
@@ -123,17 +124,11 @@ class Downloads:
 
     def cancel(self, job_id: str) -> None:
         """Give a download up; does nothing to one that has ended. What has arrived is kept for the next try."""
-        task = self._tasks.get(job_id)
-        if task is not None:
-            task.cancel()
+        fetching = self._fetching.get(job_id)
+        if fetching is not None:  # not its task: one that is cancelled before it begins would never end the job
+            fetching.cancel()
 
-    async def wait(self, job_id: str, seconds: float) -> None:
-        """Until it has ended, or for so long."""
-        task = self._tasks.get(job_id)
-        if task is not None:
-            await asyncio.wait({task}, timeout=seconds)
-
-    async def _run(self, job: Job, fetching: Awaitable[bool]) -> None:
+    async def _run(self, job: Job, fetching: asyncio.Future[bool]) -> None:
         try:
             job.status = "completed" if await fetching else "already_downloaded"
         except asyncio.CancelledError:
@@ -142,7 +137,10 @@ class Downloads:
             job.status, job.error = "failed", str(error)
         except Exception as error:  # noqa: BLE001 - said in the job
             job.status, job.error = "failed", f"{type(error).__name__}: {error}"
-        job.end()
+        finally:
+            job.end()
+            self._tasks.pop(job.id, None)
+            self._fetching.pop(job.id, None)
 
 
 def from_hub(store: Any) -> Fetch:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -76,7 +76,7 @@ class Pool:
         """Do it on one of the threads. Raises what it raises, or `BusyError`."""
         return await self.begin(work, *args, **more)
 
-    def begin(self, work: Callable[..., T], *args: object, **more: object) -> Awaitable[T]:
+    def begin(self, work: Callable[..., T], *args: object, **more: object) -> asyncio.Future[T]:
         """Let it be done on one of the threads; await what comes of it. Raises `BusyError`, or
         `RuntimeClosedError` at the end."""
         with self._lock:

@@ -17,8 +17,6 @@ from foredraft.server.lmstudio.sdk.problems import SdkError
 from foredraft.server.lmstudio.sdk.wire import Heard
 from foredraft.server.services import Services
 
-EVERY_S = 0.3
-"""Seconds between two messages about a download."""
 MOST = 25
 
 
@@ -102,14 +100,12 @@ async def download(services: Services, asked: Download, channel: Channel) -> Non
     job = services.downloads.job(began["job_id"])
     channel.on_stop(lambda: services.downloads.cancel(job.id))
     try:
-        while job.status == "downloading":
-            await channel.say(_update(job))
-            await services.downloads.wait(job.id, EVERY_S)
+        async for now in services.downloads.follow(job.id):
+            await channel.say(_update(now))
     finally:
         services.downloads.cancel(job.id)
     if job.status == "failed":
         raise SdkError("The download was cancelled." if channel.stopped else f"{wish} was not downloaded. {job.error}")
-    await channel.say(_update(job))
     await channel.say(shapes.StartFinalizing())
     await channel.say(shapes.Downloaded(default_identifier=await asyncio.to_thread(_name, services, wish, names)))
 
