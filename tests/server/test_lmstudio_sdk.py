@@ -394,6 +394,23 @@ def test_variants_and_notices(address: str, services: Services) -> None:
         assert "error" in talk.call("requestShutdown")
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("あ", "not Base64"),
+        ("!!", "not Base64"),
+        ("", "nothing in this file"),
+        ("iVBORw0KGgo=", "Images"),
+        ("AAEC", "no text"),
+    ],
+)
+def test_what_is_no_text_is_not_uploaded(address: str, content: str, why: str) -> None:
+    with talking(address, "/files") as talk:
+        assert why in talk.call("uploadFileBase64", {"name": "file", "contentBase64": content})["error"]["title"]
+        big = "A" * ((4 << 20) * 4 // 3 + 8)
+        assert "4,194,304" in talk.call("uploadFileBase64", {"name": "file", "contentBase64": big})["error"]["title"]
+
+
 def test_a_download_that_is_cancelled_at_once_ends(services: Services, address: str) -> None:
     go = threading.Event()
     services.downloads = Downloads(lambda name, quantisation, report: go.wait())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 
 from foredraft.chats.attachments import LARGEST, Attachment, AttachmentError, read
 from foredraft.server.errors import RequestError
@@ -38,7 +37,7 @@ def _read(asked: Upload) -> Attachment:
         raise LimitError(f"A file of {size:,} bytes; at most {LARGEST:,} are allowed.", size, LARGEST, status=413)
     try:
         return read(asked.name, base64.b64decode(asked.content_base64, validate=True))
-    except binascii.Error:
+    except ValueError:
         raise RequestError("contentBase64 is not Base64.", param="contentBase64") from None
     except AttachmentError as error:
         raise RequestError(f"{error.name}: {_WHY.get(error.code, str(error))}", param="contentBase64") from None
