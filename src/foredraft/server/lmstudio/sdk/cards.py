@@ -49,7 +49,8 @@ class Specifier(Heard):
 def ready(services: Services, domain: Domain) -> list[ModelState]:
     """The loaded models of one kind."""
     states = services.runtime.models()
-    return [state for state in states if state.info is not None and state.kind == KINDS[domain]]
+    usable = [state for state in states if state.info is not None and state.status in ("ready", "changing")]
+    return [state for state in usable if state.kind == KINDS[domain]]
 
 
 def reference(state: ModelState) -> str:
