@@ -15,7 +15,16 @@ from foredraft.verification import verify
 from tests import known_heads
 from tests.known_heads import CIRCLE
 
-KINDS = ("glm4moe-mtp", "gemma4", "gemma4-assistant", "llama", "eagle3", "qwen35-mtp-only")
+KINDS = (
+    "glm4moe-mtp",
+    "gemma4",
+    "gemma4-assistant",
+    "llama",
+    "eagle3",
+    "qwen35",
+    "qwen35-mtp",
+    "qwen35-mtp-only",
+)
 SETTINGS = {"probe": False, "remember": False, "threads": 1, "context": 256, "slots": 2}
 
 
@@ -24,7 +33,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("heads")
     made = {kind: write_random_kind(folder / f"{kind}.gguf", kind) for kind in KINDS}
     deep = known_heads.circle(folder / "deep.gguf", layers=12)
-    return made | {"circle": known_heads.circle(folder / "circle.gguf"), "deep": deep}
+    hybrid = known_heads.circle(folder / "hybrid.gguf", kind="qwen35-mtp")
+    return made | {"circle": known_heads.circle(folder / "circle.gguf"), "deep": deep, "hybrid": hybrid}
 
 
 @pytest.fixture(params=["off", "on"])
@@ -33,9 +43,10 @@ def isolation(request: pytest.FixtureRequest) -> Iterator[str]:
     return request.param
 
 
-def test_the_head_inside_is_right_every_time(files: dict[str, Path], isolation: str) -> None:
+@pytest.mark.parametrize("name", ["circle", "hybrid"])
+def test_the_head_inside_is_right_every_time(files: dict[str, Path], isolation: str, name: str) -> None:
     settings = LoadSettings(**SETTINGS, isolation=isolation, controller="fixed", max_draft=4)
-    with LLM.load(files["circle"], "builtin", settings=settings, draft_required=True) as llm:
+    with LLM.load(files[name], "builtin", settings=settings, draft_required=True) as llm:
         assert llm.draft_info is not None
         assert llm.draft_info.path == "builtin"
         for temperature in (0.0, 0.8):
@@ -50,7 +61,15 @@ def test_the_head_inside_is_right_every_time(files: dict[str, Path], isolation: 
         assert llm.generate([1, *CIRCLE[:5]], max_tokens=9, temperature=0.0, ignore_eos=True).stats.accepted > 4
 
 
-@pytest.mark.parametrize(("main", "draft"), [("glm4moe-mtp", "builtin"), ("gemma4", "gemma4-assistant")])
+@pytest.mark.parametrize(
+    ("main", "draft"),
+    [
+        ("glm4moe-mtp", "builtin"),
+        ("gemma4", "gemma4-assistant"),
+        ("qwen35-mtp", "builtin"),
+        ("qwen35", "qwen35-mtp-only"),
+    ],
+)
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
 def test_the_text_is_the_same(
     files: dict[str, Path], isolation: str, main: str, draft: str, temperature: float
