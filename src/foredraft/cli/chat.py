@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
+import difflib
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
 from foredraft.cli import terminal
+from foredraft.cli.conversations import load, names, remembered_lines, save
 from foredraft.cli.loading import loaded
 from foredraft.cli.options import Asked, asks, system_message
 from foredraft.cli.remote import Served, served
 from foredraft.cli.streams import line_of_input
-from foredraft.core.errors import ForedraftError
+from foredraft.core.errors import ForedraftError, ParameterError
 
 if TYPE_CHECKING:
     from foredraft.llm import LLM, AnswerStream
@@ -23,11 +25,24 @@ if TYPE_CHECKING:
     from foredraft.server.client import RemoteAnswer
 
 HELP = """Type a message and press Enter. \"\"\" begins and ends a message of several lines.
-/new       begin a new conversation
-/stats     statistics of the last answer
-/draft D   change the draft: a file, a name, auto or off
-/help      this list
-/exit      leave (also Ctrl-D); Ctrl-C ends an answer, or clears the line"""
+/new            begin a new conversation
+/system TEXT    change what the conversation begins with; without a text: show it
+/set NAME VALUE change temperature, seed, top_k, top_p, min_p, repeat_penalty, max_tokens, max_draft …; alone: show them
+/draft D        change the draft: a file, a name, auto or off
+/regen          answer the last message once more
+/save NAME      keep this conversation; /load NAME goes on with a kept one; /chats lists them
+/stats          statistics of the last answer
+/help           this list
+/exit           leave (also Ctrl-D); Ctrl-C ends an answer, or clears the line"""
+
+SETTABLE: dict[str, Callable[[str], float | int]] = {
+    **dict.fromkeys(
+        ("temperature", "top_p", "min_p", "repeat_penalty", "presence_penalty", "frequency_penalty"), float
+    ),
+    **dict.fromkeys(("seed", "top_k", "max_tokens", "max_draft"), int),
+}
+"""What /set changes."""
+MAY_BE_NONE = ("seed", "max_tokens", "max_draft")
 
 
 @asks()
@@ -52,6 +67,9 @@ class Partner(Protocol):
     def set_draft(self, draft: str) -> str:
         """Change the draft; what it does then, in words. Raises `ForedraftError` for one that does not fit."""
 
+    def set_asked(self, asked: Asked) -> None:
+        """Answer with other settings from now on."""
+
 
 class Here:
     """A pair that this program has loaded."""
@@ -62,6 +80,9 @@ class Here:
 
     def answer(self, turn: list[dict[str, str]], text: str) -> AnswerStream | RemoteAnswer:
         return self._llm.stream(self._asked.request(self._llm, text if self._asked.raw else self._llm.render(turn)))
+
+    def set_asked(self, asked: Asked) -> None:
+        self._asked = asked
 
     def set_draft(self, draft: str) -> str:
         self._llm.set_draft(draft, required=True)
@@ -79,6 +100,9 @@ class AtServer:
         if self._asked.raw:
             return self._server.go_on(text, self._asked)
         return self._server.answer(turn, self._asked)
+
+    def set_asked(self, asked: Asked) -> None:
+        self._asked = replace(asked, draft=self._asked.draft)
 
     def set_draft(self, draft: str) -> str:
         if draft == "off":
@@ -104,10 +128,14 @@ class Conversation:
         """Until /exit or the end of the input. Ctrl-C ends an answer, or gives up the line that is being typed; where
         nobody types, it ends the program (exit code 130)."""
         interactive = sys.stdin.isatty()
-        if interactive:
-            with contextlib.suppress(ImportError):
-                import readline  # noqa: F401 - line editing and history, where the system has it
+        if not interactive:
+            self._turns(interactive)
+            return
+        with remembered_lines():
             terminal.errors().print("Chat. /help lists the commands.", style="dim")
+            self._turns(interactive)
+
+    def _turns(self, interactive: bool) -> None:
         while True:
             try:
                 said = self._read(interactive)
@@ -146,22 +174,102 @@ class Conversation:
     def _command(self, said: str) -> bool:
         """Carry out a /command; True to leave."""
         name, _, argument = said.partition(" ")
-        console = terminal.errors()
+        argument, console = argument.strip(), terminal.errors()
         if name in ("/exit", "/bye", "/quit"):
             return True
-        if name == "/new":
-            self._begin()
-            console.print("A new conversation.", style="dim")
-        elif name == "/stats" and self.last is not None:
-            terminal.print_stats(self.last)
-        elif name == "/draft" and argument:
-            try:
-                console.print(self.partner.set_draft(argument.strip()), markup=False)
-            except ForedraftError as error:  # the draft is as it was
-                console.print(str(error), style="yellow", markup=False)
-        else:
-            console.print(HELP, markup=False)
+        commands: dict[str, Callable[[str], None]] = {
+            "/new": self._new,
+            "/system": self._system,
+            "/set": self._set,
+            "/draft": self._draft,
+            "/regen": self._regenerate,
+            "/save": self._save,
+            "/load": self._load,
+            "/chats": self._chats,
+            "/stats": self._stats,
+            "/help": lambda _: console.print(HELP, markup=False),
+        }
+        carry_out = commands.get(name)
+        if carry_out is None:
+            near = difflib.get_close_matches(
+                name, ("/new", "/system", "/set", "/draft", "/regen", "/save", "/load"), n=1
+            )
+            meant = f" Did you mean {near[0]}?" if near else ""
+            console.print(f"There is no command {name}.{meant} /help lists them.", style="yellow", markup=False)
+            return False
+        try:
+            carry_out(argument)
+        except ForedraftError as error:  # everything is as it was
+            console.print(str(error), style="yellow", markup=False)
         return False
+
+    def _say(self, words: str) -> None:
+        terminal.errors().print(words, style="dim", markup=False)
+
+    def _new(self, _: str) -> None:
+        self._begin()
+        self._say("A new conversation.")
+
+    def _system(self, text: str) -> None:
+        if not text:
+            self._say(self.asked.system or "No system prompt.")
+            return
+        self._change(replace(self.asked, system=text))
+        turns = [message for message in self.messages if message["role"] != "system"]
+        self.messages = [*system_message(self.asked), *turns]
+        self._say("Said. The next answer follows it.")
+
+    def _set(self, argument: str) -> None:
+        name, _, value = argument.partition(" ")
+        if not name:
+            self._say(", ".join(f"{known} {getattr(self.asked, known)}" for known in SETTABLE))
+            return
+        known = name.replace("-", "_")
+        if known not in SETTABLE:
+            raise ParameterError("name", name, f"one of {', '.join(SETTABLE)}")
+        try:
+            given: Any = None if value in ("", "none", "auto") and known in MAY_BE_NONE else SETTABLE[known](value)
+        except ValueError:
+            raise ParameterError(known, value, "a number") from None
+        changed = replace(self.asked, **{known: given})
+        changed.check()
+        self._change(changed)
+        self._say(f"{known} is {given} from now on.")
+
+    def _draft(self, draft: str) -> None:
+        if not draft:
+            raise ParameterError("draft", draft, "a file, a name, auto or off")
+        self._say(self.partner.set_draft(draft))
+
+    def _regenerate(self, _: str) -> None:
+        if len(self.messages) < 2 or self.messages[-1]["role"] != "assistant":
+            raise ForedraftError("There is no answer yet.")
+        *before, asked, _answer = self.messages
+        self.messages = before
+        if self.asked.seed is not None:
+            self._say(f"The seed is {self.asked.seed}: the same text comes again. /set seed none takes a fresh one.")
+        self._answer(asked["content"])
+
+    def _save(self, name: str) -> None:
+        self._say(f"Kept: {save(name, self.messages)}")
+
+    def _load(self, name: str) -> None:
+        self.messages = load(name)
+        system = next((message["content"] for message in self.messages if message["role"] == "system"), None)
+        self._change(replace(self.asked, system=system))
+        self._say(f"{name}: {len(self.messages)} messages. Go on.")
+
+    def _chats(self, _: str) -> None:
+        self._say("\n".join(names()) or "None is kept. /save NAME keeps this one.")
+
+    def _stats(self, _: str) -> None:
+        if self.last is None:
+            raise ForedraftError("There is no answer yet.")
+        terminal.print_stats(self.last)
+
+    def _change(self, asked: Asked) -> None:
+        self.asked = asked
+        self.partner.set_asked(asked)
 
     def _answer(self, said: str) -> bool:
         """Write one answer and remember it; True when it was interrupted."""

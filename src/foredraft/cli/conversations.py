@@ -1,0 +1,93 @@
+"""Conversations of `foredraft chat` that are kept under a name, and the lines that were typed: in the data folder, for
+their owner alone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from foredraft.core.errors import ForedraftError, ParameterError
+from foredraft.folders import close_off, data_folder, make_private
+
+LINES = 1_000
+"""Typed lines that are remembered."""
+_NAME = re.compile(r"[\w][\w .-]{0,99}")
+_ROLES = ("system", "user", "assistant")
+
+
+def names() -> list[str]:
+    """Kept conversations, the newest first."""
+    found = sorted(_folder().glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return [path.stem for path in found]
+
+
+def save(name: str, messages: list[dict[str, str]]) -> Path:
+    """Keep a conversation; one of that name is replaced. Raises `ForedraftError`."""
+    path = _path(name)
+    try:
+        make_private(path.parent)
+        handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as out:
+                json.dump({"messages": messages}, out, ensure_ascii=False, indent=1)
+            Path(partial).replace(path)
+        except BaseException:
+            Path(partial).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise ForedraftError(f"The conversation cannot be kept: {error.strerror or error}.") from None
+    return path
+
+
+def load(name: str) -> list[dict[str, str]]:
+    """A kept conversation. Raises `ForedraftError` for one that is not there, or is none."""
+    path = _path(name)
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))["messages"]
+        messages = [{"role": str(one["role"]), "content": str(one["content"])} for one in said]
+    except FileNotFoundError:
+        kept = ", ".join(names()[:10])
+        hint = f"There are: {kept}." if kept else "/save NAME keeps one."
+        raise ForedraftError(f"There is no conversation {name!r}.", hint=hint) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ForedraftError(f"{path} cannot be read: {error}.") from None
+    if any(message["role"] not in _ROLES for message in messages):
+        raise ForedraftError(f"{path} is no conversation.")
+    return messages
+
+
+@contextlib.contextmanager
+def remembered_lines() -> Iterator[None]:
+    """Line editing with the lines of earlier chats, where the system has it. What is pasted stays one message."""
+    try:
+        import readline
+    except ImportError:  # Windows' console has its own
+        yield
+        return
+    path = data_folder() / "chat-lines"
+    with contextlib.suppress(OSError):
+        readline.read_history_file(path)
+    readline.set_history_length(LINES)
+    readline.parse_and_bind("set enable-bracketed-paste on")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            make_private(path.parent)
+            readline.write_history_file(path)
+            close_off(path)
+
+
+def _folder() -> Path:
+    return data_folder() / "conversations"
+
+
+def _path(name: str) -> Path:
+    if not _NAME.fullmatch(name):
+        raise ParameterError("name", name, "letters, digits, spaces, dots and dashes, at most 100")
+    return _folder() / f"{name}.json"
