@@ -61,6 +61,8 @@ def test_echo_gives_the_prompts_log_probabilities(client: openai.OpenAI, most: i
     choice = whole.choices[0]
     tokens = encoded(TEXT)
     said = choice.logprobs
+    behind = {name: values[1:] for name, values in said.model_dump().items()}
+    type(said).model_validate(behind, strict=True)  # but for the first, which OpenAI sends as null, too
     written = whole.usage.completion_tokens
     assert whole.usage.prompt_tokens == len(tokens)
     assert choice.text.startswith(TEXT)
@@ -286,6 +288,7 @@ def test_chat_log_probabilities_are_openais(client: openai.OpenAI) -> None:
     assert logprobs is not None
     assert logprobs.content is not None
     for token in logprobs.content:
+        type(token).model_validate(token.model_dump(), strict=True)  # the client itself checks nothing
         assert token.bytes is not None
         assert token.token == bytes(token.bytes).decode("utf-8", "replace")
         assert [a.logprob >= b.logprob for a, b in itertools.pairwise(token.top_logprobs)] == [True] * 3
