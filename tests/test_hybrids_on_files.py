@@ -17,11 +17,12 @@ from foredraft.bench.random_kinds import write_random_kind
 from foredraft.cli.main import app
 from foredraft.core.errors import MemoryLimitError
 from foredraft.core.params import MAX_DRAFT, Request, SpeculationParams
+from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions
 from foredraft.engines.llamacpp import engine as llamacpp_engine
 from foredraft.llm import LLM, LoadSettings
 from foredraft.models import memory
 from foredraft.models.facts import read_facts
-from foredraft.models.memory import LoadPlan, Machine, estimate, state_bytes
+from foredraft.models.memory import LoadPlan, Machine, estimate, kv_bytes, state_bytes
 from foredraft.scheduling.answer import Answer
 from foredraft.speculative.drafters import Arbiter
 
@@ -209,6 +210,16 @@ def test_what_memory_is_short_for_is_capped_and_said(file: Files, monkeypatch: p
     monkeypatch.setattr(memory, "this_machine", lambda: Machine(fork.ram - 1, 1 << 40))
     with pytest.raises(MemoryLimitError):
         LLM.load(file("qwen35"), "off", settings=EXACT)
+
+
+@pytest.mark.parametrize("snapshots", [0, 8])
+@pytest.mark.parametrize("kind", [kind for kind, way in WAYS.items() if way != "free"])
+def test_states_are_counted_as_the_library_takes_them(file: Files, kind: str, snapshots: int) -> None:
+    options = LoadOptions(n_ctx=512, n_slots=4, n_threads=1, snapshots=snapshots, kv_type="f32", probe=False)
+    engine = LlamaCppEngine(file(kind), options)
+    counted = kv_bytes(read_facts(file(kind)), 512, "f32", 4, engine.rewind_limit.limit or 0)
+    assert engine.memory.kv == pytest.approx(counted, abs=0.02 * 2**20)  # it tells hundredths of a MiB
+    engine.close()
 
 
 def test_a_file_whose_states_do_not_come_back_is_answered_without_guesses(
