@@ -68,6 +68,7 @@ def test_the_head_inside_is_right_every_time(files: dict[str, Path], isolation: 
         ("gemma4", "gemma4-assistant"),
         ("qwen35-mtp", "builtin"),
         ("qwen35", "qwen35-mtp-only"),
+        ("llama", "eagle3"),
     ],
 )
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
@@ -99,7 +100,7 @@ def test_it_appears_by_itself(files: dict[str, Path]) -> None:
     ("main", "draft", "words"),
     [
         ("llama", "builtin", "has no draft inside"),
-        ("llama", "eagle3", "Drafts of this kind"),
+        ("glm4moe-mtp", "eagle3", "gives its layers' inputs"),
         ("llama", "gemma4-assistant", "architecture gemma4, here llama"),
         ("gemma4", "qwen35-mtp-only", "architecture qwen35, here gemma4"),
     ],

@@ -364,6 +364,8 @@ class LLM:
 
     def _open_head(self, path: Path, settings: LoadSettings) -> HeadDrafter:
         """A draft that reads the main model's hidden rows lies where that does, and is opened by its engine."""
+        from foredraft.models.facts import read_facts
+
         opener = getattr(self.engine, "open_head", None)
         if opener is None:
             raise IncompatibleDraftError("head_unusable", f"{self.info.name} offers no hidden rows")
@@ -373,10 +375,11 @@ class LLM:
             options = dataclasses.replace(options, n_threads=settings.draft_threads or options.n_threads)
             head = opener(None, options)
         else:
-            head = opener(path, _options(path, settings, "draft", self.notes)[0])
+            options = _options(path, settings, "draft", self.notes)[0]
+            head = opener(path, options, read_facts(path).heads.layers)
         took, size = time.perf_counter() - began, head.memory_bytes / 1e6
         self.notes.append(f"Draft {head.info.name}: {size:,.0f} MB of memory more, ready in {took:.1f} s.")
-        return HeadDrafter(head, self.engine, self.info.n_vocab)  # type: ignore[arg-type]
+        return HeadDrafter(head, head.source, self.info.n_vocab)
 
     def _choose_draft(self, skip_too: Sequence[Path] = ()) -> Path | None:
         """The best draft there is of those that are not known to be useless here; said in `notes`."""

@@ -75,7 +75,8 @@ def test_what_a_header_says(
     [
         ("glm4moe-mtp", "builtin", "head_fits", "hidden rows"),
         ("gemma4", "gemma4-assistant", "head_fits", "hidden rows"),
-        ("llama", "eagle3", "head_unsupported", "eagle3"),
+        ("llama", "eagle3", "head_fits", "hidden rows"),
+        ("glm4moe-mtp", "eagle3", "head_misfit", "gives its layers' inputs"),
         ("llama", "gemma4-assistant", "head_misfit", "architecture gemma4, here llama"),
         ("gemma4", "qwen35-mtp-only", "head_misfit", "architecture qwen35, here gemma4"),
         ("empty", "builtin", "head_unusable", "weights are not in the file"),
@@ -107,6 +108,18 @@ Change = Callable[[ModelFacts], ModelFacts]
 def test_a_head_of_another_width_vocabulary_or_depth_is_named(store: ModelStore, change: Change, words: str) -> None:
     verdict = pair(facts(store, "gemma4"), change(facts(store, "gemma4-assistant")))
     assert not verdict.usable
+    assert words in verdict.reasons["en"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [((1, 2, 9), "highest layer 9, here 4"), ((-1, 2, 3), "layers that it reads"), ((), "layers that it reads")],
+)
+def test_layers_that_the_main_model_lacks_are_named(store: ModelStore, layers: tuple[int, ...], words: str) -> None:
+    draft = facts(store, "eagle3")
+    other = dataclasses.replace(draft, heads=dataclasses.replace(draft.heads, layers=layers))
+    verdict = pair(facts(store, "llama"), other)
+    assert (verdict.code, verdict.usable) == ("head_misfit", False)
     assert words in verdict.reasons["en"]
 
 

@@ -30,6 +30,15 @@ WITH_HEADS = frozenset(
 )  # fmt: skip
 """Architectures of which llama.cpp can run one head, over and over. (`step35` has several that take turns.)"""
 
+GIVES_LAYERS = frozenset(
+    {
+        "llama", "qwen3", "qwen3moe", "qwen35", "qwen35moe", "qwen3next", "qwen4exp", "gemma4", "gpt-oss", "lfm2",
+        "lfm2moe", "nemotron_h", "nemotron_h_moe", "minimax-m2", "mimo2", "deepseek4", "hunyuan_vl", "nanbeige",
+        "bailingmoe3", "muse-glimmer", "minimax-01",
+    }
+)  # fmt: skip
+"""Main models whose layers' inputs llama.cpp gives, which EAGLE-3 reads. Asked of any other it ends the process."""
+
 _HEAD = re.compile(r"blk\.\d+\.nextn\.eh_proj\.weight$")
 
 
@@ -99,6 +108,10 @@ def misfit(main: ModelFacts, draft: ModelFacts) -> Mapping[str, int | str]:
         return {"what": "architecture", "a": made_for, "b": architecture}
     if heads.width and heads.width != main.shape.n_embd:
         return {"what": "width of a hidden row", "a": heads.width, "b": main.shape.n_embd}
+    if draft.architecture in LAYER_READERS and not (heads.layers and min(heads.layers) >= 0):
+        return {"what": "layers that it reads", "a": str(list(heads.layers)), "b": "those of the main model"}
+    if heads.layers and architecture not in GIVES_LAYERS:
+        return {"what": "architecture that gives its layers' inputs", "a": "one of several", "b": architecture}
     trunk = main.heads.trunk or main.shape.n_layers
     if heads.trunk and heads.trunk != trunk:
         return {"what": "number of layers", "a": heads.trunk, "b": trunk}

@@ -112,7 +112,7 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "forced": ("used all the same, because you said so", "指定により使用します"),
 }
 
-SUPPORTED = frozenset({ASSISTANT})
+SUPPORTED = frozenset({ASSISTANT, "eagle3"})
 """Of the drafts that read hidden rows and are an architecture of their own, those that are run here."""
 
 FORCEABLE = frozenset({"vocab_token", "special_tokens", "too_large", "memory", "same_model", "vocab_kind"})

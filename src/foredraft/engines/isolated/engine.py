@@ -50,7 +50,6 @@ class IsolatedEngine(Isolated):
         self._rows: Logits | None
         self._rows, self._hidden = self._process.rows(self.info.n_vocab)
         self._sizes: list[int] = []
-        self._readers = 0
 
     def forward(self, chunks: Sequence[Chunk]) -> list[Logits]:
         """See `Engine.forward`. The rows are read-only views of memory shared with the other process."""
@@ -77,21 +76,20 @@ class IsolatedEngine(Isolated):
         self._sizes = [len(chunk.tokens) for chunk in chunks]
         return cuts
 
-    @property
-    def hidden(self) -> list[Hidden]:
-        """See `OffersHidden`. A head's pass is put into the same memory."""
-        return cut_rows(self._hidden, self._sizes, self.hidden_width) if self._readers else []
+    def hidden_of(self, width: int) -> list[Hidden]:
+        """For a head: the rows of this model's last pass. A head's own pass is put into the same memory."""
+        return cut_rows(self._hidden, self._sizes, width)
 
-    def offer_hidden(self, on: bool) -> None:
-        """See `OffersHidden`."""
-        before = self._readers
-        self._readers = max(0, before + (1 if on else -1))
-        if bool(before) != bool(self._readers) and self.died is None:
-            self._said(Kind.HIDDEN, wire.numbers((int(on),)))
+    def offer_hidden_of(self, number: int, on: bool) -> None:
+        """For a head: whether this model's passes are to leave its rows from now on. One head reads at a time: the
+        last that asked."""
+        if self.died is None and self._rows is not None:
+            self._said(Kind.HIDDEN, wire.numbers((number, int(on))))
 
-    def open_head(self, path: Path | None, options: LoadOptions) -> IsolatedHead:
+    def open_head(self, path: Path | None, options: LoadOptions, layers: Sequence[int] = ()) -> IsolatedHead:
         """See `LlamaCppEngine.open_head`: the head lies in this model's process."""
-        wish = {"path": None if path is None else str(path), "options": dataclasses.asdict(options)}
+        place = None if path is None else str(path)
+        wish = {"path": place, "options": dataclasses.asdict(options), "layers": list(layers)}
         facts = wire.from_json(self._said(Kind.HEAD_OPEN, wire.to_json(wish)))
         return IsolatedHead(self, facts["number"], facts)
 

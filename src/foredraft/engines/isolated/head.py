@@ -18,6 +18,25 @@ if TYPE_CHECKING:
     from foredraft.engines.isolated.engine import IsolatedEngine
 
 
+class IsolatedSource:
+    """What a head reads of its main model's passes, in their process."""
+
+    def __init__(self, main: IsolatedEngine, number: int, width: int) -> None:
+        self._main, self._number, self._width = main, number, width
+        self._on = False
+
+    @property
+    def hidden(self) -> list[Hidden]:
+        """See `OffersHidden`."""
+        return self._main.hidden_of(self._width) if self._on else []
+
+    def offer_hidden(self, on: bool) -> None:
+        """See `OffersHidden`."""
+        if on != self._on:
+            self._main.offer_hidden_of(self._number, on)
+            self._on = on
+
+
 class IsolatedHead:
     """`LlamaCppHead` in another process. Its rows come where the main model's do: they are read before its next pass,
     and its own are not needed any more by then."""
@@ -37,6 +56,8 @@ class IsolatedHead:
         self.exact_grain = BLOCK
         self.rewind_limit = FREE
         self.hidden: list[Hidden] = []
+        self.source = IsolatedSource(main, number, self.width)
+        """The main model's rows that it reads beside the tokens."""
         self._lengths = [0] * main.info.n_slots
         self._rewinds: list[int] = []
 

@@ -71,7 +71,8 @@ class _Host:
         self._hidden: Numbers | None = None
         """Where hidden rows are put: those of the main model's last pass, or of a head's."""
         self._heads: dict[int, Any] = {}
-        self._reads_hidden = False
+        self._source: OffersHidden | None = None
+        """Whose rows are put there after each pass of the main model; None where nobody reads them."""
         self._n_slots = 0
         self._lock = threading.Lock()
         self._pass = self._done = 0
@@ -139,8 +140,8 @@ class _Host:
             for rows in engine.forward(wire.read_chunks(values[begin:])):
                 self._rows[first : first + len(rows)] = rows
                 first += len(rows)
-            if self._reads_hidden:
-                self._put_hidden(cast(OffersHidden, engine).hidden)
+            if self._source is not None:
+                self._put_hidden(self._source.hidden)
         elif said.kind is Kind.REWIND:
             engine.rewind(*values[begin:])
         elif said.kind is Kind.COPY:
@@ -160,22 +161,26 @@ class _Host:
         if said.kind is Kind.HEAD_OPEN:
             wish = wire.from_json(said.body)
             path = None if wish["path"] is None else Path(wish["path"])
-            head = engine.open_head(path, LoadOptions(**wish["options"]))
+            head = engine.open_head(path, LoadOptions(**wish["options"]), wish["layers"])
+            if head.width > engine.hidden_width:
+                head.close()
+                raise EngineError(f"Rows of {head.width} numbers have no room beside those of the main model.")
             number = max(self._heads, default=-1) + 1
             self._heads[number] = head
             facts = {name: getattr(head, name) for name in ("shared", "width", "memory_bytes")}
             return wire.to_json({"number": number, "info": dataclasses.asdict(head.info), **facts})
         if said.kind is Kind.HIDDEN:
-            (on,) = wire.read_numbers(said.body)
-            engine.offer_hidden(bool(on))
-            self._reads_hidden = bool(on)
+            number, on = wire.read_numbers(said.body)
+            source = self._heads[number].source
+            source.offer_hidden(bool(on))
+            self._source = source if on else None
             return b""
         if said.kind is Kind.HEAD_CLOSE:
             self._heads.pop(wire.read_numbers(said.body)[0]).close()
             return b""
         assert self._rows is not None
-        values, rows = wire.read_pairs(said.body, engine.hidden_width)
-        head = self._heads[values[0]]
+        head = self._heads[wire.first_number(said.body)]
+        values, rows = wire.read_pairs(said.body, head.width)
         begin = 2 + 2 * values[1]
         for at in range(2, begin, 2):
             head.rewind(values[at], values[at + 1])

@@ -141,6 +141,11 @@ def pairs_to_bytes(before: Sequence[int], chunks: Sequence[Chunk], rows: Sequenc
     return numbers((len(packed),)) + packed + b"".join(part.tobytes() for part in rows)
 
 
+def first_number(body: bytes) -> int:
+    """Of the numbers that `pairs_to_bytes` was given."""
+    return read_numbers(body[8:16])[0]
+
+
 def read_pairs(body: bytes, width: int) -> tuple[list[int], NDArray[np.float32]]:
     """What `pairs_to_bytes` was given: the numbers, chunks among them, and all rows."""
     (size,) = read_numbers(body[:8])

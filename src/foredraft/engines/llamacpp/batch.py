@@ -38,6 +38,12 @@ class Batch:
         """Every token comes with a row of numbers from now on: those of `rows`, by its place in the batch."""
         self.struct.embd = rows.ctypes.data_as(self._kinds["embd"])
 
+    def rows_alone(self, n: int, start: int) -> None:
+        """No tokens: the first `n` rows, each wanted, of the first slot, at positions from `start` on."""
+        self._pos[:n] = np.arange(start, start + n)
+        self._slot[:n], self._out[:n] = 0, 1
+        self.struct.token, self.struct.n_tokens = None, n
+
     def put(self, first: int, chunk: Chunk, pad: int = 0, *, still: bool = False) -> int:
         """Write a chunk at row `first`, and `pad` tokens of no meaning behind it; returns the row behind all that.
         Raises OverflowError for ids beyond 32 bits. With `still` all its tokens stand at the position where it starts.

@@ -101,6 +101,8 @@ class LlamaCppEngine:
             return
         self._context_lines = lines
         self._hidden = HiddenRows(self._ctx, self._model)
+        self.readers: list[HiddenRows] = [self._hidden]
+        """Who takes what passes leave."""
         self._spare = options.n_slots if spares(self._model, options) and not has_states(api, self._model) else None
         spare = self._spare if options.ordered else None
         one_way = attends_one_way(lines, flash_attention=options.flash_attention)
@@ -186,8 +188,13 @@ class LlamaCppEngine:
         """See `OffersHidden`."""
         self._hidden.offer(on)
 
-    def open_head(self, path: Path | None, options: LoadOptions) -> LlamaCppHead:
-        """A head that reads this model's hidden rows: the one inside its file, or another file. See `LlamaCppHead`."""
+    def open_head(self, path: Path | None, options: LoadOptions, layers: Sequence[int] = ()) -> LlamaCppHead:
+        """A head that reads this model's hidden rows: the one inside its file, or another file (`LlamaCppHead`); with
+        `layers`, one that reads what goes into those (`LlamaCppEagle`)."""
+        if path is not None and layers:
+            from foredraft.engines.llamacpp.eagle import LlamaCppEagle
+
+            return LlamaCppEagle(self, path, options, layers)
         from foredraft.engines.llamacpp.head import LlamaCppHead
 
         return LlamaCppHead(self, path, options)
@@ -235,7 +242,8 @@ class LlamaCppEngine:
         """See `Engine.forward`. The rows are read-only views of the library's own buffer."""
         if not chunks:
             return []
-        self._hidden.begin(chunks)
+        for reader in self.readers:
+            reader.begin(chunks)
         n = n_rows = 0
         cuts = []
         for chunk in chunks:
@@ -285,7 +293,8 @@ class LlamaCppEngine:
             raise
         for chunk in chunks:
             self.cells.put(chunk.slot, chunk.start, len(chunk.tokens))
-        self._hidden.passed(chunks, pads or ())
+        for reader in self.readers:
+            reader.passed(chunks, pads or ())
         return rows
 
     def _pass_with_states(self, chunks: Sequence[Chunk], n_rows: int) -> Logits:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,20 @@ _FUNCTIONS = {
         ctypes.c_void_p,
     ),
 }
+_OF_LAYERS = {
+    "llama_set_embeddings_layer_inp": (
+        "_Z30llama_set_embeddings_layer_inpP13llama_contextjb",
+        "?llama_set_embeddings_layer_inp@@YAXPEAUllama_context@@I_N@Z",
+        (ctypes.c_void_p, ctypes.c_uint32, ctypes.c_bool),
+        None,
+    ),
+    "llama_get_embeddings_layer_inp": (
+        "_Z30llama_get_embeddings_layer_inpP13llama_contextj",
+        "?llama_get_embeddings_layer_inp@@YAPEAMPEAUllama_context@@I@Z",
+        (ctypes.c_void_p, ctypes.c_uint32),
+        ctypes.POINTER(ctypes.c_float),
+    ),
+}
 _STABLE = ("llama_model_n_embd_out", "llama_model_n_layer_nextn")
 _FIELDS = {"llama_context_params": ("ctx_type", "ctx_other"), "llama_model_params": ("load_mtp",)}
 
@@ -53,6 +68,12 @@ class Extended:
     other_context: Any = None
     """(context) -> the context whose memory it looks into, if it does"""
     lacks: str = ""
+    set_layer_input: Any = None
+    """(context, layer, on)"""
+    get_layer_input: Any = None
+    """(context, layer) -> what went into a layer, for each token of the last pass"""
+    layers_lack: str = ""
+    """Which of these two is missing."""
 
     @property
     def reason(self) -> str:
@@ -76,14 +97,25 @@ def _found() -> Extended:
     for name in _STABLE:
         if not hasattr(api, name):
             return Extended(lacks=name)
+    functions, missing = _all_of(_FUNCTIONS)
+    if missing:
+        return Extended(lacks=missing)
+    of_layers, layers_lack = _all_of(_OF_LAYERS)
+    set_hidden, get_hidden, other_context = functions
+    set_input, get_input = of_layers or (None, None)
+    return Extended(set_hidden, get_hidden, other_context, "", set_input, get_input, layers_lack)
+
+
+def _all_of(wanted: Mapping[str, tuple[str, str, tuple[Any, ...], Any]]) -> tuple[list[Any], str]:
+    """The functions, or which is missing."""
     functions = []
-    for name, (gcc, msvc, arguments, result) in _FUNCTIONS.items():
+    for name, (gcc, msvc, arguments, result) in wanted.items():
         function = next((f for f in (_symbol(spelled) for spelled in (name, gcc, msvc)) if f is not None), None)
         if function is None:
-            return Extended(lacks=name)
+            return [], name
         function.argtypes, function.restype = list(arguments), result
         functions.append(function)
-    return Extended(*functions)
+    return functions, ""
 
 
 def _symbol(name: str) -> Any:

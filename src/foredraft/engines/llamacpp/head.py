@@ -16,7 +16,7 @@ import numpy as np
 
 from foredraft.core.errors import CacheFullError, Cancelled, EngineError, IncompatibleDraftError
 from foredraft.core.params import BUILTIN
-from foredraft.engines.base import BLOCK, Chunk, Hidden, Logits, ModelInfo, Numerics
+from foredraft.engines.base import BLOCK, Chunk, Hidden, Logits, ModelInfo, Numerics, OffersHidden
 from foredraft.engines.llamacpp.batch import Batch
 from foredraft.engines.llamacpp.extended import MTP, extended
 from foredraft.engines.llamacpp.failures import reason
@@ -37,6 +37,8 @@ class LlamaCppHead:
     Where it looks into the main model's memory (`shared`), it reads nothing of its own: every token stands at the
     position behind what the main model has read, and taking back is no work.
     """
+
+    context_type = MTP
 
     def __init__(self, main: LlamaCppEngine, path: Path | None, options: LoadOptions) -> None:
         """`path` None is the head inside the main model's file, which was loaded with `LoadOptions.heads`.
@@ -65,19 +67,18 @@ class LlamaCppHead:
                     self._own_model = open_model(path, replace(options, heads=True))
                 model = self._own_model or main.model
                 self.width = int(api.llama_model_n_embd_out(model))
-                if self.width != main.hidden_width:
-                    raise IncompatibleDraftError(
-                        "head_misfit",
-                        f"Its hidden rows have {self.width} numbers, the main model's {main.hidden_width}",
-                    )
+                self._check_width()
                 self.info: ModelInfo = self._describe(path, model)
                 params = context_params(self.info, options, api.llama_context_default_params())
-                params.ctx_type, params.ctx_other, params.n_seq_max = MTP, main.context, options.n_slots
+                params.ctx_type, params.ctx_other = self.context_type, main.context
+                params.n_seq_max = options.n_slots
                 params.n_outputs_max = self.info.max_rows or options.n_slots
                 self._ctx = new_context(path or Path(main.info.path), model, params, options)
             self.memory_bytes = MemoryUse.from_log(lines, self.info.size_bytes).total
             """What it takes beside the main model."""
-            self.shared = self._more.other_context(self._ctx) is not None
+            self.shared = self._looks_into_main()
+            self.source: OffersHidden = main
+            """Whose rows it reads beside the tokens."""
             self._more.set_hidden(self._ctx, True, True)
         except BaseException:
             self.close()
@@ -88,6 +89,14 @@ class LlamaCppHead:
         self._batch.set_rows(self._rows)
         self._cuts: list[tuple[int, int]] = []
         main.attached.append(self)
+
+    def _check_width(self) -> None:
+        if self.width != self._main.hidden_width:
+            words = f"Its hidden rows have {self.width} numbers, the main model's {self._main.hidden_width}"
+            raise IncompatibleDraftError("head_misfit", words)
+
+    def _looks_into_main(self) -> bool:
+        return self._more.other_context(self._ctx) is not None
 
     def _describe(self, path: Path | None, model: Any) -> ModelInfo:
         main = self._main.info

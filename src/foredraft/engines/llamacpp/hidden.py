@@ -33,8 +33,16 @@ class HiddenRows:
         before = self._readers
         self._readers = max(0, before + (1 if on else -1))
         if bool(before) != bool(self._readers):
-            self._more.set_hidden(self._context, on, False)
+            self.switch(on)
             self._asked, self._parts = (), {}
+
+    def switch(self, on: bool) -> None:
+        """Let the library keep them from now on, or not."""
+        self._more.set_hidden(self._context, on, False)
+
+    def view(self, total: int) -> Hidden:
+        """Those of the last pass, of so many tokens."""
+        return as_rows(self._more.get_hidden(self._context), total, self.width)
 
     def begin(self, chunks: Sequence[Chunk]) -> None:
         """These are to be read now, in one pass or in several."""
@@ -47,7 +55,7 @@ class HiddenRows:
             return
         sizes = [len(chunk.tokens) for chunk in chunks]
         ends = np.cumsum([size + pad for size, pad in zip(sizes, pads or [0] * len(sizes), strict=True)])
-        view = as_rows(self._more.get_hidden(self._context), int(ends[-1]), self.width)
+        view = self.view(int(ends[-1]))
         for chunk, size, first in zip(chunks, sizes, [0, *ends[:-1]], strict=True):
             self._parts.setdefault(chunk.slot, []).append(np.array(view[first : first + size]))
 

@@ -87,7 +87,14 @@ class HeadDrafter(ModelDrafter):
         target.offer_hidden(True)
 
     def target_read(self, chunks: Sequence[Chunk]) -> None:
-        for chunk, new in zip(chunks, self._target.hidden, strict=False):
+        if self.failure is not None:
+            return
+        try:
+            found = self._target.hidden
+        except EngineError as error:  # the answers go on without
+            self._give_up(error)
+            return
+        for chunk, new in zip(chunks, found, strict=False):
             rows = self._rows.get(chunk.slot)
             if rows is None or not rows.first <= chunk.start <= rows.end:
                 rows = self._rows[chunk.slot] = _Rows(chunk.start - (chunk.start == 0), new.shape[1])
