@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from foredraft.bench.random_kinds import write_random_kind
-from foredraft.core.errors import IncompatibleDraftError
+from foredraft.bench.random_kinds import KINDS as PLANS
+from foredraft.bench.random_kinds import write_plan, write_random_kind
+from foredraft.core.errors import IncompatibleDraftError, UnsupportedModelError
 from foredraft.core.params import SpeculationParams
 from foredraft.llm import LLM, LoadSettings
 from foredraft.verification import verify
@@ -94,6 +97,22 @@ def test_it_appears_by_itself(files: dict[str, Path]) -> None:
         assert "MB of memory more, ready in" in notes
         assert llm.draft_info is not None
         assert llm.draft_info.path == "builtin"
+
+
+@pytest.mark.parametrize(("kind", "loads"), [("glm4moe-mtp", True), ("qwen35-mtp", False)])
+def test_a_header_that_speaks_of_a_head_without_weights_is_named(tmp_path: Path, kind: str, loads: bool) -> None:
+    """llama.cpp loads such files of some architectures, and refuses them of others."""
+    plan = PLANS[kind]()
+    head = f"blk.{plan.layers - 1}."
+    plan = dataclasses.replace(plan, tensors=[one for one in plan.tensors if not one[0].startswith(head)])
+    path = write_plan(tmp_path / "m.gguf", plan, {n: np.full(size, 0.1, np.float32) for n, size in plan.tensors})
+    if not loads:
+        with pytest.raises(UnsupportedModelError, match="whose weights are not in the file"):
+            LLM.load(path, "off", settings=LoadSettings(**SETTINGS))
+        return
+    with LLM.load(path, "builtin", settings=LoadSettings(**SETTINGS)) as llm:
+        assert "their weights are not in the file" in llm.speculation.reason
+        assert llm.generate("the cat", max_tokens=4, ignore_eos=True).stats.tokens == 4
 
 
 @pytest.mark.parametrize(

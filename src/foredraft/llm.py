@@ -25,6 +25,7 @@ from foredraft.core.errors import (
     ForedraftError,
     IncompatibleDraftError,
     ParameterError,
+    UnsupportedModelError,
 )
 from foredraft.core.params import BUILTIN, MAX_DRAFT, Request, SamplingParams, SpeculationParams
 from foredraft.engines.base import Engine, ModelInfo, Numerics
@@ -755,18 +756,30 @@ def _open_main(
     path: Path, settings: LoadSettings, notes: list[str], progress: Progress | None
 ) -> tuple[Engine, Isolation]:
     """The main model in the numerics that the settings ask for. `notes` receives what could not be done."""
+    from foredraft.models.facts import read_facts
+
     options, quantisation = _options(path, settings, "main", notes)
     where = isolation(path, options, settings.isolation)
-    engine = open_main(
-        path,
-        options,
-        notes,
-        numerics=settings.numerics if settings.probe else None,
-        folder=cache_folder() / "numerics",
-        keep=settings.remember,
-        where=where,
-        progress=_share(progress, "main"),
-    )
+    try:
+        engine = open_main(
+            path,
+            options,
+            notes,
+            numerics=settings.numerics if settings.probe else None,
+            folder=cache_folder() / "numerics",
+            keep=settings.remember,
+            where=where,
+            progress=_share(progress, "main"),
+        )
+    except UnsupportedModelError as error:
+        if not read_facts(path).heads.missing:
+            raise
+        raise UnsupportedModelError(
+            f"{path} speaks of a draft inside (MTP) whose weights are not in the file, and llama.cpp does not load "
+            f"such a file of this architecture ({error.message})",
+            path=str(path),
+            hint="Get a file that has them, or one that was converted without.",
+        ) from error
     engine.info = dataclasses.replace(engine.info, quantisation=quantisation or engine.info.quantisation)
     return engine, where
 
