@@ -22,7 +22,7 @@ from foredraft.server.kept import Responses
 from foredraft.server.services import ServerSettings, Services
 from tests.server import toy
 
-MOST = {"max_output_tokens": 12, "extra_body": {"seed": 1, "ignore_eos": True}}
+MOST = {"max_output_tokens": 12, "extra_body": {"seed": 1}}
 
 
 @pytest.fixture

@@ -268,7 +268,9 @@ def test_a_silent_stream_says_that_it_goes_on(services: Services, http: httpx.Cl
     finally:
         engine.during, services.settings = None, before
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
-    assert kinds(events)[:-1] == ["created", "in_progress", *MESSAGE]
+    others = [event for event in events if event["type"] != "response.in_progress"]
+    assert kinds(others)[:-1] == ["created", *MESSAGE]
+    assert len(events) - len(others) > 3
 
 
 def test_an_error_on_the_way_is_said_in_both_words(http: httpx.Client, services: Services) -> None:

@@ -16,9 +16,11 @@ class Part(Lax):
     type: str = "input_text"
     text: str | None = None
     refusal: str | None = None
+    annotations: Any = None
+    logprobs: Any = None
 
 
-class Tool(Schema):
+class Tool(Lax):
     """A function, a tool that takes plain text (custom), several under one name (namespace), or one that OpenAI's
     servers have."""
 
@@ -36,6 +38,7 @@ class Item(Lax):
 
     type: str | None = None
     id: str | None = None
+    status: Any = None
     role: Literal["system", "developer", "user", "assistant"] | None = None
     content: Annotated[str | list[Part] | None, limits.at_most(limits.PARTS, "input.content")] = None
     summary: Annotated[list[Part] | None, limits.at_most(limits.PARTS, "input.summary")] = None
@@ -104,6 +107,7 @@ class ResponsesRequest(Sampling, DraftControl, Session):
     background: bool | None = None
     service_tier: str | None = None
     user: str | None = None
+    client_metadata: Any = None
     safety_identifier: str | None = None
     conversation: Any = Field(default=None, description="Refused: conversations are chains of responses here.")
     prompt: Any = Field(default=None, description="Refused: no prompts are kept here.")

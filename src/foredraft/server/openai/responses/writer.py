@@ -15,6 +15,7 @@ from foredraft.server.answers import as_message
 from foredraft.server.asking import Asked
 from foredraft.server.errors import error_body, word
 from foredraft.server.kept import Responses
+from foredraft.server.lenient import as_field
 from foredraft.server.openai.responses.convert import Turn
 from foredraft.server.openai.responses.output import Output
 from foredraft.server.openai.responses.types import ResponsesRequest
@@ -132,9 +133,7 @@ class Writer:
             "usage": None,
             "user": body.user,
         }
-        if self._asked.warnings:
-            said["warnings"] = list(self._asked.warnings)
-        return said
+        return said | as_field(self._asked.warnings)
 
 
 def _status(answer: Generation) -> str:
