@@ -105,6 +105,6 @@ def test_mutant_is_killed(mutant: Any, proof: Any, way: Rewind, monkeypatch: pyt
         proof(way)
 
 
-@pytest.mark.parametrize(("proof", "way"), {(proof, way) for _, proof, way in MUTANTS})
+@pytest.mark.parametrize(("proof", "way"), dict.fromkeys((proof, way) for _, proof, way in MUTANTS))
 def test_the_same_proof_holds_without_the_mutant(proof: Any, way: Rewind) -> None:
     proof(way)
