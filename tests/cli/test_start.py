@@ -18,6 +18,8 @@ from tests import tiny_gguf
 from tests.harden import gguf_edit
 from tests.harden.gguf_edit import Value
 
+COMMAND = [sys.executable, "-m", "foredraft"]
+
 
 def used_last(name: str) -> None:
     data_folder().mkdir(parents=True, exist_ok=True)
@@ -75,6 +77,34 @@ def test_a_last_model_that_ends_the_process_is_left_for_the_embedded_one_aloud(u
         assert "loading it would end the program" in words
         assert "Going on with foredraft-demo." in words
         assert said[-1] == "Loaded foredraft-demo.\n"
+
+
+def test_a_named_model_is_loaded_where_one_runs_already(user_folders: Path) -> None:
+    with started() as said:
+        port = next(line for line in said if "serves http" in line).split(":")[2].split(";")[0]
+        again = subprocess.run(
+            [*COMMAND, "app", "--no-browser", "--port", port, "--model", "foredraft-demo-draft"],
+            capture_output=True,
+            encoding="utf-8",
+            timeout=120,
+        )
+        assert again.returncode == 0, again.stderr
+        assert "running already" in again.stdout
+        assert "Loaded foredraft-demo-draft." in again.stdout
+        gone = subprocess.run([*COMMAND, "unload", "demo-draft", "--port", port], capture_output=True, encoding="utf-8")
+        assert gone.stdout == "Unloaded foredraft-demo-draft.\n", gone.stderr
+
+
+def test_any_free_port_may_be_taken(user_folders: Path) -> None:
+    command = [*COMMAND, "app", "--no-browser", "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+    assert process.stdout is not None
+    try:
+        served = next(line for line in process.stdout if "serves http" in line)
+        assert int(served.split(":")[2].split(";")[0]) > 0
+    finally:
+        process.terminate()
+        process.communicate()
 
 
 def test_a_last_model_that_is_damaged_or_gone_is_said(user_folders: Path) -> None:

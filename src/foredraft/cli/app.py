@@ -17,7 +17,7 @@ def app(
     ] = None,
     draft: Annotated[str, typer.Option("--draft", "-d", help="Its draft: a name, builtin, auto or off.")] = "auto",
     host: Annotated[str | None, typer.Option("--host", help="Address; others than this machine's need a key.")] = None,
-    port: Annotated[int | None, typer.Option("--port", "-p", min=1, max=65535, help="Port. Default: 3673.")] = None,
+    port: Annotated[int | None, typer.Option("--port", "-p", min=0, max=65535, help="Port. Default: 3673.")] = None,
     isolation: Annotated[
         str | None,
         typer.Option("--isolation", help="A process for each model, which alone ends in a crash: auto, on or off."),
@@ -32,12 +32,15 @@ def app(
     from foredraft.settings import load_settings
     from foredraft.ui.browser import already_running, open_when_ready
 
-    server = load_settings({"server.host": host, "server.port": port, "server.isolation": isolation}).server
+    server = load_settings({"server.host": host, "server.port": port or None, "server.isolation": isolation}).server
     address = url("localhost" if server.host in ("127.0.0.1", "::1") else server.host, server.port)
     opened = address + _entrance(server)
-    if already_running(address):
+    browser = browser and port != 0  # which one it is then, the server says
+    if port != 0 and already_running(address):
         _check_own(server)
         typer.echo(f"Foredraft is running already: {opened}")
+        if model is not None:
+            _load_there(server, model, draft)
         if browser:
             open_when_ready(address, opened)
         return
@@ -48,6 +51,15 @@ def app(
     # The last used model may have changed since; one that was named is not replaced without asking.
     chosen = model or _usual_model()
     serve(host=host, port=port, model=chosen, draft=draft, ttl=-1, or_embedded=model is None, isolation=isolation)
+
+
+def _load_there(server: ServerSection, model: str, draft: str) -> None:
+    """Into the server that runs already."""
+    from foredraft.cli.remote import server as running
+
+    with running(server.host, server.port) as client:
+        state = client.load(model, draft=draft)
+    typer.echo(f"Loaded {state['id']}.")
 
 
 def _entrance(server: ServerSection) -> str:

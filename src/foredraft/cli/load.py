@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from foredraft.cli.models import Json, ModelName, complete_model, language, shelf
+from foredraft.cli.remote import Host, Port, server
 from foredraft.cli.tables import print_table, size_words
 
 if TYPE_CHECKING:
     from foredraft.models.memory import Estimate
+    from foredraft.server.client import Client
 
 
 def load(
@@ -29,6 +31,8 @@ def load(
     numerics: Annotated[str | None, typer.Option("--numerics", help="auto, exact or fast.")] = None,
     guardrail: Annotated[str | None, typer.Option("--guardrail", help="off, relaxed or strict.")] = None,
     ttl: Annotated[int | None, typer.Option("--ttl", help="Idle seconds until it leaves. Default: never.")] = None,
+    host: Host = None,
+    port: Port = None,
     json_output: Json = False,
 ) -> None:
     """Load a model and its draft into the running server, or say how much memory that will take (--estimate-only)."""
@@ -40,7 +44,8 @@ def load(
         wanted: dict[str, object] = {"context": context, "kv_type": kv_type, "slots": slots, "gpu_layers": gpu_layers}
         wanted["numerics"] = numerics
         given = {name: value for name, value in wanted.items() if value is not None}
-        _load_in_server(model, given, draft or "auto", ttl, json_output)
+        with server(host, port) as client:
+            _load_in_server(client, model, given, draft or "auto", ttl, json_output)
         return
     store = shelf()
     main = store.require(model)
@@ -78,11 +83,10 @@ def load(
     require_fit(main.facts, draft_facts, plan, machine=machine, guardrail=rail)
 
 
-def _load_in_server(model: str, settings: dict[str, object], draft: str, ttl: int | None, json_output: bool) -> None:
-    from foredraft.cli.remote import server
-
-    with server() as client:
-        state = client.load(model, draft=draft, settings=settings, ttl=ttl)
+def _load_in_server(
+    client: Client, model: str, settings: dict[str, object], draft: str, ttl: int | None, json_output: bool
+) -> None:
+    state = client.load(model, draft=draft, settings=settings, ttl=ttl)
     if json_output:
         print(json.dumps(state, ensure_ascii=False, indent=2))
         return

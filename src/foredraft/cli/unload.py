@@ -17,6 +17,7 @@ def unload(
 ) -> None:
     """Unload a model of the running server; its running answers end."""
     from foredraft.core.errors import ParameterError
+    from foredraft.models.names import find_name
 
     with server(host, port) as client:
         loaded = [state["id"] for state in client.models()]
@@ -24,6 +25,6 @@ def unload(
             print("No model is loaded.")
             return
         if model is None and not every and len(loaded) > 1:
-            raise ParameterError("model", model, f"one of {', '.join(loaded)} (or --all)")
-        for name in loaded if every else [model or loaded[0]]:
+            raise ParameterError("model", "", f"one of {', '.join(loaded)} (or --all)")
+        for name in loaded if every else [find_name(model, loaded) if model else loaded[0]]:
             print(f"Unloaded {client.unload(name)}.")
