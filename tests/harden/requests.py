@@ -49,7 +49,9 @@ while not select.select([sys.stdin], [], [], 0.02)[0]:
 print(json.dumps(waits))
 """
 ASK = [{"role": "user", "content": "Hi"}]
+BLOCK = {"type": "text", "text": "a"}
 CHAT, RESPONSES, V1 = "/v1/chat/completions", "/v1/responses", "/api/v1/chat"
+MESSAGES, OLLAMA = "/v1/messages", "/api/chat"
 
 
 def chat(**more: Any) -> dict[str, Any]:
@@ -100,6 +102,22 @@ CORPUS: dict[str, tuple[str, Any]] = {
     "escapes": (CHAT, chat(messages=[{"role": "user", "content": "\n" * 8_000_000}])),
     "model name": (CHAT, chat(model="m" * 1_000_000)),
     "tools": (CHAT, chat(tools=[{"function": {"name": f"f{n}"}} for n in range(5000)], tool_choice="required")),
+    "blocks": (MESSAGES, {"max_tokens": 9, "messages": [{"role": "user", "content": [BLOCK] * 100_000}]}),
+    "many messages": (MESSAGES, {"max_tokens": 9, "messages": [{"role": "user", "content": "a"}] * 100_000}),
+    "system blocks": (MESSAGES, {"max_tokens": 9, "messages": ASK, "system": [BLOCK] * 100_000}),
+    "thinking tools": (MESSAGES, {"max_tokens": 9, "messages": ASK, "tools": [{"name": "f"}] * 50_000}),
+    "ollama messages": (OLLAMA, {"messages": [{"role": "user", "content": "a"}] * 100_000}),
+    "ollama options": (OLLAMA, {"messages": ASK, "options": {f"x{n}": n for n in range(200_000)}}),
+    "ollama format": (OLLAMA, {"messages": ASK, "format": chain(1000, lambda ref: {"type": "array", "items": ref})}),
+    "ollama context": ("/api/generate", {"prompt": "a", "context": [1] * 900_000}),
+    "items": (RESPONSES, {"input": [{"type": "function_call_output", "call_id": "a", "output": "b"}] * 90_000}),
+    "unknown items": (RESPONSES, {"input": [{"type": f"x{n}"} for n in range(90_000)]}),
+    "namespaces": (RESPONSES, {"input": "a", "tools": [{"type": "namespace", "tools": [{"name": "f"}] * 900}] * 90}),
+    "echo": ("/v1/completions", {"prompt": "a " * 2_000_000, "echo": True, "logprobs": 20, "max_tokens": 0}),
+    "suffix": ("/v1/completions", {"prompt": "a", "suffix": "b" * 5_000_000}),
+    "to tokens": ("/tokenize", {"content": "<s>" * 1_000_000}),
+    "from tokens": ("/detokenize", {"tokens": [1] * 900_000}),
+    "prefill": (CHAT, chat(messages=[*ASK, {"role": "assistant", "content": "a" * 5_000_000}])),
     "variables": (CHAT, chat(chat_template_kwargs={"a": "b" * 5_000_000})),
 }
 """Bodies that once killed the server, froze it, or got a 500."""

@@ -29,7 +29,7 @@ import httpx
 import psutil
 
 from foredraft.server.limits import BODY
-from tests.harden.requests import CORPUS, LONGEST_GAP_S, Gap, Watch, said_of
+from tests.harden.requests import ASK, CORPUS, LONGEST_GAP_S, Gap, Watch, said_of
 
 CHAT = "/v1/chat/completions"
 GROWTH, HEALTH_S = 0.02, 0.1
@@ -160,9 +160,9 @@ class Soak:
 
     async def keeper(self) -> None:
         """Changes drafts, loads and unloads other models, embeds, asks in the other dialects."""
-        own = random.Random(5)
+        own, last = random.Random(5), ""
         while not self.over:
-            kind = own.randrange(5)
+            kind = own.randrange(9)
             if kind == 0:
                 path, body = (
                     "/api/foredraft/draft",
@@ -174,10 +174,21 @@ class Soak:
                 path, body = "/v1/embeddings", {"model": "toy-embed", "input": ["a cat", "the cat"]}
             elif kind == 3:
                 path, body = "/api/v1/chat", {"model": "toy-small", "input": "a", "max_output_tokens": 5}
+            elif kind == 4:
+                path, body = "/v1/messages", {"model": "toy", "messages": ASK, "max_tokens": 9, "stream": True}
+            elif kind == 5:
+                path, body = "/api/chat", {"model": "toy", "messages": ASK, "options": {"num_predict": 9}}
+            elif kind == 6:
+                path, body = "/v1/completions", {"model": "toy", "prompt": "a cat", "echo": True, "logprobs": 1}
+            elif kind == 7:
+                path, body = "/tokenize", {"model": "toy", "content": "a cat"}
             else:
                 path, body = "/v1/responses", {"model": "toy", "input": "a cat", "max_output_tokens": 9}
+                body |= {"previous_response_id": last} if last else {}
             answer = await self.http.post(path, json=body)
             self.counts[path] += 1
+            if path == "/v1/responses" and answer.status_code == 200:
+                last = answer.json()["id"] if own.random() < 0.8 else ""  # else a new conversation
             if answer.status_code != 200:
                 self.tell(f"{path}: {answer.status_code} {answer.text[:200]}")
             if kind in (1, 3):

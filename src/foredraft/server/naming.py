@@ -12,6 +12,8 @@ from foredraft.scheduling.hosted import LoadSpec
 from foredraft.server.errors import RequestError
 from foredraft.server.services import Services
 
+LONGEST_NAME = 4_096
+"""Characters of a name, which may be a path. No model has a longer one, and comparing it would take the event loop."""
 NO_EMBEDDER = "There is none on this machine; get one: foredraft get nomic-ai/nomic-embed-text-v1.5-GGUF"
 
 
@@ -21,6 +23,8 @@ async def named_model(
     """(id, how to load it or None where it is loaded) of the model that a request names. An empty name, or "default",
     is the default model, or whichever is loaded of its kind. Raises `ModelNotFoundError` with the nearest names,
     `AmbiguousModelError` with the candidates, and `RequestError` for a model of another kind (`kind` None: any)."""
+    if len(name) > LONGEST_NAME:
+        raise ModelNotFoundError(name[:100] + "…")
     name = services.aliases.of(name)
     loaded = {state.id: state for state in services.runtime.models()}
     ready = {state.id for state in loaded.values() if state.status in ("ready", "changing")}
