@@ -70,7 +70,7 @@ def chat(**body: Any) -> dict[str, Any]:
         (chat(tool_choice="required"), 400, "tool_choice"),
         (chat(speculative={"max_draft": 99}), 400, "speculative.max_draft"),
         (chat(speculative={"method": "magic"}), 400, "speculative.method"),
-        (chat(logit_bias={"\ud800": 1}), 400, "logit_bias.?"),
+        (chat(logit_bias={"\ud800": 1}), 400, "logit_bias.\ufffd"),
         (chat(response_format={"type": "json_schema"}), 400, "response_format.json_schema.schema"),
         (chat(keep_alive="soon"), 400, "keep_alive"),
         (chat(model="toi"), 404, "model"),

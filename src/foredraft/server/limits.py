@@ -67,6 +67,7 @@ REFERENCES = Limit("references ($ref) in a schema", 500)
 DEFINITIONS = Limit("definitions ($defs) in a schema", 500)
 GRAMMAR = Limit("characters of a grammar", 64 << 10)
 RULES = Limit("rules of a grammar", 500)
+DETOKENIZE = Limit("tokens to make a text of", 262_144)
 PROMPT_LOGPROBS = Limit("log probabilities of prompt tokens", 131_072)
 VARIABLES = Limit("characters of the template's variables", 64 << 10)
 SDK_CALLS = Limit("calls of one socket at once", 4_096)
@@ -77,7 +78,7 @@ KEPT = Bounds(responses=10_000, size=256 << 20, age_s=30 * 24 * 3600.0)
 TABLE = (
     *(BODY, KEYS, VALUES, CONTAINERS, NESTING, MESSAGES, PARTS, STOPS, STOP_LENGTH, STOPS_LENGTH, BIAS),
     *(TOOLS, TEXTS, SCHEMA, SCHEMA_NODES, SCHEMA_NAME, REFERENCES, DEFINITIONS, GRAMMAR, RULES, VARIABLES),
-    *(SDK_CALLS, SDK_CHANNELS, UPLOADS, PROMPT_LOGPROBS),
+    *(SDK_CALLS, SDK_CHANNELS, UPLOADS, PROMPT_LOGPROBS, DETOKENIZE),
 )
 """All of them."""
 

@@ -188,4 +188,4 @@ class TokensRequest(TokenizeRequest):
 
 class DetokenizeRequest(Schema):
     model: str = ""
-    tokens: Annotated[list[int], Field(fail_fast=True)]
+    tokens: Annotated[list[int], Field(fail_fast=True), limits.at_most(limits.DETOKENIZE, "tokens")]
