@@ -69,7 +69,7 @@ def test_web_pages_of_others_may_not_ask(http: httpx.Client) -> None:
 
 def test_programs_need_not_open_the_apps_door() -> None:
     with toy.serving(toy.services(ServerSettings(app_secret=b"known to this user"))) as address:
-        assert httpx.get(f"{address}/", timeout=60).status_code == 403
+        assert httpx.get(f"{address}/", headers={"accept": "text/html"}, timeout=60).status_code == 403
         assert httpx.get(f"{address}/tokenizer_info", timeout=60).status_code == 200
         assert httpx.post(f"{address}/tokenize", json={"prompt": "a"}, timeout=60).status_code == 200
 
