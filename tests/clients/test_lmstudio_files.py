@@ -15,7 +15,7 @@ from foredraft.models import hub as hub_module
 from foredraft.models.places import EMBEDDED, FOLDER, OWN, Place
 from foredraft.models.store import ModelStore
 from foredraft.scheduling.embedder import Embedder
-from foredraft.scheduling.hosted import LoadedModel, LoadSpec, Progress
+from foredraft.scheduling.hosted import LoadedModel, Loader, LoadSpec, Progress
 from foredraft.scheduling.runtime import Runtime
 from foredraft.server.downloads import Downloads, from_hub
 from foredraft.server.loading import load_pair
@@ -39,10 +39,16 @@ def exactly(spec: LoadSpec, progress: Progress) -> LoadedModel | Embedder:
     return load_pair(dataclasses.replace(spec, settings={**spec.settings, "numerics": "exact"}), progress)
 
 
-def services(*places: Place) -> Services:
+def at_once(spec: LoadSpec, progress: Progress) -> LoadedModel | Embedder:
+    """Load without measuring how it rounds."""
+    quick = {"numerics": "fast", "probe": False, "context": 2048, "slots": 1}
+    return load_pair(dataclasses.replace(spec, draft=None, settings={**spec.settings, **quick}), progress)
+
+
+def services(*places: Place, loader: Loader = exactly) -> Services:
     store = ModelStore(list(places))
     shelf = StoreShelf(store, Settings(), slots=2)
-    runtime = Runtime(exactly)
+    runtime = Runtime(loader)
     return Services(runtime, shelf, default_model=shelf.embedded(), store=store, downloads=Downloads(from_hub(store)))
 
 
@@ -172,7 +178,7 @@ def test_a_trained_model_calls_tools() -> None:
         asked.append((a, b))
         return a * b
 
-    of = services(Place(path.parent, FOLDER))
+    of = services(Place(path.parent, FOLDER), loader=at_once)
     with toy.serving(of) as address, lmstudio.Client(address.removeprefix("http://")) as client:
         model = client.llm.model("qwen2.5-coder-0.5b-instruct@q4_k_m")
         # it would write its calls as code for people to read; the grammar holds it to the form of its own template
