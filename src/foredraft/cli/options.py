@@ -117,10 +117,10 @@ class Asked:
     def check(self) -> None:
         """Refuse values out of range, and a draft that nobody knows, before anything is loaded. Raises `ParameterError`
         or a `ModelError`."""
-        from foredraft.core.params import Request, SamplingParams
+        from foredraft.core.params import BUILTIN, Request, SamplingParams
         from foredraft.shelf import open_shelf
 
-        if self.draft not in (None, "", "auto", "off"):
+        if self.draft not in (None, "", "auto", "off", BUILTIN):
             open_shelf().find(self.draft or "")
 
         Request((), SamplingParams.of(self), self._speculation(), max_tokens=self.max_tokens)

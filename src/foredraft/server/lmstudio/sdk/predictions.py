@@ -249,7 +249,7 @@ async def _draft(services: Services, name: str | None) -> str:
     name = services.aliases.of(name)
     if services.shelf is not None and name not in ("auto", "off"):
         try:
-            await asyncio.to_thread(services.shelf.spec, name, None)
+            await asyncio.to_thread(services.shelf.draft, name)
         except ModelError as error:
             raise problems.SdkError(f'Cannot find model "{name[:200]}"', hint=error.hint) from None
     return name

@@ -102,7 +102,7 @@ async def preload_draft(services: Services, asked: PreloadDraft) -> None:
     draft = asked.draft_model_key
     if services.shelf is not None:
         try:
-            draft = (await asyncio.to_thread(services.shelf.spec, draft, None)).model
+            draft = await asyncio.to_thread(services.shelf.draft, draft)
         except ModelError as error:
             names = list(await asyncio.to_thread(services.shelf.names))
             raise problems.no_such_path(draft, names, error.hint) from None
