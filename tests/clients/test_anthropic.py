@@ -276,8 +276,18 @@ def test_blocks_become_messages(services: Services, client: Anthropic) -> None:
     ]
     system = [{"type": "text", "text": "S1"}, {"type": "text", "text": "S2"}]
     assert prompt_of(services, client, system=system, messages=messages) == (
-        "[system]S1\n\nS2\n[user]one\ntwo\nthree\n[assistant]I look.\n[tool]rain\n[user]and now?\na page\n[assistant]"
+        "[system]S1\n\nS2\n[user]one\ntwo\nthree\n[assistant]I look.\n"
+        '<tool_call>\n{"name": "weather", "arguments": {"place": "Oslo"}}\n</tool_call>\n'
+        "[tool]rain\n[user]and now?\na page\n[assistant]"
     )
+
+
+def test_a_last_message_of_the_assistant_is_gone_on_with(client: Anthropic) -> None:
+    begun = [*ASK, {"role": "assistant", "content": "It was"}]
+    counted = [client.messages.count_tokens(model="toy", messages=messages).input_tokens for messages in (ASK, begun)]
+    assert counted[0] < counted[1] <= counted[0] + len("It was"), "nothing ends it, and no other begins"
+    with saying(routes, " me."):
+        assert text(ask(client, messages=begun)) == " me."
 
 
 def test_what_is_left_out_is_said(client: Anthropic) -> None:

@@ -88,6 +88,10 @@ def test_a_chat_whole_and_streamed_with_and_without_a_draft(client: Client, addr
     assert "draft_model" not in off["stats"]
     assert bad["stats"]["draft_model"] == "bad-draft"
     assert bad["timings"]["predicted_n"] == bad["eval_count"]
+    for most in (0, 1):
+        options = {"seed": 5, "num_predict": 40, "draft_num_predict": most}
+        stats = httpx.post(f"{address}/api/chat", json={**body, "options": options}).json()["stats"]
+        assert bool(stats.get("total_draft_tokens_count")) is (most > 0)
 
 
 def test_lines_are_json_and_nothing_else(address: str) -> None:
@@ -164,6 +168,13 @@ def test_generate_goes_on_from_its_context(client: Client) -> None:
     assert raw.prompt_eval_count < first.prompt_eval_count
     parts = list(client.generate("toy", "a cat", raw=True, stream=True, options={"num_predict": 5, "seed": 1}))
     assert "".join(part.response for part in parts) == raw.response
+
+
+def test_a_last_message_of_the_assistant_is_gone_on_with(client: Client) -> None:
+    def prompt(*messages: dict[str, str]) -> int:
+        return chat(client, messages=list(messages), options={"num_predict": 1}).prompt_eval_count
+
+    assert prompt(*ASK) < prompt(*ASK, {"role": "assistant", "content": "It was"}) <= prompt(*ASK) + len("It was")
 
 
 def test_a_suffix_is_filled_in_where_the_model_knows_how(client: Client) -> None:

@@ -53,6 +53,14 @@ def test_what_is_handed_out_is_the_text_before_the_stop(tokens: list[int], stop:
     assert shown == wanted
 
 
+def test_of_stops_that_end_together_the_one_that_began_first_was_found() -> None:
+    stream = TextStream(TOKENIZER, ["b", "ab"])
+    tokens = TOKENIZER.encode("aab", add_special=False)
+    assert [stream.feed(token) for token in tokens] == [False] * (len(tokens) - 1) + [True]
+    assert stream.found == "ab"
+    assert "".join(piece.text for piece in stream.take(final=True)) == "a"
+
+
 def test_every_token_says_where_it_came_from() -> None:
     stream = TextStream(TOKENIZER)
     for token in (3, 4, 5):
