@@ -75,6 +75,8 @@ def test_the_queue_takes_512_and_the_others_are_told_when_to_come_back() -> None
     [
         ("/v1/chat/completions", ASK),
         ("/v1/responses", {"model": "toy", "input": "Hi"}),
+        ("/v1/messages", ASK),
+        ("/api/chat", {"model": "toy", "messages": ASK["messages"], "stream": False}),
         ("/api/v1/chat", {"model": "toy", "input": "Hi"}),
         ("/api/v1/chat", {"model": "toy", "input": "Hi", "stream": True}),
     ],
@@ -106,8 +108,10 @@ def test_every_dialect_says_when_to_come_back(path: str, body: dict[str, Any]) -
         last = json.loads(refused.text.strip().rsplit("data: ", 1)[1])
         assert (last["error"]["code"], last["error"]["retry_after"]) == ("queue_full", 5)
     else:
-        assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
-        assert refused.json()["error"]["retry_after"] == 5
+        assert refused.headers["retry-after"] == "5"
+        assert refused.status_code in (503, 529), "Anthropic has a status of its own"
+        if path not in ("/v1/messages", "/api/chat"):  # they have forms of their own
+            assert refused.json()["error"]["retry_after"] == 5
 
 
 @pytest.fixture
