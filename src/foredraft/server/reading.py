@@ -74,6 +74,8 @@ class AnswerReader:
         by_header = header is not None and bool(header.call)
         self._opens = [] if by_header else [calls for calls in form.calls if calls.open]
         self._bare = [] if by_header else [calls for calls in form.calls if not calls.open]
+        if self._tools:
+            self._bare += form.loose
         opens = [mark for calls in self._opens for mark in (calls.open.strip(), calls.lead) if mark]
         ends = [*(header.ends if header is not None else ()), *form.silent]
         starts = [header.start] if header is not None else []
@@ -143,7 +145,7 @@ class AnswerReader:
             source.take(len(mark))
             if (yield from self._marked(mark)):
                 return
-        elif self._bare and (yield from source.peek()) in ("{", "["):
+        elif self._bare and (yield from source.peek()) in ("{", "[", "`"):
             for calls in self._bare:
                 if (yield from self._call_reader.row(calls)):
                     return

@@ -46,6 +46,19 @@ def test_a_bare_call_of_an_unknown_tool_is_content() -> None:
     assert read(text, BARE, 3).calls[0].name == "Bob"
 
 
+@pytest.mark.parametrize("before", ["```json\n", ""])
+def test_a_call_without_its_tags_is_read_where_the_tool_is_known(before: str) -> None:
+    after = "\n```" if before else ""
+    text = before + '{"name": "get_weather", "arguments": {"city": "Oslo"}}' + after
+    for size in (1, 7, 100):
+        reader = read(text, TAGGED, size, tools=TOOLS)
+        assert [(call.name, call.arguments) for call in reader.calls] == [("get_weather", '{"city": "Oslo"}')]
+        assert reader.content == ""
+        assert read(text, TAGGED, size).content == text
+        other = text.replace("get_weather", "nobody")
+        assert read(other, TAGGED, size, tools=TOOLS).content == other
+
+
 @pytest.mark.parametrize(
     "text",
     [

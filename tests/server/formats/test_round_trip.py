@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -224,7 +225,7 @@ def test_what_the_table_writes_is_read_again(form: Form) -> None:
             text = written(entry, calls)
             if form.header is not None and form.header.forced:
                 text = f"{form.header.forced.replace('{name}', 'get_weather')}{text}"
-            one = Form(form.name, (entry,), form.thinking, form.header, form.silent)
+            one = dataclasses.replace(form, calls=(entry,))
             for ready, tokens in ((one, {}), bound(one)):
                 reader = AnswerReader(False, ready, tools=TOOLS)
                 reader.read(pieces(text, tokens))

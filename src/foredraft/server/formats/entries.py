@@ -133,6 +133,9 @@ class Form:
     name: str
     calls: tuple[Calls, ...] = ()
     """The first is how calls are forced and written; the others are read too."""
+    loose: tuple[Calls, ...] = ()
+    """Calls without a mark, as some models write them in spite of their template: read at the beginning of an answer,
+    and only of tools that are known."""
     thinking: tuple[Thinking, ...] = ()
     header: Header | None = None
     silent: tuple[str, ...] = ()
@@ -154,7 +157,7 @@ class Form:
 
     def without_calls(self) -> Form:
         """The same for an answer that was given no tools: nothing is taken for a call."""
-        return dataclasses.replace(self, calls=())
+        return dataclasses.replace(self, calls=(), loose=())
 
     def texts(self) -> list[str]:
         """Every text that may hold a control token."""

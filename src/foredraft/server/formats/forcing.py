@@ -64,7 +64,11 @@ class _Grammar:
             more = f"({self._text(entry.between)} {call})*" if several else ""
             return f"{begin} {call} {more} {end}"
         one = f"{begin} {call} {end}"
-        return f"{one} ({self._text(entry.joint)} {one})*" if several else one
+        if not several:
+            return one
+        # A token may hold the end of a call and what could join another: it does not oblige to one.
+        after = f" {self._text(entry.joint)}?" if entry.joint.strip(" \n") == "" and entry.joint else ""
+        return f"{one} ({self._text(entry.joint)} {one})*{after}"
 
     # ---- thinking ----
 

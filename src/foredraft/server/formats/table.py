@@ -225,7 +225,8 @@ _HEADED = Header(
     thought=("<|channel|>analysis<|message|>", "<|end|><|start|>assistant"),
 )
 
-TAGGED = Form("tagged", (_HERMES, *_TAGGED_TOO, *_UNMISTAKABLE))
+_LOOSE = (Calls("fenced", "{object}", begin="```json", end="```"), Calls("untagged", "{object}"))
+TAGGED = Form("tagged", (_HERMES, *_TAGGED_TOO, *_UNMISTAKABLE), _LOOSE)
 """For templates that say nothing: what most models write, and what cannot be mistaken."""
 BARE = Form("bare", (_BARE, _BARE_LIST, _PYTHON_TAG, _PYTHON_TAG_CALL, _FUNCTIONARY, _ACTION))
 LISTED = Form("listed", (_LISTED, _MISTRAL_ID, _MISTRAL, _BARE_LIST, _MISTRAL_BARE))
@@ -275,7 +276,7 @@ FORMS: tuple[tuple[Form, Tell], ...] = (
         Form(
             "solar",
             (_SOLAR,),
-            (Thinking("<|think|>", "<|end|>"),),
+            thinking=(Thinking("<|think|>", "<|end|>"),),
             silent=("<|begin|>assistant", "<|content|>", "<|end|>", "<|calls|>"),
             late=False,
             thinking_key="reasoning",
@@ -286,7 +287,7 @@ FORMS: tuple[tuple[Form, Tell], ...] = (
         Form(
             "kimi-xml",
             (_KIMI_XML,),
-            (Thinking("<|open|>think<|sep|>", "<|close|>think<|sep|>"),),
+            thinking=(Thinking("<|open|>think<|sep|>", "<|close|>think<|sep|>"),),
             silent=("<|open|>response<|sep|>", "<|close|>response<|sep|>", "<|close|>message<|sep|>"),
             ends=("<|end_of_msg|>",),
         ),
@@ -303,11 +304,11 @@ FORMS: tuple[tuple[Form, Tell], ...] = (
     (Form("minimax", (_MINIMAX,)), _has("<minimax:tool_call>")),
     (Form("seed", (_SEED,)), _has("seed:tool_call")),
     (
-        Form("hunyuan", (_HY,), (Thinking("<think:opensource>", "</think:opensource>"), THINK)),
+        Form("hunyuan", (_HY,), thinking=(Thinking("<think:opensource>", "</think:opensource>"), THINK)),
         _has("tool_sep", "arg_key"),
     ),
     (
-        Form("gemma", (_GEMMA,), (Thinking("<|channel>thought\n", "<channel|>"),), ends=("<|tool_response>",)),
+        Form("gemma", (_GEMMA,), thinking=(Thinking("<|channel>thought\n", "<channel|>"),), ends=("<|tool_response>",)),
         _has("<|tool_call>", "<tool_call|>"),
     ),
     (_ACTIONS, _has("<|START_ACTION|>")),
@@ -327,8 +328,8 @@ FORMS: tuple[tuple[Form, Tell], ...] = (
     ),
     (Form("glm", (_GLM, _QWEN_XML, _HERMES)), _has("<arg_key>")),
     (Form("qwen-xml", (_QWEN_XML, _HERMES, _GLM)), _has("<tool_call>", "<function=")),
-    (Form("tagged-spaced", TAGGED.calls, lead=" "), _has("<tool_call>", "<sep>")),
-    (Form("tagged", TAGGED.calls), _has("<tool_call>")),
+    (Form("tagged-spaced", TAGGED.calls, _LOOSE, lead=" "), _has("<tool_call>", "<sep>")),
+    (TAGGED, _has("<tool_call>")),
     (Form("mistral-id", (_MISTRAL_ID, _MISTRAL, _LISTED, _MISTRAL_BARE)), _has("[TOOL_CALLS]", "[CALL_ID]")),
     (Form("mistral", (_MISTRAL, _MISTRAL_ID, _LISTED, _MISTRAL_BARE)), _has("[TOOL_CALLS]", "[ARGS]")),
     (LISTED, _has("[TOOL_CALLS]")),
