@@ -11,6 +11,7 @@ import pytest
 
 from foredraft.core.errors import NonFiniteLogitsError
 from foredraft.core.params import Request, SamplingParams
+from foredraft.engines.rewind import FORK, NONE, Rewind, rollback
 from foredraft.engines.toy import ToyEngine
 from foredraft.scheduling.answer import Answer
 from foredraft.scheduling.logprobs import TokenLogprob
@@ -157,8 +158,9 @@ def test_broken_logits_end_their_answer_only(most: int) -> None:
     assert one.slots.free == len(one.slots)
 
 
-def test_a_model_that_cannot_take_back_is_scored_too() -> None:
-    model = engine(rewind_limit=0)
+@pytest.mark.parametrize("way", [NONE, FORK, rollback(3)], ids=lambda way: way.way)
+def test_a_model_that_cannot_take_back_as_it_likes_is_scored_too(way: Rewind) -> None:
+    model = engine(way=way)
     one = scheduler(model, gamma=0, blur=None)
     for _ in range(2):
         answer = one.submit(ask(), prompt_logprobs=0)
