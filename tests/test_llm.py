@@ -493,6 +493,7 @@ def test_ctrl_c_during_a_load_is_not_lost(tiny_llama: Path) -> None:
     code = f"""
 import logging, signal
 from foredraft import LLM
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs tests in the background has it switched off
 class Sends(logging.Handler):
     def emit(self, record):
         logging.getLogger("foredraft.llamacpp").removeHandler(self)

@@ -118,7 +118,7 @@ def test_beside_other_answers(chat_pair: tuple[Path, Path]) -> None:
         for answer, expected in zip(answers, alone, strict=True):
             assert answer.tokens == expected.tokens
             # the probabilities, too, to the last bit: near-ties are rare, so equal tokens alone would prove little
-            assert [piece.extra for piece in answer.pieces] == [piece.extra for piece in expected.pieces]
+            assert [piece.logprob for piece in answer.pieces] == [piece.logprob for piece in expected.pieces]
         assert sum(answer.stats.rejected for answer in answers) > 50, "no cell was given back: nothing was tested"
 
 

@@ -68,18 +68,18 @@ def wish(random_: random.Random) -> dict[str, Any]:
     return body
 
 
-def _said(message: dict[str, Any]) -> str:
+def _said(message: dict[str, Any]) -> tuple[str, str]:
     calls = message.get("tool_calls") or []
-    return (message.get("content") or "") + "".join(call["function"].get("arguments") or "" for call in calls)
+    return message.get("content") or "", "".join(call["function"].get("arguments") or "" for call in calls)
 
 
 async def texts_of(http: httpx.AsyncClient, body: dict[str, Any]) -> list[str]:
-    """What each choice says, calls of tools by their arguments."""
+    """What each choice says, calls of tools by their arguments, behind the content."""
     if not body["stream"]:
         answer = await http.post(CHAT, json=body)
         answer.raise_for_status()
-        return [_said(choice["message"]) for choice in answer.json()["choices"]]
-    texts = [""] * body["n"]
+        return ["".join(_said(choice["message"])) for choice in answer.json()["choices"]]
+    texts, arguments = [""] * body["n"], [""] * body["n"]
     async with http.stream("POST", CHAT, json=body) as answer:
         answer.raise_for_status()
         async for line in answer.aiter_lines():
@@ -87,8 +87,10 @@ async def texts_of(http: httpx.AsyncClient, body: dict[str, Any]) -> list[str]:
                 chunk = json.loads(line.removeprefix("data: "))
                 assert "error" not in chunk, chunk
                 for choice in chunk["choices"]:
-                    texts[choice["index"]] += _said(choice["delta"])
-    return texts
+                    text, argument = _said(choice["delta"])
+                    texts[choice["index"]] += text
+                    arguments[choice["index"]] += argument
+    return [text + argument for text, argument in zip(texts, arguments, strict=True)]
 
 
 @dataclass

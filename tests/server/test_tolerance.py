@@ -20,6 +20,8 @@ def http(address: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=address, timeout=60) as one:
         yield one
 
+LONG = {"model": "toy-small", "input": "Hi", "ignore_eos": True}
+
 
 def ask(http: httpx.Client, path: str = "/v1/chat/completions", **body: Any) -> dict[str, Any]:
     given = {"model": "toy", "messages": ASK, "max_tokens": 12, "seed": 1, **body}
@@ -48,11 +50,11 @@ def test_no_limit_is_said_in_many_ways(http: httpx.Client, path: str, name: str,
 
 
 def test_the_other_dialects_have_no_limit_either(http: httpx.Client) -> None:
-    lmstudio = http.post("/api/v1/chat", json={"model": "toy-small", "input": "Hi", "max_output_tokens": -1}).json()
+    lmstudio = http.post("/api/v1/chat", json={**LONG, "max_output_tokens": -1}).json()
     assert lmstudio["stats"]["total_output_tokens"] > 20
-    responses = http.post("/v1/responses", json={"model": "toy-small", "input": "Hi", "max_output_tokens": -1}).json()
+    responses = http.post("/v1/responses", json={**LONG, "max_output_tokens": -1}).json()
     assert responses["usage"]["output_tokens"] > 20
-    done = http.post("/v1/completions", json={"model": "toy-small", "prompt": "Hi", "max_tokens": -1}).json()
+    done = http.post("/v1/completions", json={"model": "toy-small", "prompt": "Hi", "max_tokens": -1, "ignore_eos": True}).json()
     assert done["usage"]["completion_tokens"] > 20
 
 

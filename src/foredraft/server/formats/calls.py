@@ -30,7 +30,7 @@ class CallReader(ParameterReader):
         With 0 nothing was taken."""
         source = self._source
         begin, count = source.at, 0
-        self._must_know = not opened
+        self._must_know, self._started = not opened, False
         if opened and entry.begin.strip() and not (yield from self._loosely(entry.begin)):
             source.at = begin
             return 0

@@ -44,10 +44,14 @@ class ParameterReader:
         self._started = self._must_know = False
 
     def _loosely(self, text: str) -> Pull[bool]:
-        """Take a literal with any white space around it, or nothing."""
+        """Take a literal with any white space around it, or nothing. Behind a call, the beginning of it is enough where
+        the answer was cut: half a mark is no text."""
         begin = self._source.at
         yield from self._source.space()
         if (yield from self._source.literal(text.strip())):
+            return True
+        if self._started and self._source.ended and text.strip().startswith(self._source.rest()):
+            self._source.take(len(self._source.rest()))
             return True
         self._source.at = begin
         return False
