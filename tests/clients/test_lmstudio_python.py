@@ -152,7 +152,8 @@ def test_a_conversation_goes_on(client: lmstudio.Client) -> None:
 
 
 def test_an_answer_can_be_cancelled(client: lmstudio.Client) -> None:
-    stream = client.llm.model("toy").respond_stream("Go on", config={"temperature": 0})
+    long = {"structured": {"type": "gbnf", "gbnfGrammar": f'root ::= "{"ab " * 1200}"'}}  # it must not end by itself
+    stream = client.llm.model("toy").respond_stream("Go on", config={"temperature": 0, **long})
     for seen, _ in enumerate(stream):
         if seen == 5:
             stream.cancel()

@@ -20,6 +20,7 @@ def http(address: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=address, timeout=60) as one:
         yield one
 
+
 LONG = {"model": "toy-small", "input": "Hi", "ignore_eos": True}
 
 
@@ -54,7 +55,9 @@ def test_the_other_dialects_have_no_limit_either(http: httpx.Client) -> None:
     assert lmstudio["stats"]["total_output_tokens"] > 20
     responses = http.post("/v1/responses", json={**LONG, "max_output_tokens": -1}).json()
     assert responses["usage"]["output_tokens"] > 20
-    done = http.post("/v1/completions", json={"model": "toy-small", "prompt": "Hi", "max_tokens": -1, "ignore_eos": True}).json()
+    done = http.post(
+        "/v1/completions", json={"model": "toy-small", "prompt": "Hi", "max_tokens": -1, "ignore_eos": True}
+    ).json()
     assert done["usage"]["completion_tokens"] > 20
 
 
