@@ -209,3 +209,33 @@ def test_earlier_messages_come_above_what_is_being_read(served, open_page, scrip
     page.get_by_role("button", name="earlier messages").click()
     page.wait_for_function("document.querySelectorAll('.fd-prose[aria-busy=false]').length === 26")
     assert abs(read.bounding_box()["y"] - before) < 60  # less than a line or two: the button has gone up
+
+
+def test_thinking_stands_apart_and_folds_when_the_answer_begins(another, open_page):
+    text = "<think>\nHm, **so** it is, as far as anybody can tell.\n</think>\n\nYes, **two**: one and another one."
+    served = another("scripted", text=text, speed=25)
+    page = open_page(served, mode="developer")
+    send(page, "How many?")
+    thinking = page.locator(".fd-thinking")
+    expect(thinking.locator("strong")).to_have_text("so")  # while it thinks
+    answer = page.locator(".fd-answer > .fd-prose")
+    page.wait_for_selector(".fd-message.last .fd-stats")
+    for _ in range(2):  # as it was written, and as it was kept
+        expect(answer).to_have_text(re.compile(r"^\s*Yes, two: one and another one\.\s*$"))
+        expect(thinking.get_by_text("Thinking", exact=True)).to_be_visible()
+        expect(thinking.locator("strong")).not_to_be_visible()
+        thinking.get_by_text("Thinking", exact=True).click()
+        expect(thinking.locator("strong")).to_be_visible()
+        expect(thinking.locator(".fd-prose")).to_have_text(
+            re.compile(r"^\s*Hm, so it is, as far as anybody can tell\.\s*$")
+        )
+        assert page.evaluate(ACCEPTED) > 0
+        thinking.locator("p").hover(position={"x": 40, "y": 10})
+        expect(page.locator(".fd-tip")).to_contain_text(re.compile("accepted|corrected|main model"))
+        page.reload(wait_until="domcontentloaded")
+
+
+def test_a_plain_answer_has_no_thinking(another, open_page, ask):
+    page = open_page(another("scripted", text="A short **answer**."))
+    ask(page, "First question")
+    expect(page.locator(".fd-thinking")).not_to_be_visible()

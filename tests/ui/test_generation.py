@@ -15,8 +15,9 @@ from foredraft.scheduling.runtime import Runtime
 from foredraft.server.services import Services
 from foredraft.speculative.drafters import ModelDrafter
 from foredraft.ui import generation
-from foredraft.ui.generation import Generations, Writing, title_of
+from foredraft.ui.generation import Generations, title_of
 from foredraft.ui.hub import Hub
+from foredraft.ui.writing import Writing
 
 TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}"
 

@@ -6,7 +6,7 @@ from nicegui.testing.user_simulation import user_simulation
 from foredraft.chats.records import DONE, RUNNING
 from foredraft.ui.components.part import Part, Rows
 from foredraft.ui.components.token_stream import TokenStream
-from foredraft.ui.generation import Writing
+from foredraft.ui.writing import Writing
 from tests.ui.fakes import LOADED
 
 STATS = {

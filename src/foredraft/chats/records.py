@@ -9,7 +9,7 @@ RUNNING, DONE, INTERRUPTED, FAILED = "running", "done", "interrupted", "failed"
 """The states of a message. An answer that was running when the program ended is interrupted."""
 
 Token = list[Any]
-"""[text, origin, draft position, source]: one token of an answer; origin is a letter (`ui/generation.py`)."""
+"""One token of an answer: [text, origin, draft position, source, …] (`ui/tokens.py`)."""
 
 
 @dataclass(frozen=True, slots=True)

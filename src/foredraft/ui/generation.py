@@ -9,15 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import math
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, cast
 
 from foredraft.chats import ChatStore, ChatStoreError
 from foredraft.chats.attachments import attachments_of, with_attachments
-from foredraft.chats.records import DONE, FAILED, INTERRUPTED, RUNNING, Message, Token
+from foredraft.chats.records import DONE, FAILED, INTERRUPTED, RUNNING, Message
 from foredraft.core.errors import ForedraftError
 from foredraft.core.params import Request
 from foredraft.llm import LLM
@@ -25,14 +23,17 @@ from foredraft.sampling.constraints import GrammarConstraint
 from foredraft.scheduling.answer import Generation
 from foredraft.scheduling.errors import RuntimeClosedError
 from foredraft.scheduling.events import Failed, Finished, NewPieces, PromptProgress
-from foredraft.scheduling.running import Bell, RunningAnswer
-from foredraft.scheduling.stream import Piece
+from foredraft.scheduling.running import RunningAnswer
 from foredraft.server.formats.binding import opens_thinking
+from foredraft.server.formats.history import in_its_place
+from foredraft.server.placing import Placed, PlacingReader
 from foredraft.server.services import Services
 from foredraft.ui.choices import Choices
 from foredraft.ui.hub import Hub
 from foredraft.ui.names import draft_name
 from foredraft.ui.structure import grammar_of
+from foredraft.ui.tokens import content_of, pieces_of, prompt_of, thought_of
+from foredraft.ui.writing import Writing
 
 SAVE_EVERY_S = 0.5
 SEND_EVERY_S = 0.04
@@ -41,31 +42,6 @@ SAMPLE_EVERY_S = 0.25
 LONGEST_TITLE = 60
 KEPT_FINISHED_S = 30.0
 """A finished answer can be followed for this long, by a page that was loading when it ended."""
-
-ORIGINS = {"accepted": "a", "corrected": "c", "bonus": "b", "main": "m"}
-
-
-@dataclass(eq=False, slots=True)
-class Writing:
-    """One answer on its way: its tokens so far, and who writes it."""
-
-    message_id: int
-    chat_id: str
-    running: RunningAnswer | None = None
-    tokens: list[Token] = field(default_factory=list)
-    kept: int = 0
-    """Tokens that were there before (the answer is being continued)."""
-    schema: str | None = None
-    """The JSON schema that the answer follows, as it was typed; None for free text."""
-    prompt: tuple[int, int] = (0, 0)
-    done: bool = False
-    bell: Bell = field(default_factory=Bell)
-    timeline: list[tuple[float, int]] = field(default_factory=list)
-    """(seconds since the first token, tokens), for the speed chart."""
-    events: list[tuple[float, str, str]] = field(default_factory=list)
-    """(seconds, status, reason) whenever the draft's status changed."""
-    task: asyncio.Task[None] | None = None
-    stopped: bool = False
 
 
 class Generations:
@@ -139,7 +115,8 @@ class Generations:
         status = FAILED
         meta: dict[str, Any] = {}
         try:
-            request, thinking = await self._pools.prompts.run(self._request, writing, model_id)
+            request, thinking, reader, placed = await self._pools.prompts.run(self._request, writing, model_id)
+            writing.begin(reader, placed)
             constraint = await self._constraint(writing, model_id, thinking)
             writing.running = self._runtime.submit(
                 model_id, request, constraint=constraint, top_logprobs=0 if inspect else None
@@ -147,6 +124,7 @@ class Generations:
             if writing.stopped:
                 writing.running.cancel()
             status, meta = await self._follow(writing, writing.running, model_id)
+            writing.take((), last=True)
         except ForedraftError as error:
             meta = {"error": {"code": error.code, "message": str(error)}}
         except asyncio.CancelledError:
@@ -165,28 +143,32 @@ class Generations:
         if self._writing.get(writing.message_id) is writing:  # it may have been continued since
             del self._writing[writing.message_id]
 
-    def _request(self, writing: Writing, model_id: str) -> tuple[Request, bool]:
-        """The request, and whether its prompt ends inside the model's thinking."""
+    def _request(self, writing: Writing, model_id: str) -> tuple[Request, bool, PlacingReader, list[Placed]]:
+        """The request, whether its prompt ends inside the model's thinking, and the reader of the answer, which has
+        read what there is of it already."""
         chat = self._chats.get(writing.chat_id)
         assert chat is not None
         choices = Choices.of(chat.settings)
-        messages: list[dict[str, str]] = []
+        messages: list[dict[str, Any]] = []
         if chat.system_prompt:
             messages.append({"role": "system", "content": chat.system_prompt})
         for message in self._chats.messages(writing.chat_id):
             if message.id == writing.message_id:
                 break
-            messages.append(
-                {"role": message.role, "content": with_attachments(message.text, attachments_of(message.meta))}
-            )
-        beginning = "".join(token[0] for token in writing.tokens)
+            said = with_attachments(message.text, attachments_of(message.meta))
+            thought = thought_of(message.tokens)
+            more = {"reasoning_content": thought} if thought else {}
+            messages.append({"role": message.role, "content": said, **more})
         with self._runtime.use(model_id) as model:
             self._services.prompts.check(cast(LLM, model), sum(len(message["content"]) for message in messages))
-            text = rendered(model, messages) + beginning
-            prompt = self._services.prompts.encode(cast(LLM, model), text)
             of = cast(LLM, model)
             form = self._services.prompts.forms.of(of.engine.tokenizer, of.template.source)
-            return text_request(model, prompt, choices), opens_thinking(text, form)
+            begun = rendered(model, [in_its_place(message, form) for message in messages])
+            text = begun + prompt_of(writing.tokens)
+            prompt = self._services.prompts.encode(of, text)
+            reader = PlacingReader.behind(begun, form)
+            placed = reader.place(pieces_of(writing.tokens))
+            return text_request(model, prompt, choices), opens_thinking(text, form), reader, placed
 
     async def _constraint(self, writing: Writing, model_id: str, thinking: bool) -> GrammarConstraint | None:
         """The grammar of the answer, behind what there is of it already. Raises `GrammarError`."""
@@ -212,12 +194,12 @@ class Generations:
             if isinstance(event, PromptProgress):
                 writing.prompt = (event.read, event.total)
             elif isinstance(event, NewPieces):
-                if len(writing.tokens) == writing.kept:
+                if not writing.read:
                     began = sampled = now
                     writing.timeline.append((0.0, 0))
-                writing.tokens.extend(_token(piece) for piece in event.pieces)
+                writing.take(event.pieces)
                 if now - sampled >= SAMPLE_EVERY_S:
-                    writing.timeline.append((round(now - began, 3), len(writing.tokens) - writing.kept))
+                    writing.timeline.append((round(now - began, 3), writing.read))
                     sampled = now
                     state = self._runtime.state(model_id)
                     if state and speculation and state.speculation != speculation:
@@ -227,7 +209,7 @@ class Generations:
                     self._save(writing, RUNNING, _kind(writing))
                     saved = now
             elif isinstance(event, Finished):
-                writing.timeline.append((round(now - began, 3), len(writing.tokens) - writing.kept))
+                writing.timeline.append((round(now - began, 3), writing.read))
                 return DONE, self._meta(writing, event.generation, model_id)
             elif isinstance(event, Failed):
                 if isinstance(event.error, RuntimeClosedError):  # the program ends; the answer can be continued
@@ -256,11 +238,10 @@ class Generations:
         return meta
 
     def _save(self, writing: Writing, status: str, meta: dict[str, Any]) -> None:
-        text = "".join(token[0] for token in writing.tokens)
         try:
             self._chats.save_answer(
                 writing.message_id,
-                text,
+                content_of(writing.tokens),
                 writing.tokens,
                 status=status,
                 meta=meta,
@@ -286,8 +267,11 @@ class Generations:
         if start > len(writing.tokens):
             start = 0
             yield "reset", "{}", 0
-        at, prompt = start, (0, 0)
+        at, prompt, again = start, (0, 0), 0
         while True:
+            if writing.again != again:
+                at, again = 0, writing.again
+                yield "reset", "{}", 0
             if writing.prompt != prompt:
                 prompt = writing.prompt
                 if len(writing.tokens) == writing.kept:  # what was read matters until the first token only
@@ -301,8 +285,7 @@ class Generations:
             if writing.done:
                 yield "end", "{}", at
                 return
-            seen, then = at, prompt
-            await writing.bell.until(_something_new(writing, seen, then))
+            await writing.bell.until(_something_new(writing, at, prompt, again))
 
     async def close(self) -> None:
         """End every answer with what it has."""
@@ -314,8 +297,8 @@ class Generations:
                 await task
 
 
-def _something_new(writing: Writing, seen: int, prompt: tuple[int, int]) -> Callable[[], bool]:
-    return lambda: writing.done or len(writing.tokens) > seen or writing.prompt != prompt
+def _something_new(writing: Writing, seen: int, prompt: tuple[int, int], again: int) -> Callable[[], bool]:
+    return lambda: writing.done or len(writing.tokens) > seen or writing.prompt != prompt or writing.again != again
 
 
 def _kind(writing: Writing) -> dict[str, Any]:
@@ -323,7 +306,7 @@ def _kind(writing: Writing) -> dict[str, Any]:
     return {} if writing.schema is None else {"schema": writing.schema}
 
 
-def rendered(model: Any, messages: list[dict[str, str]]) -> str:
+def rendered(model: Any, messages: Sequence[Mapping[str, Any]]) -> str:
     """A conversation as the text that a loaded model reads."""
     text: str = model.render(messages)
     return text
@@ -335,15 +318,6 @@ def text_request(model: Any, text: str | Sequence[int], choices: Choices) -> Req
         text, max_tokens=choices.max_tokens, speculation=choices.speculation(), sampling=choices.sampling()
     )
     return request
-
-
-def _token(piece: Piece) -> Token:
-    token: Token = [piece.text, ORIGINS.get(piece.origin, "m"), piece.draft_position]
-    probability = None if piece.logprob is None else round(math.exp(piece.logprob.chosen.logprob), 3)
-    rest: list[str | float | None] = [piece.source, probability, piece.guess]
-    while rest and rest[-1] in ("", None):
-        rest.pop()
-    return [*token, *rest]
 
 
 def title_of(text: str) -> str:

@@ -27,6 +27,8 @@ class Source:
     def __init__(self) -> None:
         self.text = ""
         self.at = 0
+        self.gone = 0
+        """Characters that were forgotten."""
         self.ended = False
 
     def add(self, text: str) -> None:
@@ -35,6 +37,7 @@ class Source:
 
     def forget(self) -> None:
         """Drop what was read. Places taken before are no longer valid."""
+        self.gone += self.at
         self.text, self.at = self.text[self.at :], 0
 
     def rest(self) -> str:

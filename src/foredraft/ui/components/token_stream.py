@@ -11,7 +11,8 @@ from foredraft.ui.i18n import Words
 
 
 class TokenStream(Element, component="token_stream.js"):
-    """`tokens` is what is known already; with `follow` (a message id) the rest is fetched as it is written."""
+    """`tokens` (`ui/tokens.py`) is what is known already; with `follow` (a message id) the rest is fetched as it is
+    written."""
 
     def __init__(
         self,

@@ -9,10 +9,10 @@ from foredraft.ui.components.dialog import dialog
 from foredraft.ui.components.elements import Tag, button, icon, icon_button, text_field
 from foredraft.ui.components.part import Part
 from foredraft.ui.components.token_stream import TokenStream
-from foredraft.ui.generation import Writing
 from foredraft.ui.panels.attached import attached_files
 from foredraft.ui.panels.statistics import gain_of, statistics_line
 from foredraft.ui.state import Page
+from foredraft.ui.writing import Writing
 
 LONG_MESSAGE = 4000
 """Characters of a user's message that are shown at first."""

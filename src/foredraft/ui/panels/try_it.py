@@ -9,10 +9,10 @@ from foredraft.scheduling.answer import Generation
 from foredraft.ui.components.dialog import dialog
 from foredraft.ui.components.elements import Tag, button
 from foredraft.ui.components.token_stream import TokenStream
-from foredraft.ui.generation import ORIGINS
 from foredraft.ui.names import gain_words
 from foredraft.ui.panels.legend import legend
 from foredraft.ui.state import Page
+from foredraft.ui.tokens import ORIGINS
 
 CARDS = ("formula", "story")
 TOKENS = 160

@@ -52,7 +52,7 @@ export class Answer {
   }
 
   empty() {
-    this.tokens = []; // [text, origin, position, source, probability, guess]
+    this.tokens = []; // [text, origin, position, source, probability, guess, kind, seen] (ui/tokens.py)
     this.starts = []; // where each token begins in the source
     this.source = "";
     this.blocks = []; // frozen ones, then those that may still change: {element, ranges, painted}
@@ -65,7 +65,7 @@ export class Answer {
     for (const token of tokens) {
       this.starts.push(this.source.length);
       this.tokens.push(token);
-      this.source += token[0];
+      this.source += token[7] ?? token[0];
     }
   }
 
