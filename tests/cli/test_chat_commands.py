@@ -19,6 +19,7 @@ from foredraft.folders import data_folder
 class Stream:
     def __init__(self, text: str) -> None:
         self.result = SimpleNamespace(text=text, as_dict=lambda: {"text": text})
+        self.reasoning, self.content = "", text
 
     def __iter__(self) -> Iterator[Any]:
         return iter(())

@@ -20,9 +20,9 @@ from foredraft.cli.streams import line_of_input
 from foredraft.core.errors import ForedraftError, ParameterError
 
 if TYPE_CHECKING:
-    from foredraft.llm import LLM, AnswerStream
+    from foredraft.cli.told import Told
+    from foredraft.llm import LLM
     from foredraft.scheduling.answer import Generation
-    from foredraft.server.client import RemoteAnswer
 
 HELP = """Type a message and press Enter. \"\"\" begins and ends a message of several lines.
 /new            begin a new conversation
@@ -61,7 +61,7 @@ def chat(asked: Asked) -> None:
 class Partner(Protocol):
     """Who answers."""
 
-    def answer(self, turn: list[dict[str, str]], text: str) -> AnswerStream | RemoteAnswer:
+    def answer(self, turn: list[dict[str, str]], text: str) -> Told:
         """Begin to answer a conversation; with --raw, to continue the text."""
 
     def set_draft(self, draft: str) -> str:
@@ -78,8 +78,12 @@ class Here:
         self._llm = llm
         self._asked = asked
 
-    def answer(self, turn: list[dict[str, str]], text: str) -> AnswerStream | RemoteAnswer:
-        return self._llm.stream(self._asked.request(self._llm, text if self._asked.raw else self._llm.render(turn)))
+    def answer(self, turn: list[dict[str, str]], text: str) -> Told:
+        from foredraft.cli.told import answer_here, go_on_here
+
+        if self._asked.raw:
+            return go_on_here(self._llm, text, self._asked)
+        return answer_here(self._llm, turn, self._asked)
 
     def set_asked(self, asked: Asked) -> None:
         self._asked = asked
@@ -96,10 +100,12 @@ class AtServer:
         self._server = server
         self._asked = asked
 
-    def answer(self, turn: list[dict[str, str]], text: str) -> AnswerStream | RemoteAnswer:
+    def answer(self, turn: list[dict[str, str]], text: str) -> Told:
+        from foredraft.cli.told import ToldByServer
+
         if self._asked.raw:
-            return self._server.go_on(text, self._asked)
-        return self._server.answer(turn, self._asked)
+            return ToldByServer(self._server.go_on(text, self._asked))
+        return ToldByServer(self._server.answer(turn, self._asked))
 
     def set_asked(self, asked: Asked) -> None:
         self._asked = replace(asked, draft=self._asked.draft)
@@ -273,27 +279,29 @@ class Conversation:
 
     def _answer(self, said: str) -> bool:
         """Write one answer and remember it; True when it was interrupted."""
+        from foredraft.cli.told import as_dict, as_message
+
         writer = terminal.AnswerWriter()
         interrupted = False
         try:
             turn = [*self.messages, {"role": "user", "content": said}]
-            stream = self.partner.answer(turn, self.text + said)
+            told = self.partner.answer(turn, self.text + said)
             try:
-                for piece in stream:
+                for placed in told:
                     if not self.asked.as_json:
-                        writer.write(piece)
+                        writer.write(placed)
             except KeyboardInterrupt:
                 interrupted = True
-            generation = stream.result
+            generation = told.result
         except ForedraftError as error:
             # The conversation is kept as it was before this message.
             terminal.errors().print(f"Error: {error}", style="red", markup=False)
             return False
         self.last = generation
-        self.messages = [*turn, {"role": "assistant", "content": generation.text}]
+        self.messages = [*turn, as_message(told)]
         self.text += said + generation.text
         if self.asked.as_json:
-            print(json.dumps(generation.as_dict(), ensure_ascii=False), flush=True)
+            print(json.dumps(as_dict(told, generation), ensure_ascii=False), flush=True)
         else:
             writer.end()
             terminal.report(generation, writer, full=self.asked.stats or interrupted)

@@ -49,12 +49,16 @@ def load(name: str) -> list[dict[str, str]]:
     path = _path(name)
     try:
         said = json.loads(path.read_text(encoding="utf-8"))["messages"]
-        messages = [{"role": str(one["role"]), "content": str(one["content"])} for one in said]
+        messages = [
+            {"role": str(one["role"]), "content": str(one["content"])}
+            | ({"reasoning_content": str(one["reasoning_content"])} if one.get("reasoning_content") else {})
+            for one in said
+        ]
     except FileNotFoundError:
         kept = ", ".join(names()[:10])
         hint = f"There are: {kept}." if kept else "/save NAME keeps one."
         raise ForedraftError(f"There is no conversation {name!r}.", hint=hint) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ForedraftError(f"{path} cannot be read: {error}.") from None
     if any(message["role"] not in _ROLES for message in messages):
         raise ForedraftError(f"{path} is no conversation.")

@@ -17,8 +17,7 @@ from foredraft.cli.remote import served
 from foredraft.core.errors import ParameterError
 
 if TYPE_CHECKING:
-    from foredraft.llm import AnswerStream
-    from foredraft.server.client import RemoteAnswer
+    from foredraft.cli.told import Told
 
 
 @asks()
@@ -34,7 +33,9 @@ def run(
     asked: Asked,
 ) -> None:
     """Answer one prompt, with the running server's model where there is one. On a terminal accepted guesses are green
-    and underlined."""
+    and underlined. Thinking goes to stderr."""
+    from foredraft.cli.told import ToldByServer, answer_here, go_on_here
+
     if not prompt and not file and sys.stdin.isatty():
         raise ParameterError("prompt", "", "what to ask, or - for standard input")
     text = prompt_text(prompt or (), file or ())
@@ -42,31 +43,36 @@ def run(
     if server is not None:
         with server.ready(), server.draft_left_alone(asked):
             if asked.raw:
-                _write(server.go_on(text, asked), asked)
+                _write(ToldByServer(server.go_on(text, asked)), asked)
             else:
-                _write(server.answer([*system_message(asked), {"role": "user", "content": text}], asked), asked)
+                turn = [*system_message(asked), {"role": "user", "content": text}]
+                _write(ToldByServer(server.answer(turn, asked)), asked)
         return
     with loaded(asked) as (llm, progress):
-        if not asked.raw and text:
-            text = llm.render([*system_message(asked), {"role": "user", "content": text}])
-        stream = llm.stream(asked.request(llm, text), progress=progress)
-        _write(stream, asked, progress.stop)
+        if asked.raw or not text:
+            told = go_on_here(llm, text, asked, progress)
+        else:
+            turn = [*system_message(asked), {"role": "user", "content": text}]
+            told = answer_here(llm, turn, asked, progress)
+        _write(told, asked, progress.stop)
 
 
-def _write(stream: AnswerStream | RemoteAnswer, asked: Asked, begun: Callable[[], None] = lambda: None) -> None:
+def _write(told: Told, asked: Asked, begun: Callable[[], None] = lambda: None) -> None:
     """Print an answer as it comes, and what it cost. `begun` is called when there is something to print."""
+    from foredraft.cli.told import as_dict
+
     writer = terminal.AnswerWriter()
     interrupted = False
     try:
-        for piece in stream:
+        for placed in told:
             begun()
             if not asked.as_json:
-                writer.write(piece)
+                writer.write(placed)
     except KeyboardInterrupt:
         interrupted = True
-    generation = stream.result
+    generation = told.result
     if asked.as_json:
-        print(json.dumps(generation.as_dict(), ensure_ascii=False), flush=True)
+        print(json.dumps(as_dict(told, generation), ensure_ascii=False), flush=True)
     else:
         writer.end()
         terminal.report(generation, writer, full=asked.stats or interrupted)

@@ -1,6 +1,6 @@
 """What a person sees: progress while loading, the answer in colour, the statistics after it.
 
-Answers go to stdout, everything else to stderr, so that `foredraft run … > file` holds the text alone.
+Answers go to stdout, everything else (thinking, too) to stderr, so that `foredraft run … > file` holds the text alone.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from foredraft.core.stats import GenerationStats
     from foredraft.llm import LLM
     from foredraft.scheduling.answer import Generation
-    from foredraft.scheduling.stream import Piece
+    from foredraft.server.placing import Placed
 
 ACCEPTED = "\x1b[32;4m"  # green, underlined
 CORRECTED = "\x1b[2;4m"  # dim, underlined
+THOUGHT = "\x1b[2m"  # dim
 RESET = "\x1b[0m"
 
 _CONTROL = {code: None for code in range(32) if code not in (9, 10)} | {0x7F: None, 0x9B: None}
@@ -47,20 +48,29 @@ def coloured(stream: TextIO) -> bool:
 
 
 class AnswerWriter:
-    """Writes pieces to stdout as they come, in colour on a terminal. Flushed often enough to look live, not more."""
+    """Writes pieces to stdout as they come, in colour on a terminal, and thinking to stderr, dim. Flushed often enough
+    to look live, not more."""
 
     def __init__(self) -> None:
         self._out = sys.stdout
+        self._aside = sys.stderr
+        self._dim = coloured(self._aside)
+        self._thinking = False
         self._terminal = self._out.isatty()
         self._coloured = coloured(self._out)
         self._flushed = 0.0
         self.used: set[str] = set()
         """Origins written in colour, for the legend."""
 
-    def write(self, piece: Piece) -> None:
-        text = piece.text.translate(_CONTROL) if self._terminal else piece.text
+    def write(self, placed: Placed) -> None:
+        piece, text = placed.piece, placed.seen
         if not text:
             return
+        if placed.thinking:
+            self._think(text)
+            return
+        self._end_thinking()
+        text = text.translate(_CONTROL) if self._terminal else text
         style = {"accepted": ACCEPTED, "corrected": CORRECTED}.get(piece.origin) if self._coloured else None
         if style is not None:
             self.used.add(piece.origin)
@@ -72,7 +82,21 @@ class AnswerWriter:
             self._out.flush()
             self._flushed = now
 
+    def _think(self, text: str) -> None:
+        text = text.translate(_CONTROL) if self._aside.isatty() else text
+        self._out.flush()  # both may be the same terminal
+        self._aside.write(f"{THOUGHT}{text}{RESET}" if self._dim else text)
+        self._aside.flush()
+        self._thinking = True
+
+    def _end_thinking(self) -> None:
+        if self._thinking:
+            self._aside.write("\n\n")
+            self._aside.flush()
+            self._thinking = False
+
     def end(self) -> None:
+        self._end_thinking()
         self._out.write("\n")
         self._out.flush()
 

@@ -221,20 +221,27 @@ class RemoteAnswer:
 
     def __iter__(self) -> Iterator[Piece]:
         """The pieces as they come. Leaving early cancels the answer: the connection is closed."""
+        for pieces, _ in self.parts():
+            yield from pieces
+
+    def parts(self) -> Iterator[tuple[list[Piece], dict[str, Any]]]:
+        """The answer chunk by chunk: its pieces, and the choice of OpenAI's dialect, with what is sure of the text."""
         self._began = time.perf_counter()
         for chunk in self._client.events(self._path, self._body):
             if "error" in chunk:
                 said = chunk["error"]
                 raise ServerError(str(said.get("message")), code=str(said.get("code") or "server"))
-            for origin in (chunk.get("explain") or {}).get("origins", ()):
-                piece = Piece(
-                    origin["token"], origin["text"], origin["origin"], origin["draft_position"], origin["source"]
-                )
+            pieces = [
+                Piece(origin["token"], origin["text"], origin["origin"], origin["draft_position"], origin["source"])
+                for origin in (chunk.get("explain") or {}).get("origins", ())
+            ]
+            if pieces:
                 self._first = self._first or time.perf_counter()
-                self._pieces.append(piece)
-                yield piece
+                self._pieces += pieces
             if "stats" in chunk:
                 self._last = chunk
+            if chunk.get("choices"):
+                yield pieces, chunk["choices"][0]
 
     @property
     def text(self) -> str:
