@@ -23,7 +23,7 @@ from foredraft.server.services import ServerSettings, Services
 
 LAST_WORDS_S = 5
 """Seconds for the errors that end answers at the end of the grace time."""
-TURN_S = 0.0002
+TURN_S = 0.001
 """How long another thread (one that reads a large body, say) may keep the interpreter from the event loop and from the
 thread that owns the models when they come back from a call that let it go. Python's own is 0.005."""
 logger = logging.getLogger(__name__)
