@@ -91,6 +91,7 @@ def _value(word: str) -> Any:
 def _write(file: Path, text: str) -> None:
     """Under its name only when it is right, and whole: a crash leaves the old file or the new one."""
     check_text(file, text)
+    file = file.resolve()  # a link stays one: people keep such files elsewhere
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(dir=file.parent, prefix=".config-", suffix=".toml")
     try:

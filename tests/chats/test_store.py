@@ -334,3 +334,20 @@ def test_a_second_process_leaves_running_answers_alone(tmp_path):
     assert seen_by_another() == "running"
     store.close()
     assert seen_by_another() == "interrupted"
+
+
+def test_a_commit_that_fails_is_taken_back_and_the_next_one_works(tmp_path):
+    store = ChatStore(tmp_path / "chats.db")
+    denied = True
+
+    def authorize(action, argument, *_):
+        commits = action == sqlite3.SQLITE_TRANSACTION and argument == "COMMIT"
+        return sqlite3.SQLITE_DENY if commits and denied else sqlite3.SQLITE_OK
+
+    store._db.set_authorizer(authorize)
+    with pytest.raises(ChatStoreError):
+        store.create("lost")
+    denied = False
+    store.create("kept")
+    assert [chat.title for chat in store.recent()] == ["kept"]
+    store.close()

@@ -73,6 +73,19 @@ def test_an_answer_is_written_once_more(talk: tuple[Conversation, Partner]) -> N
     assert [message["content"] for message in one.messages] == ["Hi", "answer 2"]
 
 
+def test_an_answer_that_fails_leaves_the_one_there_was(talk: tuple[Conversation, Partner]) -> None:
+    one, partner = talk
+    one._answer("Hi")
+    before = list(one.messages)
+
+    def gone(turn: list[dict[str, str]], text: str) -> Any:
+        raise ForedraftError("The server is gone.")
+
+    partner.answer = gone  # type: ignore[method-assign]
+    one._command("/regen")
+    assert one.messages == before
+
+
 def test_settings_are_changed_and_checked(
     talk: tuple[Conversation, Partner], capsys: pytest.CaptureFixture[str]
 ) -> None:

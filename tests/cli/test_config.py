@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,6 +66,17 @@ def test_what_is_wrong_is_never_written(cli: Cli, args: tuple[str, ...], says: s
     assert says in result.output
     assert config_file().read_text(encoding="utf-8") == before
     assert [path.name for path in config_file().parent.iterdir()] == [config_file().name]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_a_link_stays_one(cli: Cli, tmp_path: Path) -> None:
+    real = tmp_path / "dotfiles.toml"
+    real.write_text("[load]\nslots = 2\n", encoding="utf-8")
+    config_file().parent.mkdir(parents=True, exist_ok=True)
+    config_file().symlink_to(real)
+    cli("set", "load.slots", "3")
+    assert config_file().is_symlink()
+    assert "slots = 3" in real.read_text(encoding="utf-8")
 
 
 def test_a_secret_is_not_printed(cli: Cli) -> None:

@@ -152,3 +152,8 @@ def test_an_alias_says_which_model_it_is() -> None:
         assert small.model == "toy-small"
         assert not hasattr(small, "warnings")
         assert ask(client, model="claude-opus-9", max_tokens=2).model == "toy"
+        with httpx.Client(base_url=address, timeout=60) as http:  # by every door
+            gone = http.post("/api/v1/models/unload", json={"instance_id": "claude-opus-9"})
+            assert gone.json() == {"instance_id": "toy"}
+            back = http.post("/api/foredraft/load", json={"model": "claude-opus-9"})
+            assert back.json()["id"] == "toy"

@@ -13,6 +13,9 @@ import pytest
 from foredraft.engines.toy import ToyEngine, ToyTokenizer
 from foredraft.scheduling.hosted import LoadSpec, Progress
 from foredraft.scheduling.runtime import Runtime
+from foredraft.server.asking import Question
+from foredraft.server.formats.source import CODED
+from foredraft.server.prompting import Prompts
 from foredraft.server.services import ServerSettings, Services
 from tests.server import toy
 from tests.server.formats import own_templates
@@ -198,3 +201,18 @@ def test_another_form_can_be_asked_for(client: openai.OpenAI, address: str) -> N
     refused = httpx.post(f"{address}/v1/chat/completions", json={**request, "tool_format": "nobody"})
     assert refused.status_code == 400
     assert "qwen-xml" in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_prompts_have_control_tokens_by_their_names(name: str) -> None:
+    """Where a template leaves the calls of earlier turns out, or thinking that is gone on with, we write them."""
+    call = {"id": "call12345", "type": "function", "function": {"name": "clock", "arguments": "{}"}}
+    turns: list[list[Any]] = [
+        [*ASK, {"role": "assistant", "content": "", "tool_calls": [call]}, {"role": "tool", "content": "noon"}, *ASK],
+        [*ASK, {"role": "assistant", "content": "It is", "reasoning_content": "noon"}],
+    ]
+    model = load(LoadSpec(name), lambda *_: None)
+    for messages in turns:
+        prompt = Prompts().text(model, Question(messages=messages, tools=TOOLS))
+        assert CODED.search(prompt) is None
+        assert "clock" in prompt or "It is" in prompt

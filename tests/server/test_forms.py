@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from foredraft.sampling.constraints import GrammarError
+from foredraft.server.formats.table import BARE
 from foredraft.server.grammar import tools_grammar
-from foredraft.server.tools import BARE
 from tests.harden.chains import CHAINS
 
 ASK = [{"role": "user", "content": "Who?"}]

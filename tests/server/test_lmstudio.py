@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
@@ -11,6 +14,7 @@ from starlette.responses import PlainTextResponse
 
 from foredraft.server.app import create_app
 from foredraft.server.downloads import Downloads
+from foredraft.server.lmstudio import v1
 from foredraft.server.services import Services
 from tests.server import toy
 
@@ -197,3 +201,28 @@ async def test_an_app_mounted_beside_the_api_does_not_answer_for_it() -> None:
         assert "GET" in wrong.json()["error"]["message"]
         assert (await http.get("/elsewhere")).text == "a page"
     await services.runtime.close(0.0)
+
+
+async def test_whoever_leaves_while_a_model_loads_leaves_nothing_behind() -> None:
+    async def watch() -> AsyncGenerator[list[Any], None]:
+        yield []
+        await asyncio.Event().wait()
+
+    services: Any = SimpleNamespace(runtime=SimpleNamespace(watch=watch))
+    asking: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    waiting = asyncio.Event()
+
+    async def follow() -> None:
+        waiting.set()
+        async for _ in v1._loading(services, asking, lambda *_, **__: b""):
+            pass
+
+    following = asyncio.create_task(follow())
+    await waiting.wait()
+    for _ in range(5):  # until it waits for what happens next
+        await asyncio.sleep(0)
+    following.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await following
+    asking.cancel()
+    assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -298,3 +298,16 @@ def test_an_error_on_the_way_is_said_in_both_words(http: httpx.Client, services:
     assert events[-1]["code"] == "engine"
     for event in events:
         EVENT.validate_python(event)
+
+
+def test_what_a_forced_call_cannot_keep_is_refused_and_what_is_not_known_is_named(http: httpx.Client) -> None:
+    schema = {"format": {"type": "json_schema", "name": "x", "schema": {"type": "object"}}}
+    tool = {"type": "function", "name": "f", "parameters": {"type": "object"}}
+    asked = {"model": "toy", "input": "Hi", "max_output_tokens": 3, "tools": [tool]}
+    both = http.post("/v1/responses", json={**asked, "tool_choice": "required", "text": schema})
+    assert both.status_code == 400
+    assert "form of the tool" in both.json()["error"]["message"]
+    some = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "nobody"}]}
+    answer = http.post("/v1/responses", json={**asked, "tool_choice": some})
+    assert answer.status_code == 200, answer.text
+    assert any("'nobody'" in warning for warning in answer.json()["warnings"])

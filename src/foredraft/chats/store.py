@@ -285,11 +285,11 @@ class ChatStore:
             self._db.execute("BEGIN")
             try:
                 yield self._db
-            except BaseException:
+                self._db.execute("COMMIT")
+            except BaseException:  # a commit that failed leaves the transaction open
                 with contextlib.suppress(sqlite3.Error):
                     self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
 
     def _all_parents(self, chat_id: str) -> list[tuple[int, int | None]]:
         with self._transaction() as db:

@@ -197,9 +197,7 @@ class Conversation:
         }
         carry_out = commands.get(name)
         if carry_out is None:
-            near = difflib.get_close_matches(
-                name, ("/new", "/system", "/set", "/draft", "/regen", "/save", "/load"), n=1
-            )
+            near = difflib.get_close_matches(name, commands, n=1)
             meant = f" Did you mean {near[0]}?" if near else ""
             console.print(f"There is no command {name}.{meant} /help lists them.", style="yellow", markup=False)
             return False
@@ -250,11 +248,16 @@ class Conversation:
     def _regenerate(self, _: str) -> None:
         if len(self.messages) < 2 or self.messages[-1]["role"] != "assistant":
             raise ForedraftError("There is no answer yet.")
-        *before, asked, _answer = self.messages
+        if self.asked.raw:
+            raise ForedraftError("With --raw the text goes on: there is no message to answer once more.")
+        kept = self.messages
+        *before, asked, _answer = kept
         self.messages = before
         if self.asked.seed is not None:
             self._say(f"The seed is {self.asked.seed}: the same text comes again. /set seed none takes a fresh one.")
         self._answer(asked["content"])
+        if self.messages is before:  # it failed, and that was said
+            self.messages = kept
 
     def _save(self, name: str) -> None:
         self._say(f"Kept: {save(name, self.messages)}")

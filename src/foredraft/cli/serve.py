@@ -114,6 +114,7 @@ def serve(
     store = open_shelf()
     shelf = StoreShelf(store, user, slots=parallel)
     default = shelf.spec(model, draft).id if model else shelf.embedded()
+    named = _aliases(alias or ())  # stronger than the settings, and looked at first
     services = Services(
         Runtime(load_pair, queue_limit=queue),
         shelf,
@@ -121,7 +122,7 @@ def serve(
         default_model=default,
         store=store,
         user_settings=user,
-        aliases=Aliases({**_aliases(alias or ()), **user.server.aliases}, data_folder() / "aliases.json"),
+        aliases=Aliases({**named, **user.server.aliases, **named}, data_folder() / "aliases.json"),
         downloads=Downloads(from_hub(store)),
         responses=Responses(data_folder() / "responses.sqlite", enabled=user.server.keep_responses),
     )

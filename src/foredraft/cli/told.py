@@ -143,8 +143,9 @@ def answer_here(
 ) -> ToldHere:
     """Begin to answer a conversation."""
     form = Forms().of(llm.engine.tokenizer, llm.template.source)
-    text = llm.render([in_its_place(message, form) for message in messages])
-    stream = llm.stream(asked.request(llm, text), progress=progress)
+    text = llm.render([in_its_place(message, form.unbound()) for message in messages])
+    request = replace(asked.request(llm, text), end_tokens=form.end_tokens)
+    stream = llm.stream(request, progress=progress)
     return ToldHere(stream, PlacingReader.behind(text, form))
 
 

@@ -21,13 +21,13 @@ from foredraft.scheduling.errors import ModelUnloadedError
 from foredraft.scheduling.events import Event, Failed, Finished
 from foredraft.scheduling.running import RunningAnswer
 from foredraft.server.errors import RequestError
+from foredraft.server.formats.table import BARE
 from foredraft.server.grammar import left_out_of, schema_grammar, tools_grammar
 from foredraft.server.lenient import note, noted
 from foredraft.server.naming import named_model
 from foredraft.server.prompting import Prepared
 from foredraft.server.reading import AnswerReader
 from foredraft.server.services import Services
-from foredraft.server.tools import BARE
 
 ANY_JSON: Mapping[str, Any] = {"type": "object"}
 
@@ -264,6 +264,8 @@ async def _constraints(
             named = [t for t in question.tools if question.tool_choice in ("required", t["function"]["name"])]
             if not named:
                 raise RequestError(f"There is no tool {question.tool_choice!r}.", param="tool_choice")
+            if question.schema is not None or question.grammar:
+                raise RequestError("A forced tool call has the form of the tool.", param="response_format")
             form = prepared.tool_format or BARE
             several = question.several_calls and question.tool_choice == "required"
             grammar = await compiled(tools_grammar, named, form, several=several, thinking=prepared.thinking)

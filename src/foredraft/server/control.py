@@ -101,7 +101,7 @@ async def load_model(services: Services, body: LoadRequest) -> str:
     """Load by name, with settings; returns the id. One that is loaded already gets the draft and the time to live that
     were asked for; other settings than it has are refused."""
     load_settings(body.settings)  # words a wrong name before anything is opened
-    name, draft = body.model or services.default_model, _draft(body.draft)
+    name, draft = services.aliases.of(body.model) or services.default_model, _draft(body.draft)
     if services.shelf is None:
         spec = LoadSpec(name, draft=draft)
     else:

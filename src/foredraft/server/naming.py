@@ -25,9 +25,10 @@ async def named_model(
     `AmbiguousModelError` with the candidates, and `RequestError` for a model of another kind (`kind` None: any)."""
     if len(name) > LONGEST_NAME:
         raise ModelNotFoundError(name[:100] + "…")
-    name = services.aliases.of(name)
     loaded = {state.id: state for state in services.runtime.models()}
     ready = {state.id for state in loaded.values() if state.status in ("ready", "changing")}
+    if name not in ready:  # an alias hides no model that is loaded under this very name
+        name = services.aliases.of(name)
     if name in ("", "default"):
         usable = [model_id for model_id in loaded if model_id in ready and loaded[model_id].kind == (kind or "text")]
         default = services.default_model if kind != "embedding" else await _only_embedder(services, bool(usable))
@@ -101,6 +102,9 @@ async def loaded_name(services: Services, name: str) -> str:
     """The id of the loaded model that is meant. Raises `ModelNotFoundError` with the names that are loaded, or
     `AmbiguousModelError`."""
     loaded = [state.id for state in services.runtime.models()]
+    if name in loaded:
+        return name
+    name = services.aliases.of(name)
     if name in loaded:
         return name
     found = await _of_shelf(services, name)

@@ -239,6 +239,7 @@ class Prompts:
         messages: Sequence[Mapping[str, Any]],
     ) -> str:
         """The prompt of a conversation, which ends with the `beginning` of the answer where there is one."""
+        form = form.unbound()  # prompts have control tokens by their names
         tools = question.tools if question.tool_choice != "none" else ()
         if messages and (beginning is not None or _is_empty(messages[-1])):
             messages = messages[:-1]

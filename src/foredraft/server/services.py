@@ -64,7 +64,6 @@ class ServerSettings:
     max_body: int = limits.BODY.most
     max_answers: int = 8
     """Most choices (`n`) of one request."""
-    default_max_tokens: int | None = None
     load_on_demand: bool = True
     """Load a model when a request names it."""
     ttl_s: float | None = 3600.0

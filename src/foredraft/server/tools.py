@@ -6,19 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from foredraft.server.formats.entries import Form
-from foredraft.server.formats.table import BARE as BARE
-from foredraft.server.formats.table import LISTED as LISTED
-from foredraft.server.formats.table import TAGGED as TAGGED
-from foredraft.server.formats.table import form_of
+from foredraft.server.formats.table import TAGGED
 from foredraft.server.formats.writing import written
-
-ToolFormat = Form
-
-
-def format_of(template: str, name: str = "") -> Form:
-    """The form that a chat template's source speaks of (or the one named); tagged where it says nothing."""
-    return form_of(template, name)
 
 
 def knows_tools(template: str) -> bool:

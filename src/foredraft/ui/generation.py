@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -163,25 +164,28 @@ class Generations:
             self._services.prompts.check(cast(LLM, model), sum(len(message["content"]) for message in messages))
             of = cast(LLM, model)
             form = self._services.prompts.forms.of(of.engine.tokenizer, of.template.source)
-            begun = rendered(model, [in_its_place(message, form) for message in messages])
+            begun = rendered(model, [in_its_place(message, form.unbound()) for message in messages])
             text = begun + prompt_of(writing.tokens)
             prompt = self._services.prompts.encode(of, text)
             reader = PlacingReader.behind(begun, form)
             placed = reader.place(pieces_of(writing.tokens))
-            return text_request(model, prompt, choices), opens_thinking(text, form), reader, placed
+            request = dataclasses.replace(text_request(model, prompt, choices), end_tokens=form.end_tokens)
+            return request, opens_thinking(begun, form), reader, placed
 
     async def _constraint(self, writing: Writing, model_id: str, thinking: bool) -> GrammarConstraint | None:
         """The grammar of the answer, behind what there is of it already. Raises `GrammarError`."""
         if writing.schema is None:
             return None
-        grammar = await self._pools.grammars.run(grammar_of, writing.schema, thinking=thinking)
         with self._runtime.use(model_id) as model:
+            of = cast(LLM, model)
+            form = self._services.prompts.forms.of(of.engine.tokenizer, of.template.source)
+            grammar = await self._pools.grammars.run(grammar_of, writing.schema, thinking=thinking, form=form)
             vocabulary = await self._services.vocabularies.of(model_id, cast(LLM, model))
             constraint = await self._pools.grammars.run(GrammarConstraint, vocabulary, grammar)
-            beginning = "".join(token[0] for token in writing.tokens)
+            beginning = prompt_of(writing.tokens)
             if beginning:
                 encode = model.scheduler.engine.tokenizer.encode
-                read = self._pools.prompts.run(encode, beginning, add_special=False, parse_special=False)
+                read = self._pools.prompts.run(encode, beginning, add_special=False)
                 constraint.commit(await read)
             return constraint
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from foredraft.sampling.constraints import GrammarError, json_grammar
+from foredraft.server.formats.entries import Form
 from foredraft.server.grammar import left_out_of, schema_grammar
 from foredraft.server.limits import LimitError, check_json, check_schema
 
@@ -51,13 +52,14 @@ def unkept(text: str) -> list[str]:
     return left_out_of({"": _read(text)})
 
 
-def grammar_of(text: str, *, thinking: bool = False) -> str:
-    """The grammar of a typed schema; of any object where nothing is typed. Raises `GrammarError`."""
+def grammar_of(text: str, *, thinking: bool = False, form: Form | None = None) -> str:
+    """The grammar of a typed schema; of any object where nothing is typed. `thinking`: behind what the prompt has begun
+    to think, whose end the `form` writes. Raises `GrammarError`."""
     try:
         schema = _read(text)
     except json.JSONDecodeError as error:
         raise GrammarError(f"not JSON: {error}") from None
-    return schema_grammar(schema, thinking=thinking)
+    return schema_grammar(schema, thinking=thinking, form=form)
 
 
 def _read(text: str) -> Any:

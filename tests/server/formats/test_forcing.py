@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import json
 
 import numpy as np
 import pytest
 
 from foredraft.sampling.constraints import GrammarConstraint, GrammarVocabulary
+from foredraft.sampling.grammar_limits import MAX_BYTES, GrammarError
 from foredraft.scheduling.stream import Piece
 from foredraft.server.formats.entries import Form, parts
 from foredraft.server.formats.table import BARE
+from foredraft.server.formats.values import types_of
 from foredraft.server.grammar import schema_grammar, tools_grammar
 from foredraft.server.reading import AnswerReader
 from tests.server.formats.samples import TOOLS, all_forms, bound
@@ -97,3 +100,41 @@ def test_thinking_that_the_prompt_opened_comes_first(form: Form) -> None:
     for ready in (form, bound(form)[0]):
         tools_grammar(TOOLS, ready, several=False, thinking=True)
         schema_grammar({"type": "object"}, thinking=True, form=ready)
+
+
+TREE = {
+    "$ref": "#/$defs/Node",
+    "$defs": {
+        "Node": {
+            "type": "object",
+            "properties": {side: {"$ref": "#/$defs/Node"} for side in ("left", "right")},
+            "required": ["left", "right"],
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+def test_a_schema_that_leads_to_itself_twice_ends(form: Form) -> None:
+    """It doubles with each level: refused by its size, or written by a rule that leads to itself."""
+    tree = {"type": "function", "function": {"name": "grow", "parameters": TREE}}
+    with contextlib.suppress(GrammarError):
+        assert len(tools_grammar([tree], form, several=False, thinking=False)) < 2 * MAX_BYTES
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+def test_an_enumeration_behind_a_reference_is_kept_to(form: Form) -> None:
+    parameters = {
+        "type": "object",
+        "properties": {"colour": {"$ref": "#/$defs/Colour"}},
+        "required": ["colour"],
+        "$defs": {"Colour": {"type": "string", "enum": ["crimson", "teal"]}},
+    }
+    tool = {"type": "function", "function": {"name": "paint", "parameters": parameters}}
+    assert "crimson" in tools_grammar([tool], form, several=False, thinking=False)
+
+
+def test_types_of_a_union_that_leads_to_itself_are_found_at_once() -> None:
+    ways = [{"$ref": "#/$defs/A"}] * 50
+    root = {"$defs": {"A": {"anyOf": [*ways, {"type": "string"}]}}}
+    assert types_of({"$ref": "#/$defs/A"}, root) == {"string"}

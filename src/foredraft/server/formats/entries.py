@@ -99,7 +99,6 @@ class Calls:
     arguments_key: str = "arguments"
     id_key: str = ""
     """The keys of `{object}`."""
-    id_first: bool = False
     parameter: str = ""
     quote: str = ""
     single: bool = False

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from foredraft.sampling.constraints import json_rule
+from foredraft.sampling.grammar_limits import MAX_BYTES, GrammarError
 from foredraft.sampling.schema_taken import moved
 from foredraft.server.formats.entries import Calls, Form, parts
 from foredraft.server.formats.source import CODED
@@ -36,6 +37,7 @@ class _Grammar:
         self._form = form
         self._ids = {code: token for _, code, token in form.codes}
         self._rules: list[str] = []
+        self._size = 0
 
     def of(self, tools: Sequence[Mapping[str, Any]], *, several: bool, thinking: bool) -> str:
         entry = self._form.calls[0]
@@ -163,12 +165,14 @@ class _Grammar:
                 made.append(self._text(_type_word(entry, part, root, bare=bare)))
             elif kind == "value":
                 behind = fields[number + 1][1]
-                made.append(self._text_to(behind, part) if bare else f"{self._json(part, root)} {self._text(behind)}")
+                made.append(
+                    self._text_to(behind, part, root) if bare else f"{self._json(part, root)} {self._text(behind)}"
+                )
         return " ".join(made)
 
-    def _text_to(self, close: str, schema: Any) -> str:
+    def _text_to(self, close: str, schema: Any, root: Any) -> str:
         """A text and what closes it."""
-        choices = _choices(schema)
+        choices = _choices(schema, root)
         if choices:
             return self._rule(" | ".join(self._text(choice) for choice in choices)) + " " + self._text(close)
         coded = CODED.search(close)
@@ -201,7 +205,7 @@ class _Grammar:
 
     def _python(self, key: str, part: Any, root: Any) -> str:
         if _is_text(part, root):
-            choices = _choices(part)
+            choices = _choices(part, root)
             quoted = " | ".join(self._text(f"'{choice}'") for choice in choices)
             return f"{self._text(f'{key}=')} {self._rule(quoted or PYTHON_STRING)}"
         if types_of(part, root) == {"boolean"}:
@@ -223,7 +227,7 @@ class _Grammar:
             value = self._braces(entry, resolved(schema, root).get("items") or {}, root, depth + 1)
             return self._rule(f'"[" ({value} ("," {value})*)? "]"')
         if not types or "string" in types or depth >= MAX_DEPTH:
-            return f"{quote} {self._text_to(entry.quote, schema)}"
+            return f"{quote} {self._text_to(entry.quote, schema, root)}"
         return self._json(schema, root)
 
     def _elements(self, entry: Calls, schema: Any, root: Any, depth: int) -> list[str]:
@@ -243,12 +247,15 @@ class _Grammar:
             one = self._rule(self._element(entry, "item", items, root, depth + 1))
             return f"{opening} {one}* {self._text(closing)}"
         if not types or "string" in types:
-            return f"{opening} {self._text_to(closing, schema)}"
+            return f"{opening} {self._text_to(closing, schema, root)}"
         return f"{opening} {self._json(schema, root)} {self._text(closing)}"
 
     # ---- pieces of a grammar ----
 
     def _rule(self, body: str) -> str:
+        self._size += len(body)
+        if self._size > MAX_BYTES:  # a schema that leads to itself twice doubles with each level
+            raise GrammarError(f"the grammar of its calls has more than {MAX_BYTES:,} bytes")
         name = f"r{len(self._rules)}"
         self._rules.append(f"{name}: {body}\n")
         return name
@@ -317,10 +324,11 @@ def _is_text(schema: Any, root: Any) -> bool:
     return not types or "string" in types
 
 
-def _choices(schema: Any) -> list[str]:
+def _choices(schema: Any, root: Any) -> list[str]:
     """The texts that an enumeration allows; empty where any will do."""
     if not isinstance(schema, Mapping):
         return []
+    schema = resolved(schema, root)
     if isinstance(schema.get("const"), str):
         return [schema["const"]]
     choices = schema.get("enum")

@@ -55,11 +55,16 @@ def typed(text: str, schema: Any, root: Any = None, kind: str = "") -> Any:
     return value if fits or "string" not in types else text
 
 
-def types_of(schema: Any, root: Any = None, depth: int = 0) -> set[str]:
-    """The types a schema allows; empty where it does not say."""
-    if not isinstance(schema, Mapping) or depth > 8:
+def types_of(schema: Any, root: Any = None, seen: set[int] | None = None) -> set[str]:
+    """The types a schema allows; empty where it does not say. `seen`: parts (by identity) that were looked at before; a
+    schema may lead to itself in many ways."""
+    seen = set() if seen is None else seen
+    if not isinstance(schema, Mapping):
         return set()
     schema = resolved(schema, root)
+    if id(schema) in seen:
+        return set()
+    seen.add(id(schema))
     said = schema.get("type")
     if isinstance(said, str):
         return {said}
@@ -72,7 +77,7 @@ def types_of(schema: Any, root: Any = None, depth: int = 0) -> set[str]:
     found: set[str] = set()
     for key in ("anyOf", "oneOf", "allOf"):
         for part in schema.get(key) or () if isinstance(schema.get(key), list) else ():
-            found |= types_of(part, root, depth + 1)
+            found |= types_of(part, root, seen)
     if not found and isinstance(schema.get("properties"), Mapping):
         return {"object"}
     return found

@@ -157,10 +157,13 @@ async def _loading(services: Services, asking: asyncio.Future[Asked], said: Any)
         while not asking.done():
             coming = asyncio.ensure_future(anext(watching))
             both: set[asyncio.Future[Any]] = {asking, coming}
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if not coming.done():
-                coming.cancel()
-                await asyncio.gather(coming, return_exceptions=True)
+            try:
+                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            finally:  # a client that leaves, too: the watch is closed below, and nobody may be waiting in it then
+                if not coming.done():
+                    coming.cancel()
+                    await asyncio.gather(coming, return_exceptions=True)
+            if coming.cancelled():
                 break
             loading = [state for state in coming.result() if state.status == "loading"]
             if loading and not began:

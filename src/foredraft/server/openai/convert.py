@@ -35,8 +35,6 @@ def chat_question(body: ChatRequest) -> Question:
         raise RequestError("tool_choice is required, but there are no tools.", param="tool_choice")
     if isinstance(body.tool_choice, NamedTool) and choice not in [tool["function"]["name"] for tool in tools]:
         raise RequestError(f"There is no tool {choice!r}.", param="tool_choice.function.name")
-    if schema is not None and tools and choice not in ("auto", "none"):
-        raise RequestError("A forced tool call has the form of the tool.", param="response_format")
     variables: dict[str, Any] = dict(body.chat_template_kwargs or {})
     variables = {**effort(body.reasoning_effort), **variables}
     top = (body.top_logprobs or 0) if body.logprobs else None

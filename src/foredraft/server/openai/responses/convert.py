@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from foredraft.server.asking import ANY_JSON, Question
@@ -45,10 +45,8 @@ class Turn:
     """Its items, each with an id."""
     id: str
     store: bool
-    logprobs: bool = False
     encrypted: bool = False
     """The client wants thinking as `encrypted_content`."""
-    warnings: list[str] = field(default_factory=list)
 
 
 async def understood(body: ResponsesRequest, kept: Responses) -> Turn:

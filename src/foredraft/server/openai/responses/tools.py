@@ -100,6 +100,8 @@ class Toolbox:
     def _allow(self, tools: Any) -> None:
         named = [tool for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
         names = {flat(str(tool.get("name", "")), tool.get("namespace")) for tool in named}
+        for name in sorted(names - {tool["function"]["name"] for tool in self.functions}):
+            note(f"tool_choice.tools: there is no tool {name!r}, left out.", self.warnings)
         self.functions = [tool for tool in self.functions if tool["function"]["name"] in names]
 
 
