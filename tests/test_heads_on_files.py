@@ -60,8 +60,10 @@ def test_the_head_inside_is_right_every_time(files: dict[str, Path], isolation: 
         llm.set_draft("off")
         plain = llm.generate([1, *CIRCLE[:5]], max_tokens=24, temperature=0.0, ignore_eos=True)
         assert (plain.stats.drafted, plain.tokens) == (0, (CIRCLE * 4)[5:29])
-        llm.set_draft("builtin", required=True)
-        assert llm.generate([1, *CIRCLE[:5]], max_tokens=9, temperature=0.0, ignore_eos=True).stats.accepted > 4
+        for _ in range(2):  # the second time from a head to a head: the new one reads before the old one stops
+            llm.set_draft("builtin", required=True)
+            again = llm.generate([1, *CIRCLE[:5]], max_tokens=9, temperature=0.0, ignore_eos=True)
+            assert (again.stats.accepted > 4, again.stats.rejected) == (True, 0)
 
 
 @pytest.mark.parametrize(

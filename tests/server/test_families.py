@@ -206,9 +206,10 @@ def test_another_form_can_be_asked_for(client: openai.OpenAI, address: str) -> N
 @pytest.mark.parametrize("name", FAMILIES)
 def test_prompts_have_control_tokens_by_their_names(name: str) -> None:
     """Where a template leaves the calls of earlier turns out, or thinking that is gone on with, we write them."""
+    noon = {"role": "tool", "tool_call_id": "call12345", "content": "noon"}
     call = {"id": "call12345", "type": "function", "function": {"name": "clock", "arguments": "{}"}}
     turns: list[list[Any]] = [
-        [*ASK, {"role": "assistant", "content": "", "tool_calls": [call]}, {"role": "tool", "content": "noon"}, *ASK],
+        [*ASK, {"role": "assistant", "content": "", "tool_calls": [call]}, noon, *ASK],
         [*ASK, {"role": "assistant", "content": "It is", "reasoning_content": "noon"}],
     ]
     model = load(LoadSpec(name), lambda *_: None)

@@ -205,7 +205,7 @@ class Scheduler:
             return False
         prompt = answer.request.prompt
         return any(
-            self.slots.grows_into(other.sequence.slot, other.sequence.tokens, prompt)
+            self.slots.grows_into(other.sequence.slot, other.sequence.tokens, prompt, other.stops)
             for other in self.running
             if other.sequence is not None and not other.parked and _unread(other.sequence)
         )
@@ -229,7 +229,7 @@ class Scheduler:
             stats=answer.stats,
         )
         if not self.engine.rewind_limit.free:
-            answer.stops = stops(request.prompt, self.engine.tokenizer.eog, shared)
+            answer.stops = stops(request.prompt, sequence.eog, shared)
         answer.seed = sampler.seed
         answer.admitted_at = self._clock()
         answer.stats.prompt_tokens = len(request.prompt)
@@ -292,6 +292,8 @@ class Scheduler:
     def _of_one_kind(self, rounds: list[Answer], reading: list[Answer]) -> tuple[list[Answer], list[Answer]]:
         """Who is in a pass together: in exact numerics prompts are read apart from rounds, and in any those whose own
         log probabilities are wanted, which take all its rows. Passes of both kinds come in turns."""
+        if not reading:
+            return rounds, reading
         apart = [answer for answer in reading if answer.scoring or self.engine.exact_rows is not None]
         others = [answer for answer in reading if answer not in apart]
         if not apart or not (rounds or others):
@@ -301,7 +303,10 @@ class Scheduler:
 
     def _ceiling(self, sequence: Sequence, share: int | None) -> int | None:
         """The most guesses of a round: what the engine can take back, and the answer's share of the pass."""
-        able = self.engine.rewind_limit.guesses(self.engine.owed(sequence.slot))
+        limit = self.engine.rewind_limit
+        if limit.free:
+            return share
+        able = limit.guesses(self.engine.owed(sequence.slot))
         return min((most for most in (able, share) if most is not None), default=None)
 
     def _exact_pieces(self, reading: list[Answer], exact: int, cut: Cut, most: int) -> tuple[list[Chunk], list[Answer]]:

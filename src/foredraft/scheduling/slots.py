@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from foredraft.core.errors import EngineError
 from foredraft.engines.base import Engine
-from foredraft.scheduling.checkpoints import stops
 from foredraft.scheduling.reading import cut_of
 
 WORTH_COPYING = 32
@@ -94,13 +93,14 @@ class Slots:
                 return slot
         return min(free, key=lambda slot: (bool(slot.tokens), -slot.last_used if lost else slot.last_used))
 
-    def grows_into(self, index: int, reading: Sequence[int], prompt: Sequence[int]) -> bool:
+    def grows_into(self, index: int, reading: Sequence[int], prompt: Sequence[int], stops: Sequence[int] = ()) -> bool:
         """True when the slot, which is just reading `reading`, will soon hold much more of `prompt` than any slot has
-        now: waiting for it saves reading the same again."""
+        now: waiting for it saves reading the same again. `stops`: where its state will be kept, of an engine that goes
+        back to kept states only."""
         wanted, blocks = list(prompt[:-1]), self.blocks(len(prompt))
         shared = common(list(reading), wanted)
         if not self._engine.rewind_limit.free:
-            shared = max((at for at in stops(reading, self._engine.tokenizer.eog) if at <= shared), default=0)
+            shared = max((at for at in stops if at <= shared), default=0)
         coming = self._alike(shared, self._slots[index], blocks)
         return coming >= WORTH_COPYING + max(self._reusable(slot, wanted, blocks, copy=True) for slot in self._slots)
 

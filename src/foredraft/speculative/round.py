@@ -39,8 +39,9 @@ def run_round(
     drafted = clock()
 
     chunks = [sequence.verify_chunk(x) for sequence, x in zip(sequences, proposals, strict=True)]
-    rows = target.forward([*chunks, *prefill])  # one pass reads everything
-    drafter.target_read([*chunks, *prefill])
+    read = [*chunks, *prefill]
+    rows = target.forward(read)  # one pass reads everything
+    drafter.target_read(read)
     verified = clock()
 
     verdicts, grown = [], []
@@ -75,7 +76,7 @@ def run_round(
         verify_s=verified - drafted,
         total_s=clock() - began,
         rows=sum(chunk.want for chunk in chunks),
-        prefill_tokens=sum(len(chunk.tokens) - chunk.want for chunk in [*chunks, *prefill]),
+        prefill_tokens=sum(len(chunk.tokens) - chunk.want for chunk in read),
         own_prompt=[len(chunk.tokens) - chunk.want for chunk in chunks],
         replayed=sum(sequence.owed for sequence in sequences),
     )

@@ -167,7 +167,10 @@ class IsolatedEngine(Isolated):
 
     def _note(self, numbers: list[int]) -> list[int]:
         n = self.info.n_slots
-        self._lengths, self._owed = numbers[:n], numbers[n : 2 * n]
+        self._lengths = numbers[:n]
+        if self.rewind_limit.free:
+            return numbers[n:]
+        self._owed = numbers[n : 2 * n]
         return numbers[2 * n :]
 
     def _put_back(self, chunks: Sequence[Chunk]) -> None:

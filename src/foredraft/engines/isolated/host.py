@@ -16,6 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from foredraft import child
 from foredraft.core.errors import EngineError, ForedraftError
 from foredraft.engines.base import Engine, Hidden, OffersHidden, Tokenizer
@@ -72,6 +74,8 @@ class _Host:
         """Where hidden rows are put: those of the main model's last pass, or of a head's."""
         self._heads: dict[int, Any] = {}
         self._source: OffersHidden | None = None
+        self._reader = -1
+        """The head that reads the main model's hidden rows: the last that asked for them."""
         """Whose rows are put there after each pass of the main model; None where nobody reads them."""
         self._n_slots = 0
         self._lock = threading.Lock()
@@ -141,7 +145,11 @@ class _Host:
                 self._rows[first : first + len(rows)] = rows
                 first += len(rows)
             if self._source is not None:
-                self._put_hidden(self._source.hidden)
+                try:
+                    self._put_hidden(self._source.hidden)
+                except EngineError:  # the pass has gone well: a head that cannot read it ends no answer
+                    assert self._hidden is not None
+                    self._hidden[:] = np.nan
         elif said.kind is Kind.REWIND:
             engine.rewind(*values[begin:])
         elif said.kind is Kind.COPY:
@@ -173,7 +181,10 @@ class _Host:
             number, on = wire.read_numbers(said.body)
             source = self._heads[number].source
             source.offer_hidden(bool(on))
-            self._source = source if on else None
+            if on:
+                self._source, self._reader = source, number
+            elif number == self._reader:  # another may have begun to read before this one stopped
+                self._source, self._reader = None, -1
             return b""
         if said.kind is Kind.HEAD_CLOSE:
             self._heads.pop(wire.read_numbers(said.body)[0]).close()
@@ -206,7 +217,8 @@ class _Host:
     def _lengths(self) -> list[int]:
         """Of all slots, and what they owe."""
         engine, slots = cast(Engine, self._engine), range(self._n_slots)
-        return [*(engine.length(slot) for slot in slots), *(engine.owed(slot) for slot in slots)]
+        lengths = [engine.length(slot) for slot in slots]
+        return lengths if not lengths or engine.rewind_limit.free else lengths + [engine.owed(slot) for slot in slots]
 
     def _facts(self, engine: Engine) -> dict[str, Any]:
         info = engine.info

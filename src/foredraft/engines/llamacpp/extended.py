@@ -53,7 +53,7 @@ _OF_LAYERS = {
         ctypes.POINTER(ctypes.c_float),
     ),
 }
-_STABLE = ("llama_model_n_embd_out", "llama_model_n_layer_nextn")
+_STABLE = ("llama_model_n_embd_out",)
 _FIELDS = {"llama_context_params": ("ctx_type", "ctx_other"), "llama_model_params": ("load_mtp",)}
 
 
