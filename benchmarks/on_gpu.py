@@ -14,9 +14,9 @@ import psutil
 from foredraft.bench.costs import measure_costs
 from foredraft.bench.modes import stage
 from foredraft.engines.llamacpp.devices import devices
-from foredraft.llm import LLM, LoadSettings
 from foredraft.models.facts import read_facts
 from foredraft.models.memory import LoadPlan, estimate, this_machine
+from foredraft.pair.llm import LLM, LoadSettings
 
 NO_GPU = 3
 

@@ -113,12 +113,12 @@ def _served(**preferences: str) -> Iterator[str]:
 def _serve(port: int, preferences: dict[str, str]) -> None:
     import uvicorn
 
-    from foredraft.scheduling.hosted import LoadSpec
-    from foredraft.scheduling.runtime import Runtime
+    from foredraft.config.shelf import open_shelf
+    from foredraft.runtime.managed_model import LoadSpec
+    from foredraft.runtime.runtime import Runtime
     from foredraft.server.app import create_app
     from foredraft.server.loading import load_pair
     from foredraft.server.services import ServerSettings, Services
-    from foredraft.shelf import open_shelf
     from foredraft.ui.app import mount
 
     runtime = Runtime(load_pair)

@@ -13,13 +13,13 @@ from foredraft.core.errors import ForedraftError, ParameterError
 from foredraft.core.params import SpeculationParams
 from foredraft.engines.toy import ToyEngine
 from foredraft.engines.toy.engine import ToyClock
-from foredraft.llm import LLM, LoadSettings
+from foredraft.pair.llm import LLM, LoadSettings
+from foredraft.pair.speculation import adaptive
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.speculative.controllers import Adaptive
 from foredraft.speculative.controllers.disk import FORMAT
 from foredraft.speculative.controllers.measure import measure
 from foredraft.speculative.drafters import Arbiter, ModelDrafter, PredictionDrafter, SuffixDrafter
-from foredraft.tuning import adaptive
 
 STEP = 0.01
 """Seconds of a plain step of the toy main model."""

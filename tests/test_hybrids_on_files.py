@@ -19,11 +19,11 @@ from foredraft.core.errors import MemoryLimitError
 from foredraft.core.params import MAX_DRAFT, Request, SpeculationParams
 from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions
 from foredraft.engines.llamacpp import engine as llamacpp_engine
-from foredraft.llm import LLM, LoadSettings
 from foredraft.models import memory
 from foredraft.models.facts import read_facts
 from foredraft.models.memory import LoadPlan, Machine, estimate, kv_bytes, state_bytes
-from foredraft.scheduling.answer import Answer
+from foredraft.pair.llm import LLM, LoadSettings
+from foredraft.scheduling.request import ScheduledRequest
 from foredraft.speculative.drafters import Arbiter
 
 WAYS = {
@@ -72,7 +72,7 @@ def ask(llm: LLM, tokens: list[int], seed: int = 0, most: int = 24, **speculatio
     return dataclasses.replace(made, speculation=SpeculationParams(**speculation))
 
 
-def write(llm: LLM, requests: list[Request]) -> list[Answer]:
+def write(llm: LLM, requests: list[Request]) -> list[ScheduledRequest]:
     answers = [llm.scheduler.submit(request) for request in requests]
     while llm.scheduler.busy:
         llm.scheduler.step()

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from foredraft.bench.random_model import Shape
+from foredraft.config.folders import cache_folder
+from foredraft.config.shelf import open_shelf
 from foredraft.core.errors import (
     ClosedError,
     ContextOverflowError,
@@ -27,11 +29,9 @@ from foredraft.core.params import SpeculationParams
 from foredraft.engines.base import Engine
 from foredraft.engines.rewind import NONE
 from foredraft.engines.toy import RecurrentToy, ToyEngine
-from foredraft.folders import cache_folder
-from foredraft.llm import LLM, LoadSettings
 from foredraft.models.cache import Measured
 from foredraft.models.memory import Machine
-from foredraft.shelf import open_shelf
+from foredraft.pair.llm import LLM, LoadSettings
 from foredraft.speculative.controllers import Fixed
 from foredraft.speculative.controllers.costs import CostModel
 from foredraft.speculative.drafters import ModelDrafter
@@ -225,8 +225,8 @@ def slow_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pair:
     def measured(target: Engine, draft: Engine | None = None, **_: object) -> CostModel:
         return CostModel({1: 0.01, 8: 0.03}, None if draft is None else 0.013)
 
-    monkeypatch.setattr("foredraft.tuning.measure", measured)
-    monkeypatch.setattr("foredraft.tuning.drift", lambda *_, **__: "")
+    monkeypatch.setattr("foredraft.pair.speculation.measure", measured)
+    monkeypatch.setattr("foredraft.pair.speculation.drift", lambda *_, **__: "")
     return main, draft
 
 
@@ -286,7 +286,7 @@ def test_auto_tries_a_smaller_draft_where_a_larger_one_cannot_pay(
             assert names == ["big-f16.gguf", *tried]
             assert llm.draft_info is None
         names.clear()
-    monkeypatch.setattr("foredraft.tuning.measure", lambda *_, **__: CostModel({1: 0.01, 8: 0.03}, 0.001))
+    monkeypatch.setattr("foredraft.pair.speculation.measure", lambda *_, **__: CostModel({1: 0.01, 8: 0.03}, 0.001))
     (cache_folder() / "tuning").rename(cache_folder() / "gone")
     with LLM.load(main) as llm:
         assert names == ["big-f16.gguf", "small-f16.gguf"]

@@ -14,9 +14,9 @@ import pytest
 
 from foredraft.core.params import Request, SpeculationParams
 from foredraft.engines.llamacpp.quantise import quantise
-from foredraft.llm import LLM, LoadSettings
-from foredraft.scheduling.answer import Answer
-from foredraft.verification import Comparison, verify
+from foredraft.pair.llm import LLM, LoadSettings
+from foredraft.pair.verification import Comparison, verify
+from foredraft.scheduling.request import ScheduledRequest
 
 OPENINGS = ("Once upon a time", "The dog", "One day, a girl", "Tom and Lily", "In a big house", "A little bird")
 MIDDLES = ("", " was", " had a red ball", " went to the park", " saw the sun", " and mom said", " did not like rain")
@@ -106,7 +106,7 @@ def test_beside_other_answers(chat_pair: tuple[Path, Path]) -> None:
             for n, text in enumerate(texts)
         ]
 
-        def write(requests: list[Request]) -> list[Answer]:
+        def write(requests: list[Request]) -> list[ScheduledRequest]:
             answers = [llm.scheduler.submit(request, top_logprobs=3) for request in requests]
             while llm.scheduler.busy:
                 llm.scheduler.step()

@@ -17,8 +17,8 @@ from foredraft.engines.llamacpp import LoadOptions, exactness
 from foredraft.engines.llamacpp.exactness import Costs
 from foredraft.engines.probe import ALL_SIZES, SIZES
 from foredraft.engines.toy import ToyEngine
-from foredraft.llm import LLM, LoadSettings
-from foredraft.numerics import load
+from foredraft.pair.llm import LLM, LoadSettings
+from foredraft.pair.numerics import load
 
 FAST = Costs(1.0, 0.5, 0.25)
 
@@ -198,7 +198,7 @@ def test_what_is_damaged_is_measured_anew_and_said(tmp_path: Path, damage: str) 
 
 
 def test_a_model_that_would_take_minutes_to_measure_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("foredraft.numerics._step_seconds", lambda engine: 3.0)
+    monkeypatch.setattr("foredraft.pair.numerics._step_seconds", lambda engine: 3.0)
     machine, notes = Machine(), list[str]()
     assert mode(loaded(machine, "auto", notes=notes)) == "fast"
     assert not machine.timed

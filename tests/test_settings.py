@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from foredraft.config.settings import Settings, config_file, load_settings, resolve, template
+from foredraft.config.shelf_settings import shelf_settings
 from foredraft.core.errors import SettingsError
-from foredraft.settings import Settings, config_file, load_settings, resolve, template
-from foredraft.shelf_settings import shelf_settings
 
 
 def write(text: str) -> Path:

@@ -10,9 +10,9 @@ import pytest
 
 from foredraft.core.params import SpeculationParams
 from foredraft.engines.toy import ToyEngine
-from foredraft.llm import LLM
+from foredraft.pair.llm import LLM
+from foredraft.pair.speculation import Tuning, adaptive, written_off
 from foredraft.speculative.drafters import ModelDrafter
-from foredraft.tuning import Tuning, adaptive, written_off
 
 
 def answer(tuning: Tuning, engine: ToyEngine, *, remember: bool = True) -> list[int]:

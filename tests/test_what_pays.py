@@ -10,9 +10,9 @@ import pytest
 from foredraft.models.cache import Measured
 from foredraft.models.places import Place
 from foredraft.models.store import ModelStore
+from foredraft.pair.speculation import costs_key, file_identity, library_version, machine
+from foredraft.pair.what_pays import Way, sentence, verdict, ways
 from foredraft.speculative.controllers.costs import CostModel
-from foredraft.tuning import costs_key, file_identity, library_version, machine
-from foredraft.what_pays import Way, sentence, verdict, ways
 from tests.models.gguf_bytes import model, write
 
 STEEP = {1: 0.1, 2: 0.17, 4: 0.25, 8: 0.42}

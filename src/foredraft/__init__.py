@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from foredraft.core.errors import ForedraftError
     from foredraft.core.params import Request, SamplingParams, SpeculationParams
-    from foredraft.llm import LLM, LoadSettings
-    from foredraft.scheduling.answer import Generation
+    from foredraft.pair.llm import LLM, LoadSettings
+    from foredraft.pair.verification import verify
+    from foredraft.scheduling.request import Generation
     from foredraft.scheduling.stream import Piece
-    from foredraft.verification import verify
 
 __all__ = [
     "LLM",
@@ -27,15 +27,15 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "LLM": "foredraft.llm",
+    "LLM": "foredraft.pair.llm",
     "ForedraftError": "foredraft.core.errors",
-    "Generation": "foredraft.scheduling.answer",
-    "LoadSettings": "foredraft.llm",
+    "Generation": "foredraft.scheduling.request",
+    "LoadSettings": "foredraft.pair.llm",
     "Piece": "foredraft.scheduling.stream",
     "Request": "foredraft.core.params",
     "SamplingParams": "foredraft.core.params",
     "SpeculationParams": "foredraft.core.params",
-    "verify": "foredraft.verification",
+    "verify": "foredraft.pair.verification",
 }
 
 

@@ -12,7 +12,7 @@ from foredraft.bench.runner import Plan, Run
 from foredraft.bench.tables import PLAIN_BAR, tables
 from foredraft.engines.toy import ToyEngine
 from foredraft.engines.toy.engine import ToyClock
-from foredraft.llm import LLM
+from foredraft.pair.llm import LLM
 from foredraft.speculative.controllers import Adaptive
 from foredraft.speculative.controllers.measure import measure
 from foredraft.speculative.drafters import Arbiter, ModelDrafter, SuffixDrafter

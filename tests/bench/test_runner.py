@@ -14,7 +14,7 @@ from foredraft.bench.runner import Plan, Run
 from foredraft.bench.trials import Counts
 from foredraft.core.errors import ForedraftError
 from foredraft.core.stats import GenerationStats
-from foredraft.llm import LLM
+from foredraft.pair.llm import LLM
 from tests.bench.toys import PROMPTS, pair
 
 MODES = tuple(parse(name) for name in ("off", "fixed:2", "auto"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from foredraft.bench.categories import Prompt
 from foredraft.engines.toy import ToyEngine
-from foredraft.llm import LLM
+from foredraft.pair.llm import LLM
 from foredraft.speculative.controllers import Fixed
 from foredraft.speculative.drafters import Arbiter, Drafter, ModelDrafter, SuffixDrafter
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from foredraft.bench.runner import Run, Step
 from foredraft.cli.main import app
-from foredraft.llm import LLM
+from foredraft.pair.llm import LLM
 
 QUICK = ["--category", "maths", "--prompts", "1", "--max-tokens", "6", "--repeats", "1"]
 

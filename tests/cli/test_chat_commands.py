@@ -12,8 +12,8 @@ import pytest
 from foredraft.cli import conversations
 from foredraft.cli.chat import SETTABLE, Conversation
 from foredraft.cli.options import Asked
+from foredraft.config.folders import data_folder
 from foredraft.core.errors import ForedraftError
-from foredraft.folders import data_folder
 
 
 class Stream:

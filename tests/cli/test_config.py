@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from foredraft.cli.main import app
-from foredraft.settings import config_file, load_settings
+from foredraft.config.settings import config_file, load_settings
 
 Cli = Callable[..., str]
 

@@ -13,12 +13,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from foredraft.cli.main import app
-from foredraft.folders import cache_folder
+from foredraft.config.folders import cache_folder
+from foredraft.config.shelf import open_shelf
 from foredraft.models import hub as hub_module
 from foredraft.models.cache import Measured
-from foredraft.shelf import open_shelf
+from foredraft.pair.speculation import file_identity, library_version, machine
 from foredraft.speculative.controllers.costs import CostModel
-from foredraft.tuning import file_identity, library_version, machine
 from tests.models.gguf_bytes import model, write
 from tests.models.hub_server import Hub, serve
 
@@ -193,7 +193,7 @@ def test_pair_measure_keeps_what_it_finds(cli: Cli, folder: Path, monkeypatch: p
     from types import SimpleNamespace
 
     import foredraft.bench.pair
-    import foredraft.llm
+    import foredraft.pair.llm
 
     class Loaded:
         def __enter__(self) -> Loaded:
@@ -206,7 +206,7 @@ def test_pair_measure_keeps_what_it_finds(cli: Cli, folder: Path, monkeypatch: p
         yield SimpleNamespace(share=0.1, speedup=None)
         yield SimpleNamespace(share=1.0, speedup=1.4, low=1.3, high=1.5, plain_speed=10.0, draft_speed=14.0)
 
-    monkeypatch.setattr(foredraft.llm.LLM, "load", lambda *_, **__: Loaded())
+    monkeypatch.setattr(foredraft.pair.llm.LLM, "load", lambda *_, **__: Loaded())
     monkeypatch.setattr(foredraft.bench.pair, "measure_pair", measure)
     data = cli("pair", "big", "small", "--measure", "--seconds", "3", "--json").data["drafts"][0]
     assert (data["measured_speedup"]["speedup"], data["measured_speedup"]["low"]) == (1.4, 1.3)

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from foredraft.chats import ChatStore
-from foredraft.folders import data_folder
-from foredraft.shelf import open_shelf
+from foredraft.config.folders import data_folder
+from foredraft.config.shelf import open_shelf
 from tests import tiny_gguf
 from tests.harden import gguf_edit
 from tests.harden.gguf_edit import Value

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from foredraft.cli.main import ALIASES, COMMANDS
-from foredraft.folders import data_folder
+from foredraft.config.folders import data_folder
 from tests import tiny_gguf
 
 COMMAND = [sys.executable, "-m", "foredraft"]

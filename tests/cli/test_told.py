@@ -11,8 +11,8 @@ from foredraft.cli import terminal
 from foredraft.cli.chat import Conversation, Here
 from foredraft.cli.options import Asked
 from foredraft.cli.told import ToldByServer, answer_here, as_dict, as_message, go_on_here
-from foredraft.scheduling.hosted import LoadSpec
-from foredraft.scheduling.runtime import Runtime
+from foredraft.runtime.managed_model import LoadSpec
+from foredraft.runtime.runtime import Runtime
 from foredraft.server.client import Client
 from foredraft.server.services import ServerSettings, Services
 from tests.server import toy

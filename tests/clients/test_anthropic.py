@@ -11,7 +11,7 @@ import pydantic
 import pytest
 from anthropic import Anthropic, AsyncAnthropic, beta_tool
 
-from foredraft.llm import LLM
+from foredraft.pair.llm import LLM
 from foredraft.server.anthropic import routes
 from foredraft.server.services import Services
 from tests.clients.conftest import Node

@@ -11,17 +11,17 @@ from pathlib import Path
 import lmstudio
 import pytest
 
+from foredraft.config.settings import Settings
 from foredraft.models import hub as hub_module
 from foredraft.models.places import EMBEDDED, FOLDER, OWN, Place
 from foredraft.models.store import ModelStore
-from foredraft.scheduling.embedder import Embedder
-from foredraft.scheduling.hosted import LoadedModel, Loader, LoadSpec, Progress
-from foredraft.scheduling.runtime import Runtime
+from foredraft.runtime.embedder import Embedder
+from foredraft.runtime.managed_model import LoadedModel, Loader, LoadSpec, Progress
+from foredraft.runtime.runtime import Runtime
 from foredraft.server.downloads import Downloads, from_hub
 from foredraft.server.loading import load_pair
 from foredraft.server.services import Services
 from foredraft.server.shelf import StoreShelf
-from foredraft.settings import Settings
 from tests.models.hub_server import Hub, serve
 from tests.real.files import path_of, present
 from tests.server import toy

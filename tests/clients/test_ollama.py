@@ -11,8 +11,8 @@ import httpx
 import pytest
 from ollama import AsyncClient, Client, ResponseError
 
-from foredraft.scheduling.hosted import LoadSpec
-from foredraft.scheduling.runtime import Runtime
+from foredraft.runtime.managed_model import LoadSpec
+from foredraft.runtime.runtime import Runtime
 from foredraft.server.downloads import Downloads
 from foredraft.server.ollama import routes
 from foredraft.server.services import ServerSettings, Services

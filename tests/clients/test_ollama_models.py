@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from ollama import Client, ResponseError
 
+from foredraft.config.settings import Settings
 from foredraft.models import places
 from foredraft.models.places import Place
 from foredraft.models.store import ModelStore
-from foredraft.scheduling.runtime import Runtime
+from foredraft.runtime.runtime import Runtime
 from foredraft.server.aliases import Aliases
 from foredraft.server.downloads import Downloads
 from foredraft.server.loading import load_pair
 from foredraft.server.services import ServerSettings, Services
 from foredraft.server.shelf import StoreShelf
-from foredraft.settings import Settings
 from tests import tiny_gguf
 from tests.server import toy
 

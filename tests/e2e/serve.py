@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import uvicorn
 
+from foredraft.config.shelf import open_shelf
 from foredraft.core.errors import ModelError
 from foredraft.engines.toy import ToyEngine
-from foredraft.llm import LLM
-from foredraft.scheduling.hosted import LoadSpec
-from foredraft.scheduling.runtime import Runtime
+from foredraft.pair.llm import LLM
+from foredraft.runtime.managed_model import LoadSpec
+from foredraft.runtime.runtime import Runtime
 from foredraft.server.app import create_app
 from foredraft.server.loading import load_pair
 from foredraft.server.services import ServerSettings, Services
-from foredraft.shelf import open_shelf
 from foredraft.speculative.drafters import ModelDrafter
 from foredraft.ui.app import mount
 

@@ -15,7 +15,7 @@ from foredraft.engines.base import Chunk, Hidden
 from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions, extended, hidden
 from foredraft.engines.llamacpp.head import LlamaCppHead
 from foredraft.models.facts import read_facts
-from foredraft.scheduling.answer import Answer
+from foredraft.scheduling.request import ScheduledRequest
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.speculative.controllers import Fixed
 from foredraft.speculative.drafters import Drafter, HeadDrafter, NoDrafter
@@ -63,7 +63,7 @@ def pair(request: pytest.FixtureRequest, files: dict[str, Path]) -> Iterator[tup
 
 def answers(
     engine: LlamaCppEngine, drafter: Drafter, gamma: int, requests: Sequence[Request], cancel: int | None = None
-) -> list[Answer]:
+) -> list[ScheduledRequest]:
     """All at once; number `cancel` is cancelled after a few steps."""
     scheduler = Scheduler(engine, drafter, Fixed(gamma))
     found = [scheduler.submit(request) for request in requests]

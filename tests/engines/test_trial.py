@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from foredraft.config.folders import cache_folder
 from foredraft.core.errors import ModelError, ModelFormatError
 from foredraft.demo import draft_path, main_path
 from foredraft.engines.llamacpp import trial
 from foredraft.engines.llamacpp.trial import DeadlyFileError, require_survival, survives
-from foredraft.folders import cache_folder
 from tests import tiny_gguf
 from tests.conftest import ROOT
 from tests.harden import gguf_edit

@@ -132,9 +132,9 @@ def _work(work: str, path: str) -> int:
 
 
 def _load(path: str) -> None:
-    from foredraft.llm import LLM
     from foredraft.models.facts import read_facts
-    from foredraft.scheduling.hosted import LoadSpec
+    from foredraft.pair.llm import LLM
+    from foredraft.runtime.managed_model import LoadSpec
     from foredraft.server.loading import load_pair
 
     kind = "embedding" if read_facts(Path(path)).kind == "embedding" else "text"

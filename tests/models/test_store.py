@@ -588,7 +588,7 @@ from foredraft import LLM
 from foredraft.core.errors import ModelError
 from foredraft.engines.llamacpp.failures import check_file
 from foredraft.models.facts import read_facts
-from foredraft.shelf import open_shelf
+from foredraft.config.shelf import open_shelf
 path = Path(sys.argv[1])
 doors = [open_shelf().find, open_shelf().add, LLM.load]
 if "name" not in path.name:

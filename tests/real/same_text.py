@@ -24,9 +24,9 @@ from pathlib import Path
 
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
 from foredraft.engines.llamacpp import LoadOptions, exactness
-from foredraft.llm import LLM, LoadSettings
-from foredraft.scheduling.answer import Answer
-from foredraft.verification import first_difference
+from foredraft.pair.llm import LLM, LoadSettings
+from foredraft.pair.verification import first_difference
+from foredraft.scheduling.request import ScheduledRequest
 
 OURS = (
     "日本で一番高い山は何ですか?その高さも教えてください。",
@@ -124,7 +124,7 @@ def _faulty(tokens: Sequence[int]) -> tuple[int, ...]:
     return tuple(tokens[0] if i % 6 == 5 else token for i, token in enumerate(tokens))
 
 
-def _write(llm: LLM, requests: Sequence[Request]) -> list[Answer]:
+def _write(llm: LLM, requests: Sequence[Request]) -> list[ScheduledRequest]:
     answers = [llm.scheduler.submit(request) for request in requests]
     while llm.scheduler.busy:
         llm.scheduler.step()
@@ -134,7 +134,9 @@ def _write(llm: LLM, requests: Sequence[Request]) -> list[Answer]:
     return answers
 
 
-def _judge(llm: LLM, request: Request, plain: Answer, answer: Answer, how: str, tally: Tally) -> None:
+def _judge(
+    llm: LLM, request: Request, plain: ScheduledRequest, answer: ScheduledRequest, how: str, tally: Tally
+) -> None:
     tally.answers += 1
     tally.drafted += answer.stats.drafted
     tally.accepted += answer.stats.accepted

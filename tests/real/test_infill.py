@@ -9,9 +9,9 @@ from typing import Any
 import openai
 import pytest
 
-from foredraft.llm import LLM, LoadSettings
-from foredraft.scheduling.hosted import LoadSpec
-from foredraft.scheduling.runtime import Runtime
+from foredraft.pair.llm import LLM, LoadSettings
+from foredraft.runtime.managed_model import LoadSpec
+from foredraft.runtime.runtime import Runtime
 from foredraft.server.services import Services
 from tests.real.conftest import RealFile
 from tests.server import toy

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from foredraft.engines.llamacpp import exactness
-from foredraft.llm import LLM
+from foredraft.pair.llm import LLM
 from tests.real import same_text
 from tests.real.conftest import RealFile
 

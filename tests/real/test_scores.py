@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from foredraft.llm import LLM, LoadSettings
+from foredraft.pair.llm import LLM, LoadSettings
 from tests.real.conftest import RealFile
 
 pytestmark = pytest.mark.real

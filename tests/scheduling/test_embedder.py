@@ -14,10 +14,10 @@ import pytest_asyncio
 
 from foredraft.core.errors import EngineError, ParameterError
 from foredraft.core.params import Request, SamplingParams
-from foredraft.scheduling.embedder import PASS_TOKENS, Embedder, Embeddings
-from foredraft.scheduling.errors import ModelUnloadedError, QueueFullError, TextTooLongError, WrongKindError
-from foredraft.scheduling.hosted import LoadSpec
-from foredraft.scheduling.runtime import Runtime
+from foredraft.runtime.embedder import PASS_TOKENS, Embedder, Embeddings
+from foredraft.runtime.errors import ModelUnloadedError, QueueFullError, TextTooLongError, WrongKindError
+from foredraft.runtime.managed_model import LoadSpec
+from foredraft.runtime.runtime import Runtime
 from tests.server import toy
 
 BROKEN = toy.N_VOCAB - 1

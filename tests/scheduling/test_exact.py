@@ -18,7 +18,7 @@ import pytest
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
 from foredraft.engines.base import BLOCK, GRAIN, LARGEST
 from foredraft.engines.toy import ToyEngine
-from foredraft.scheduling.reading import Cut, cut_of
+from foredraft.scheduling.exact_prefill import Cut, cut_of
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.speculative.controllers import Adaptive, Fixed
 from foredraft.speculative.controllers.base import DraftController

@@ -13,8 +13,8 @@ from foredraft.core.errors import NonFiniteLogitsError
 from foredraft.core.params import Request, SamplingParams
 from foredraft.engines.rewind import FORK, NONE, Rewind, rollback
 from foredraft.engines.toy import ToyEngine
-from foredraft.scheduling.answer import Answer
 from foredraft.scheduling.logprobs import TokenLogprob
+from foredraft.scheduling.request import ScheduledRequest
 from tests.scheduling.test_scheduler import engine, finish, scheduler
 
 PROMPT = tuple(2 + (7 * i + i * i) % 37 for i in range(50))
@@ -24,13 +24,13 @@ def ask(prompt: Sequence[int] = PROMPT, *, most: int = 4, seed: int = 1) -> Requ
     return Request(tuple(prompt), SamplingParams(seed=seed), max_tokens=most, ignore_eos=True)
 
 
-def scores(answer: Answer) -> list[TokenLogprob]:
+def scores(answer: ScheduledRequest) -> list[TokenLogprob]:
     assert answer.prompt_logprobs is not None
     assert answer.prompt_logprobs.done
     return answer.prompt_logprobs.tokens
 
 
-def values(answer: Answer) -> list[float]:
+def values(answer: ScheduledRequest) -> list[float]:
     return [token.chosen.logprob for token in scores(answer)]
 
 
@@ -94,7 +94,7 @@ def test_neighbours_and_rows_neither_matter_nor_suffer(exact: int | None) -> Non
     wanted = [ask(PROMPT[:7], most=60), ask(long, seed=2), ask((*long[::-1], 3), seed=3), ask((9, *long), seed=4)]
     scored = [None, 2, 1, None]
 
-    def alone(request: Request, top: int | None) -> Answer:
+    def alone(request: Request, top: int | None) -> ScheduledRequest:
         one = scheduler(machine(), gamma=0, blur=None)
         answer = one.submit(request, prompt_logprobs=top)
         finish(one)

@@ -18,7 +18,7 @@ import pytest
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
 from foredraft.engines.toy import ToyEngine
 from foredraft.sampling.sampler import Sampler
-from foredraft.scheduling.answer import Answer
+from foredraft.scheduling.request import ScheduledRequest
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.speculative.acceptance import RULES
 from foredraft.speculative.controllers import Adaptive, DraftController, Fixed
@@ -58,7 +58,9 @@ class Pair:
         self.scheduler = Scheduler(self.main, Arbiter([self.drafter]), self.controller, clock=clock)
         self.draft.passes.clear()
 
-    def answer(self, prompt: Tokens[int], speculation: SpeculationParams = MODEL_ONLY, length: int = 8) -> Answer:
+    def answer(
+        self, prompt: Tokens[int], speculation: SpeculationParams = MODEL_ONLY, length: int = 8
+    ) -> ScheduledRequest:
         params = SamplingParams(temperature=0.0)
         request = Request(tuple(prompt), params, speculation, max_tokens=length, ignore_eos=True)
         answer = self.scheduler.submit(request)
@@ -78,7 +80,7 @@ def prompt(number: int, length: int = 300) -> list[int]:
     return [2 + (number * 7 + at * (number + 1)) % (N_VOCAB - 2) for at in range(length)]
 
 
-def plain(text: Tokens[int], length: int = 8) -> Answer:
+def plain(text: Tokens[int], length: int = 8) -> ScheduledRequest:
     pair = Pair()
     pair.scheduler.drafter, pair.scheduler.controller = NoDrafter(), Fixed(0)
     return pair.answer(text, length=length)

@@ -15,10 +15,10 @@ import pytest_asyncio
 
 from foredraft.core.errors import EngineError, IncompatibleDraftError, ModelFormatError, ParameterError
 from foredraft.core.params import Request, SamplingParams
-from foredraft.scheduling.errors import ModelUnloadedError, QueueFullError, RuntimeClosedError
-from foredraft.scheduling.events import Finished, NewPieces, PromptProgress
-from foredraft.scheduling.hosted import LoadSpec
-from foredraft.scheduling.runtime import Runtime
+from foredraft.runtime.errors import ModelUnloadedError, QueueFullError, RuntimeClosedError
+from foredraft.runtime.events import Finished, NewPieces, PromptProgress
+from foredraft.runtime.managed_model import LoadSpec
+from foredraft.runtime.runtime import Runtime
 from tests.server import toy
 
 
@@ -158,15 +158,15 @@ async def test_those_who_are_refused_are_told_one_place_after_the_other(runtime:
     gate = Gate(runtime, model)
     first = runtime.submit(model, request(most=5))
     await gate.closed()
-    hosted = runtime._hosting.loaded(model)
-    hosted.answer_s = 8.0
+    managed = runtime._manager.loaded(model)
+    managed.answer_s = 8.0
     running = [first, *(runtime.submit(model, request(seed, most=5)) for seed in range(6 + 40))]
     gate.open()
     ends = await asyncio.gather(*(one.result() for one in running), return_exceptions=True)
     refused = [end for end in ends if isinstance(end, QueueFullError)]
     assert [error.retry_after for error in refused] == [min(60, 2 * (i + 1)) for i in range(40)]
-    assert hosted.refused == 0, "an answer has ended since"
-    assert hosted.answer_s < 8.0, "measured in the slot, not in the queue"
+    assert managed.refused == 0, "an answer has ended since"
+    assert managed.answer_s < 8.0, "measured in the slot, not in the queue"
 
 
 async def test_the_draft_changes_between_answers_and_the_main_model_stays(runtime: Runtime) -> None:

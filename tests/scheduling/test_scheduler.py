@@ -14,8 +14,8 @@ from foredraft.core.errors import ContextOverflowError, EmptyPromptError, Engine
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
 from foredraft.engines.rewind import FREE, NONE, Rewind
 from foredraft.engines.toy import RecurrentToy, ToyEngine
-from foredraft.scheduling.answer import Answer
 from foredraft.scheduling.logprobs import TokenLogprob
+from foredraft.scheduling.request import ScheduledRequest
 from foredraft.scheduling.scheduler import PREFILL_BESIDE_OTHERS, Scheduler
 from foredraft.speculative.controllers import Fixed
 from foredraft.speculative.drafters import ModelDrafter, NoDrafter
@@ -43,7 +43,7 @@ def finish(one: Scheduler) -> None:
         assert steps < 5000, "the scheduler does not come to an end"
 
 
-def alone(request: Request, n_ctx: int = 96, order: int = 2) -> Answer:
+def alone(request: Request, n_ctx: int = 96, order: int = 2) -> ScheduledRequest:
     """The answer of a plain run with nothing else."""
     one = scheduler(engine(n_slots=1, n_ctx=n_ctx, order=order), gamma=0, blur=None)
     answer = one.submit(request)
@@ -57,7 +57,7 @@ class Arrival:
     at: int
     """Before which step it comes."""
     cancelled_after: int | None
-    answer: Answer | None = None
+    answer: ScheduledRequest | None = None
     grown: list[int] = field(default_factory=list)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from foredraft.core.params import Request, SamplingParams
-from foredraft.scheduling.answer import Answer
+from foredraft.scheduling.request import ScheduledRequest
 from tests.scheduling.test_scheduler import alone, engine, finish, scheduler
 
 SYSTEM = [2 + i % 30 for i in range(40)]
@@ -15,7 +15,7 @@ class Conversation:
     def __init__(self, one, name: str, first: int) -> None:
         self.one, self.name, self.history = one, name, [*SYSTEM, *[first + i % 3 for i in range(20)]]
 
-    def turn(self) -> Answer:
+    def turn(self) -> ScheduledRequest:
         request = Request(tuple(self.history), SamplingParams(seed=1), max_tokens=6, ignore_eos=True, session=self.name)
         answer = self.one.submit(request)
         finish(self.one)
@@ -23,7 +23,7 @@ class Conversation:
         return answer
 
 
-def taking_turns(named: bool, turns: int = 6) -> tuple[list[Answer], int]:
+def taking_turns(named: bool, turns: int = 6) -> tuple[list[ScheduledRequest], int]:
     """(the answers, cached tokens behind the common beginning) of three sessions on two slots."""
     one = scheduler(engine(n_slots=2, n_ctx=400))
     sessions = [Conversation(one, name if named else "", ord(name) % 30) for name in "abc"]

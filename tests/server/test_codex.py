@@ -13,8 +13,8 @@ import pytest
 from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from foredraft.scheduling.hosted import LoadSpec, Progress
-from foredraft.scheduling.runtime import Runtime
+from foredraft.runtime.managed_model import LoadSpec, Progress
+from foredraft.runtime.runtime import Runtime
 from foredraft.server.services import ServerSettings, Services
 from tests.server import toy
 

@@ -14,8 +14,8 @@ import openai
 import pytest
 
 from foredraft.engines.toy import ToyEngine, ToyTokenizer
-from foredraft.scheduling.hosted import LoadSpec, Progress
-from foredraft.scheduling.runtime import Runtime
+from foredraft.runtime.managed_model import LoadSpec, Progress
+from foredraft.runtime.runtime import Runtime
 from foredraft.server import limits
 from foredraft.server.services import Services
 from tests.server import toy

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from foredraft.chats import ChatStore
-from foredraft.folders import cache_folder, config_folder, data_folder, make_private, mend, private_file
+from foredraft.config.folders import cache_folder, config_folder, data_folder, make_private, mend, private_file
 from foredraft.server.client import Client, NoServerError, UnprovenServerError
 from foredraft.server.proof import Door, home_secret, proofs, ticket
 from foredraft.server.services import ServerSettings

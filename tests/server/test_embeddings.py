@@ -12,14 +12,14 @@ import numpy as np
 import openai
 import pytest
 
+from foredraft.config.settings import Settings
 from foredraft.engines.llamacpp import LlamaCppEmbedder, LoadOptions
 from foredraft.models.places import FOLDER, Place
 from foredraft.models.store import ModelStore
-from foredraft.scheduling.runtime import Runtime
+from foredraft.runtime.runtime import Runtime
 from foredraft.server.loading import load_pair
 from foredraft.server.services import Services
 from foredraft.server.shelf import StoreShelf
-from foredraft.settings import Settings
 from tests import tiny_gguf
 
 TEXTS = ["a cat", "the cat and the dog", "b"]

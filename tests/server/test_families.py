@@ -11,8 +11,8 @@ import openai
 import pytest
 
 from foredraft.engines.toy import ToyEngine, ToyTokenizer
-from foredraft.scheduling.hosted import LoadSpec, Progress
-from foredraft.scheduling.runtime import Runtime
+from foredraft.runtime.managed_model import LoadSpec, Progress
+from foredraft.runtime.runtime import Runtime
 from foredraft.server.asking import Question
 from foredraft.server.formats.source import CODED
 from foredraft.server.prompting import Prompts

@@ -10,15 +10,15 @@ import httpx
 import pytest
 
 from foredraft.bench.random_kinds import write_random_kind
-from foredraft.llm import LLM, LoadSettings
+from foredraft.config.settings import load_settings
 from foredraft.models.cache import ShelfCache
 from foredraft.models.places import OWN, Place
 from foredraft.models.store import ModelStore
-from foredraft.scheduling.hosted import LoadSpec
-from foredraft.scheduling.runtime import Runtime
+from foredraft.pair.llm import LLM, LoadSettings
+from foredraft.runtime.managed_model import LoadSpec
+from foredraft.runtime.runtime import Runtime
 from foredraft.server.services import Services
 from foredraft.server.shelf import StoreShelf
-from foredraft.settings import load_settings
 from tests import known_heads
 from tests.server import toy
 

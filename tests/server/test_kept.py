@@ -16,7 +16,7 @@ import pytest
 
 from foredraft.chats import responses as store
 from foredraft.chats.responses import Bounds
-from foredraft.scheduling.hosted import LoadSpec
+from foredraft.runtime.managed_model import LoadSpec
 from foredraft.server import limits
 from foredraft.server.kept import Responses
 from foredraft.server.services import ServerSettings, Services

@@ -11,10 +11,10 @@ import httpx
 import pytest
 
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
-from foredraft.llm import LLM, LoadSettings
+from foredraft.pair.llm import LLM, LoadSettings
+from foredraft.runtime.managed_model import LoadSpec
+from foredraft.runtime.runtime import Runtime
 from foredraft.sampling.constraints import GrammarConstraint, GrammarVocabulary, json_grammar
-from foredraft.scheduling.hosted import LoadSpec
-from foredraft.scheduling.runtime import Runtime
 from foredraft.server.services import Services
 from tests.server import toy
 

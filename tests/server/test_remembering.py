@@ -9,14 +9,14 @@ from typing import Any
 import httpx
 import pytest
 
-from foredraft.folders import data_folder
+from foredraft.config.folders import data_folder
+from foredraft.config.settings import load_settings
 from foredraft.models.places import FOLDER, Place
 from foredraft.models.store import ModelStore
-from foredraft.scheduling.runtime import Runtime
+from foredraft.runtime.runtime import Runtime
 from foredraft.server.loading import load_pair
 from foredraft.server.services import ServerSettings, Services
 from foredraft.server.shelf import StoreShelf
-from foredraft.settings import load_settings
 from tests import tiny_gguf
 from tests.server import toy
 

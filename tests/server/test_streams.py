@@ -17,7 +17,7 @@ import httpx
 import openai
 import pytest
 
-from foredraft.scheduling.hosted import ModelState
+from foredraft.runtime.managed_model import ModelState
 from foredraft.server.client import Client, NoServerError, ServerError
 from foredraft.server.services import Services
 
@@ -25,7 +25,7 @@ ASK: list[Any] = [{"role": "user", "content": "Say something."}]
 
 
 def settled(services: Services, condition) -> ModelState:
-    """Wait, on the runtime's own bell, until a model's state fulfils a condition."""
+    """Wait, on the runtime's own condition, until a model's state fulfils a condition."""
     import asyncio
 
     async def wait() -> ModelState:

@@ -12,7 +12,7 @@ import httpx
 import openai
 import pytest
 
-from foredraft.scheduling.hosted import LoadSpec
+from foredraft.runtime.managed_model import LoadSpec
 from foredraft.server.services import Services
 from tests.server import toy
 
@@ -93,8 +93,8 @@ def test_every_dialect_says_when_to_come_back(path: str, body: dict[str, Any]) -
             running[-1].start()
         while held.submitted < 4:
             threading.Event().wait(0.01)
-        hosted = services.runtime._hosting.loaded("toy")
-        hosted.answer_s = 20.0
+        managed = services.runtime._manager.loaded("toy")
+        managed.answer_s = 20.0
         asked = threading.Thread(target=lambda: said.append(http.post(path, json=body)))
         said: list[httpx.Response] = []
         asked.start()

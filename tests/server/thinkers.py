@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from foredraft.engines.toy import ToyEngine, ToyTokenizer
-from foredraft.llm import LLM
-from foredraft.scheduling.hosted import LoadSpec
+from foredraft.pair.llm import LLM
+from foredraft.runtime.managed_model import LoadSpec
 from foredraft.speculative.drafters import ModelDrafter
 from tests.server.formats import own_templates
 

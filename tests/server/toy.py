@@ -13,12 +13,12 @@ from foredraft.core.errors import EngineError, IncompatibleDraftError, ModelForm
 from foredraft.core.params import BUILTIN
 from foredraft.engines.embedding import Vectors
 from foredraft.engines.toy import ToyEngine, ToyTokenizer
-from foredraft.llm import LLM
 from foredraft.models.brought import Origin
 from foredraft.models.names import find_name
-from foredraft.scheduling.embedder import Embedder
-from foredraft.scheduling.hosted import LoadSpec, Progress
-from foredraft.scheduling.runtime import Runtime
+from foredraft.pair.llm import LLM
+from foredraft.runtime.embedder import Embedder
+from foredraft.runtime.managed_model import LoadSpec, Progress
+from foredraft.runtime.runtime import Runtime
 from foredraft.server import serving as real
 from foredraft.server.app import create_app
 from foredraft.server.services import ServerSettings, Services

@@ -9,8 +9,8 @@ from foredraft.core.errors import IncompatibleDraftError
 from foredraft.engines.base import ModelInfo
 from foredraft.models.pairing import NOT_USABLE, RECOMMENDED, WORKS, Pairing
 from foredraft.models.store import ModelFile
-from foredraft.scheduling.answer import SpeculationStatus
-from foredraft.scheduling.hosted import LoadSpec, ModelState
+from foredraft.runtime.managed_model import LoadSpec, ModelState
+from foredraft.scheduling.request import SpeculationStatus
 
 
 def info(name, params=14_000_000_000):

@@ -7,9 +7,9 @@ import pytest
 from foredraft.chats import ChatStore
 from foredraft.chats.attachments import KEY, LARGEST
 from foredraft.engines.toy import ToyEngine
-from foredraft.llm import LLM
-from foredraft.scheduling.hosted import LoadSpec
-from foredraft.scheduling.runtime import Runtime
+from foredraft.pair.llm import LLM
+from foredraft.runtime.managed_model import LoadSpec
+from foredraft.runtime.runtime import Runtime
 from foredraft.server.services import Services
 from foredraft.ui.app import app_state
 from foredraft.ui.attaching import Refused, accept, admit, used_tokens

@@ -9,9 +9,9 @@ from foredraft.chats import ChatStore, ChatStoreError
 from foredraft.chats.records import RUNNING
 from foredraft.core.errors import ModelError
 from foredraft.engines.toy import ToyEngine
-from foredraft.llm import LLM
-from foredraft.scheduling.hosted import LoadSpec
-from foredraft.scheduling.runtime import Runtime
+from foredraft.pair.llm import LLM
+from foredraft.runtime.managed_model import LoadSpec
+from foredraft.runtime.runtime import Runtime
 from foredraft.server.services import Services
 from foredraft.speculative.drafters import ModelDrafter
 from foredraft.ui import generation
@@ -117,7 +117,7 @@ async def test_a_reader_that_comes_late_sleeps_until_there_is_news(made):
         await asyncio.sleep(0)
     assert not waiting.done()
     writing.done = True
-    writing.bell.ring()
+    writing.condition.notify()
     assert (await waiting)[0] == "end"
 
 

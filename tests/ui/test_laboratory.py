@@ -3,8 +3,8 @@
 import pytest
 
 from foredraft.chats import ChatStore
-from foredraft.scheduling.hosted import LoadSpec
-from foredraft.scheduling.runtime import Runtime
+from foredraft.runtime.managed_model import LoadSpec
+from foredraft.runtime.runtime import Runtime
 from foredraft.server.services import Services
 from foredraft.ui.app import app_state
 from foredraft.ui.measuring import Measuring

@@ -7,7 +7,7 @@ import pytest
 from nicegui import ui
 
 from foredraft.engines.llamacpp.devices import Device
-from foredraft.scheduling.answer import SpeculationStatus
+from foredraft.scheduling.request import SpeculationStatus
 from foredraft.ui.machine import Machine
 from foredraft.ui.panels.load_dialog import start_load
 from foredraft.ui.state import DRAFT_DEVICE

@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from foredraft.chats import ChatStore
+from foredraft.config.folders import data_folder
 from foredraft.core.stats import GenerationStats
-from foredraft.folders import data_folder
 from foredraft.server import serving
 from foredraft.server.app import create_app
 from foredraft.server.services import ServerSettings

@@ -7,10 +7,10 @@ import pytest
 from foredraft.core.params import MAX_DRAFT
 from foredraft.models.cache import Measured
 from foredraft.models.pairing import NOT_USABLE
-from foredraft.scheduling.answer import SpeculationStatus
+from foredraft.pair.what_pays import Verdict, Way
+from foredraft.scheduling.request import SpeculationStatus
 from foredraft.ui import shelf
 from foredraft.ui.choices import Choices
-from foredraft.what_pays import Verdict, Way
 from tests.ui.fakes import LOADED, SHELF, info, press, sees
 
 DRAFTED = replace(LOADED, draft_info=info("Small 0.6B", 600_000_000), speculation=SpeculationStatus("active"))
@@ -144,7 +144,7 @@ async def test_a_draft_that_was_given_back_is_told_with_what_would_pay(app, monk
     [
         ("active", "", "Active"),
         ("paused", "slower", "Paused: guesses were slower than answering directly. Will try again."),
-        ("unavailable", "No such file.", "Answering without a draft: No such file."),
+        ("unavailable", "No such file.", "ModelWorker without a draft: No such file."),
     ],
 )
 async def test_the_status_is_never_silent(app, status, reason, words):

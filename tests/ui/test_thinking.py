@@ -5,8 +5,8 @@ import json
 import pytest
 
 from foredraft.chats import ChatStore
-from foredraft.scheduling.hosted import LoadSpec
-from foredraft.scheduling.runtime import Runtime
+from foredraft.runtime.managed_model import LoadSpec
+from foredraft.runtime.runtime import Runtime
 from foredraft.server.services import Services
 from foredraft.ui import generation
 from foredraft.ui.generation import Generations

@@ -27,7 +27,7 @@ from foredraft.bench.runner import Step
 from foredraft.bench.server_process import ServerProcess
 from foredraft.core.params import Request, SamplingParams
 from foredraft.engines.llamacpp.loading import cores
-from foredraft.llm import LLM, SMALL_MODEL_BYTES, LoadSettings
+from foredraft.pair.llm import LLM, SMALL_MODEL_BYTES, LoadSettings
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from foredraft.engines.base import Chunk, Engine
-from foredraft.llm import LLM
+from foredraft.pair.llm import LLM
 from foredraft.speculative.drafters import ModelDrafter
 
 SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16)

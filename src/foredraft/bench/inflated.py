@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from foredraft.bench.inflate import SIZES, inflate
+from foredraft.config.folders import cache_folder
 from foredraft.core.errors import ModelError, ModelNotFoundError, ParameterError
-from foredraft.folders import cache_folder
 
 BYTES = {"0.5b": 0.6e9, "1b": 1.2e9, "3b": 3.4e9, "8b": 8.8e9}
 """About how much room a file takes (Q8_0)."""

@@ -23,7 +23,7 @@ from foredraft.core.errors import ForedraftError
 from foredraft.engines.base import Chunk, Engine, Logits
 from foredraft.engines.isolated import IsolatedEngine
 from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions
-from foredraft.opening import Isolation, open_draft
+from foredraft.pair.opening import Isolation, open_draft
 
 BAR = 2.0
 """Per cent of a token that a process of its own may cost a model of 1 B parameters and more."""

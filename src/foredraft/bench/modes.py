@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from foredraft.core.errors import ForedraftError, ParameterError
 from foredraft.core.params import MAX_DRAFT, SpeculationParams
-from foredraft.llm import LLM
+from foredraft.pair.llm import LLM
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.speculative.controllers import Adaptive, Fixed
 from foredraft.speculative.controllers.measure import measure

@@ -17,10 +17,10 @@ import httpx
 
 from foredraft.core.params import Request, SamplingParams
 from foredraft.engines.toy import ToyEngine, ToyTokenizer
-from foredraft.llm import LLM
-from foredraft.scheduling.events import NewPieces
-from foredraft.scheduling.hosted import LoadSpec
-from foredraft.scheduling.runtime import Runtime
+from foredraft.pair.llm import LLM
+from foredraft.runtime.events import NewPieces
+from foredraft.runtime.managed_model import LoadSpec
+from foredraft.runtime.runtime import Runtime
 from foredraft.server.app import create_app
 from foredraft.server.services import ServerSettings, Services
 from foredraft.server.serving import serving

@@ -24,7 +24,8 @@ from foredraft.bench.statistics import Interval, ratio
 from foredraft.core.params import Request, SamplingParams
 from foredraft.engines.llamacpp import LoadOptions
 from foredraft.engines.toy.engine import ToyClock
-from foredraft.llm import LLM, LoadSettings
+from foredraft.pair.llm import LLM, LoadSettings
+from foredraft.pair.speculation import FINDERS
 from foredraft.sampling.sampler import Sampler
 from foredraft.speculative.acceptance import RULES
 from foredraft.speculative.controllers import Adaptive, DraftController, Fixed
@@ -32,7 +33,6 @@ from foredraft.speculative.controllers.costs import CostModel
 from foredraft.speculative.drafters import DRAFTERS, Arbiter, Drafter, ModelDrafter
 from foredraft.speculative.round import run_round
 from foredraft.speculative.sequence import Sequence as RunningSequence
-from foredraft.tuning import FINDERS
 
 STACK_BAR = 0.97
 GAMMA = 3

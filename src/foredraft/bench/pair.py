@@ -18,7 +18,7 @@ from foredraft.bench.modes import PLAIN, parse, stage
 from foredraft.bench.runner import Plan, Run
 from foredraft.bench.statistics import ratio
 from foredraft.core.errors import ForedraftError
-from foredraft.llm import LLM
+from foredraft.pair.llm import LLM
 
 _PROMPTS = 4
 _COSTS_SHARE = 0.1

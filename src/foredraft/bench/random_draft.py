@@ -11,8 +11,8 @@ from pathlib import Path
 import gguf
 
 from foredraft.bench.random_model import Shape, write_random_model
+from foredraft.config.folders import cache_folder
 from foredraft.core.errors import ModelError
-from foredraft.folders import cache_folder
 
 _SHARE = 5
 """The draft has at most one in so many of the main model's parameters: about what a draft worth having has."""

@@ -11,7 +11,7 @@ from foredraft.bench.modes import PLAIN
 from foredraft.bench.runner import Parted, Run
 from foredraft.bench.statistics import Interval, mean
 from foredraft.bench.trials import Result, Trials
-from foredraft.llm import LLM
+from foredraft.pair.llm import LLM
 
 BEST_FIXED = "best fixed"
 """Stands for the fastest of the fixed look-aheads that were measured, category by category."""

@@ -16,8 +16,8 @@ from foredraft.bench.modes import PLAIN, Mode, Stage, parse
 from foredraft.bench.trials import Counts, Trial, Trials
 from foredraft.core.errors import ForedraftError
 from foredraft.core.params import Request
-from foredraft.scheduling.answer import Generation
-from foredraft.verification import Difference, first_difference
+from foredraft.pair.verification import Difference, first_difference
+from foredraft.scheduling.request import Generation
 
 SEED = 20_000
 _FEWEST_TOKENS = 16

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from foredraft.bench.server_process import ServerProcess, free_port
-from foredraft.llm import LoadSettings
+from foredraft.pair.llm import LoadSettings
 
 MODEL = "bench"
 
@@ -29,8 +29,8 @@ def start(model: Path, draft: Path | None, settings: LoadSettings, *, force: boo
 
 def main() -> None:
     """Load what the one argument says, then serve until told to end."""
-    from foredraft.scheduling.hosted import LoadSpec
-    from foredraft.scheduling.runtime import Runtime
+    from foredraft.runtime.managed_model import LoadSpec
+    from foredraft.runtime.runtime import Runtime
     from foredraft.server.app import create_app
     from foredraft.server.loading import load_pair
     from foredraft.server.services import ServerSettings, Services

@@ -21,13 +21,13 @@ from foredraft.bench.categories import Prompt, prompts
 from foredraft.bench.inflated import inflated
 from foredraft.bench.machine import in_words, machine
 from foredraft.bench.modes import CLOCKS, PLAIN, Stage, parse, stage
+from foredraft.config.shelf import locate
 from foredraft.core.params import Request, SamplingParams
 from foredraft.demo import draft_path, main_path
 from foredraft.engines.base import Chunk
-from foredraft.llm import LLM, LoadSettings
-from foredraft.scheduling.answer import Answer
+from foredraft.pair.llm import LLM, LoadSettings
+from foredraft.scheduling.request import ScheduledRequest
 from foredraft.scheduling.scheduler import PREFILL_BESIDE_OTHERS
-from foredraft.shelf import locate
 
 DISCRETE = ("facts", "code", "json")
 """Categories with one right answer: where a draft guesses well."""
@@ -111,7 +111,7 @@ class Load:
         scheduler = self.llm.scheduler
         scheduler.slots.clear()
         began, written, waiting = self.of.clock(), 0, list(numbers)
-        running: list[Answer] = []
+        running: list[ScheduledRequest] = []
         while waiting or running:
             while waiting and len(running) < most:
                 running.append(scheduler.submit(self.request(waiting.pop(0))))
@@ -216,7 +216,7 @@ def _slowest_piece(llm: LLM, text: Sequence[int], clock: Callable[[], float]) ->
     return slowest
 
 
-def _longest_gap(load: Load, answers: Sequence[Answer], late: Answer) -> float:
+def _longest_gap(load: Load, answers: Sequence[ScheduledRequest], late: ScheduledRequest) -> float:
     """Step until `late` has ended; the longest time that one of the answers got nothing."""
     clock, gap = load.of.clock, 0.0
     last = dict.fromkeys(answers, clock())

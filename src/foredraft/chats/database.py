@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from foredraft.chats.migrations import NewerDatabaseError
-from foredraft.folders import close_off, make_private
+from foredraft.config.folders import close_off, make_private
 
 
 class StoreError(Exception):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from foredraft.settings import ServerSection
+    from foredraft.config.settings import ServerSection
 
 
 def app(
@@ -28,8 +28,8 @@ def app(
     from foredraft.cli.ls import print_first_steps
     from foredraft.cli.models import shelf
     from foredraft.cli.serve import serve
+    from foredraft.config.settings import load_settings
     from foredraft.server.address import url
-    from foredraft.settings import load_settings
     from foredraft.ui.browser import already_running, open_when_ready
 
     server = load_settings({"server.host": host, "server.port": port or None, "server.isolation": isolation}).server
@@ -88,8 +88,8 @@ def _check_own(server: ServerSection) -> None:
 def _usual_model() -> str | None:
     """The model that was loaded last, if it is still there; else the embedded one; None where there is neither."""
     from foredraft.chats import ChatStoreError, open_or_set_aside
-    from foredraft.folders import data_folder
-    from foredraft.shelf import open_shelf
+    from foredraft.config.folders import data_folder
+    from foredraft.config.shelf import open_shelf
 
     found = open_shelf().models()
     models = [model for model in found if model.usable]

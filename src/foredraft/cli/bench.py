@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from foredraft.bench.modes import Mode
     from foredraft.bench.report import Report
     from foredraft.bench.tables import TextTable
-    from foredraft.llm import LLM
+    from foredraft.pair.llm import LLM
 
 Show = Callable[[float, str], None]
 """Told the share done and what is going on."""
@@ -184,7 +184,7 @@ def bench(
     )
     tokens = 128 if max_tokens is None else max_tokens
     threads, draft_threads = _threads(clock, threads, draft_threads)
-    from foredraft.llm import LLM, LoadSettings
+    from foredraft.pair.llm import LLM, LoadSettings
 
     settings = LoadSettings(
         context=context,
@@ -206,7 +206,7 @@ def bench(
 
     if what != "pair":
         from foredraft.cli import bench_overhead
-        from foredraft.shelf import locate
+        from foredraft.config.shelf import locate
 
         if json_file is not None:
             check_file(json_file)
@@ -308,7 +308,7 @@ def _files(model: str | None, draft: str, inflate: str | None) -> tuple[Path | s
         return model, draft
     from foredraft.bench.inflated import inflated
     from foredraft.bench.random_draft import random_draft
-    from foredraft.shelf import locate
+    from foredraft.config.shelf import locate
 
     guesses: str | Path = draft
     if model is None:

@@ -13,7 +13,7 @@ from foredraft.core.errors import ForedraftError
 
 if TYPE_CHECKING:
     from foredraft.bench.tables import TextTable
-    from foredraft.llm import LLM
+    from foredraft.pair.llm import LLM
 
 T = TypeVar("T")
 _GROWTH_BAR = 8 << 20
@@ -94,7 +94,7 @@ def _memory(load: Callable[[], LLM]) -> Part:
 def _random_model() -> Path:
     """A model of 0.5 billion random parameters, in the cache: large enough for 20 ms a token on most machines."""
     from foredraft.bench.random_model import SHAPES, write_random_model
-    from foredraft.folders import cache_folder
+    from foredraft.config.folders import cache_folder
 
     path = cache_folder() / "random-0.5b-q8_0.gguf"
     if not path.is_file():

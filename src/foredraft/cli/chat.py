@@ -21,8 +21,8 @@ from foredraft.core.errors import ForedraftError, ParameterError
 
 if TYPE_CHECKING:
     from foredraft.cli.told import Told
-    from foredraft.llm import LLM
-    from foredraft.scheduling.answer import Generation
+    from foredraft.pair.llm import LLM
+    from foredraft.scheduling.request import Generation
 
 HELP = """Type a message and press Enter. \"\"\" begins and ends a message of several lines.
 /new            begin a new conversation

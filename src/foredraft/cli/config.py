@@ -17,7 +17,7 @@ from foredraft.cli.models import Json
 from foredraft.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from foredraft.settings import Sourced
+    from foredraft.config.settings import Sourced
 
 config = typer.Typer(help="Show and change the settings.", no_args_is_help=True)
 
@@ -26,7 +26,7 @@ config = typer.Typer(help="Show and change the settings.", no_args_is_help=True)
 @config.command("show")
 def show(json_output: Json = False) -> None:
     """Show every setting, its value, and where it was set."""
-    from foredraft.settings import resolve
+    from foredraft.config.settings import resolve
 
     resolved = resolve()
     if json_output:
@@ -41,7 +41,7 @@ def show(json_output: Json = False) -> None:
 
 def complete_key(incomplete: str) -> list[str]:
     """Settings that begin with what was typed."""
-    from foredraft.settings import Settings, resolve
+    from foredraft.config.settings import Settings, resolve
 
     try:
         keys = list(resolve().origins)
@@ -63,8 +63,8 @@ def get(key: Key, json_output: Json = False) -> None:
 @config.command("set")
 def set_(key: Key, value: Annotated[list[str], typer.Argument(help="Its value; several words make a list.")]) -> None:
     """Set a value in the settings file; whatever else is in it stays as it is."""
-    from foredraft.settings import config_file
-    from foredraft.settings_file import set_value
+    from foredraft.config.settings import config_file
+    from foredraft.config.settings_file import set_value
 
     written = set_value(key, value)
     secret = key.endswith("api_key")
@@ -78,7 +78,7 @@ def set_(key: Key, value: Annotated[list[str], typer.Argument(help="Its value; s
 @config.command("unset")
 def unset(key: Key) -> None:
     """Take a value out of the settings file."""
-    from foredraft.settings_file import unset as take_out
+    from foredraft.config.settings_file import unset as take_out
 
     print(f"{key} was taken out." if take_out(key) else f"{key} is not set in the file.")
 
@@ -86,7 +86,7 @@ def unset(key: Key) -> None:
 @config.command("edit")
 def edit() -> None:
     """Open the settings file in your editor ($VISUAL, $EDITOR), and check it afterwards."""
-    from foredraft.settings import config_file, load_settings
+    from foredraft.config.settings import config_file, load_settings
 
     file = config_file()
     if not file.exists():
@@ -98,7 +98,7 @@ def edit() -> None:
 @config.command("path")
 def path() -> None:
     """Print the path of the settings file."""
-    from foredraft.settings import config_file
+    from foredraft.config.settings import config_file
 
     print(config_file())
 
@@ -106,8 +106,8 @@ def path() -> None:
 @config.command("init")
 def init() -> None:
     """Write a settings file with every setting in it, commented out, unless there is one."""
+    from foredraft.config.settings import config_file, template
     from foredraft.core.errors import ForedraftError
-    from foredraft.settings import config_file, template
 
     file = config_file()
     if file.exists():
@@ -119,8 +119,8 @@ def init() -> None:
 
 def _entry(key: str) -> Sourced:
     """The setting in force. Raises `SettingsError` with the nearest names."""
+    from foredraft.config.settings import resolve
     from foredraft.core.errors import SettingsError
-    from foredraft.settings import resolve
 
     known = resolve().origins
     if key not in known:

@@ -11,8 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from foredraft.config.folders import close_off, data_folder, make_private
 from foredraft.core.errors import ForedraftError, ParameterError
-from foredraft.folders import close_off, data_folder, make_private
 
 LINES = 1_000
 """Typed lines that are remembered."""

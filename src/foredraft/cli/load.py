@@ -36,9 +36,9 @@ def load(
     json_output: Json = False,
 ) -> None:
     """Load a model and its draft into the running server, or say how much memory that will take (--estimate-only)."""
+    from foredraft.config.settings import load_settings
     from foredraft.models.memory import LoadPlan, estimate, memory_check, nearest_fit, require_fit, this_machine
     from foredraft.models.recommend import choose_draft
-    from foredraft.settings import load_settings
 
     if not estimate_only:
         wanted: dict[str, object] = {"context": context, "kv_type": kv_type, "slots": slots, "gpu_layers": gpu_layers}

@@ -15,14 +15,14 @@ from foredraft.cli.streams import is_piped, standard_input
 from foredraft.core.errors import ForedraftError
 
 if TYPE_CHECKING:
-    from foredraft.llm import LLM
+    from foredraft.pair.llm import LLM
 
 
 @contextlib.contextmanager
 def loaded(asked: Asked, *, draft_required: bool = False) -> Iterator[tuple[LLM, terminal.LoadProgress]]:
     """The loaded pair and the progress display. What was chosen and left off is said on stderr (with --json it is in
     the object instead). Inside, a closed pipe ends the program quietly."""
-    from foredraft.llm import LLM
+    from foredraft.pair.llm import LLM
 
     with terminal.closed_pipes_are_quiet(), terminal.LoadProgress() as progress:
         llm = LLM.load(

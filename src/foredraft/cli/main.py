@@ -211,7 +211,7 @@ def foredraft(
 ) -> None:
     """Options of the program itself; without a command it shows the first steps."""
     del version, debug
-    from foredraft.folders import mend
+    from foredraft.config.folders import mend
 
     for problem in mend():
         print(f"Warning: {problem}", file=sys.stderr)

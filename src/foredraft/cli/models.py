@@ -19,7 +19,7 @@ LEVELS = {
 
 def complete_model(incomplete: str) -> list[str]:
     """Names on the shelf that begin with what was typed; nothing at all where the shelf cannot be read."""
-    from foredraft.shelf import open_shelf
+    from foredraft.config.shelf import open_shelf
 
     try:
         names = [model.name for model in open_shelf().models()]
@@ -41,14 +41,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def shelf() -> ModelStore:
     """The shelf, with what could not be looked at said on stderr."""
-    from foredraft.shelf import open_shelf
+    from foredraft.config.shelf import open_shelf
 
     return open_shelf()
 
 
 def language() -> str:
     """ "en" or "ja", as the settings or the system's locale say."""
-    from foredraft.shelf_settings import shelf_settings
+    from foredraft.config.shelf_settings import shelf_settings
 
     chosen = shelf_settings().language
     if chosen != "auto":

@@ -15,7 +15,7 @@ from foredraft.cli.models import complete_draft, complete_model
 
 if TYPE_CHECKING:
     from foredraft.core.params import Request
-    from foredraft.llm import LLM, LoadSettings
+    from foredraft.pair.llm import LLM, LoadSettings
 
 
 def _said(value: int | None) -> int | None:
@@ -117,8 +117,8 @@ class Asked:
     def check(self) -> None:
         """Refuse values out of range, and a draft that nobody knows, before anything is loaded. Raises `ParameterError`
         or a `ModelError`."""
+        from foredraft.config.shelf import open_shelf
         from foredraft.core.params import BUILTIN, Request, SamplingParams
-        from foredraft.shelf import open_shelf
 
         if self.draft not in (None, "", "auto", "off", BUILTIN):
             open_shelf().find(self.draft or "")
@@ -128,9 +128,9 @@ class Asked:
 
     def with_settings(self) -> Asked:
         """The same with what was not given taken from the settings: those of the model, then the general ones."""
+        from foredraft.config.settings import load_settings
+        from foredraft.config.shelf import open_shelf
         from foredraft.demo import main_path
-        from foredraft.settings import load_settings
-        from foredraft.shelf import open_shelf
 
         settings, name = load_settings(), ""
         if settings.model:
@@ -156,7 +156,7 @@ class Asked:
 
     def settings(self) -> LoadSettings:
         """How to load the pair."""
-        from foredraft.llm import LoadSettings
+        from foredraft.pair.llm import LoadSettings
 
         return LoadSettings(
             context=self.context,

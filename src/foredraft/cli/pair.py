@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from foredraft.models.cache import Measured
     from foredraft.models.pairing import Pairing
     from foredraft.models.store import ModelFile, ModelStore
-    from foredraft.what_pays import Way
+    from foredraft.pair.what_pays import Way
 
 
 def pair(
@@ -79,8 +79,8 @@ def _would_pay(
     measured = [(known.speedup, draft.name, draft) for draft, _, _, known in rows if known is not None]
     if not measured or max(measured)[0] >= WORTH_IT:
         return []
-    from foredraft.folders import cache_folder
-    from foredraft.what_pays import ways
+    from foredraft.config.folders import cache_folder
+    from foredraft.pair.what_pays import ways
 
     return ways(main, max(measured)[2], store, cache_folder() / "tuning")
 
@@ -156,7 +156,7 @@ def _measure(store: ModelStore, main: ModelFile, draft: ModelFile, seconds: floa
     from rich.progress import Progress
 
     from foredraft.bench.pair import measure_pair
-    from foredraft.llm import LLM
+    from foredraft.pair.llm import LLM
 
     with Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty(), transient=True) as bar:
         task = bar.add_task(f"Measuring {draft.name} ({size_words(draft.size_bytes)})", total=1.0)

@@ -94,7 +94,7 @@ def served(asked: Asked) -> Served | None:
 
 def _name(wanted: str, ready: list[str]) -> str | None:
     """The loaded model that is meant: by its id, or by what the shelf makes of a shorter name or a path."""
-    from foredraft.shelf import open_shelf
+    from foredraft.config.shelf import open_shelf
 
     if wanted in ready:
         return wanted
@@ -138,7 +138,7 @@ def _how(asked: Asked) -> dict[str, Any]:
 
 
 def _place(host: str | None, port: int | None) -> tuple[str, int, str]:
-    from foredraft.settings import load_settings
+    from foredraft.config.settings import load_settings
 
     settings = load_settings({"server.host": host, "server.port": port}).server
     own = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - any address is ours too

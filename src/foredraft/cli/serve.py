@@ -73,8 +73,10 @@ def serve(
 ) -> None:
     """Serve the API of OpenAI and LM Studio, with the draft's statistics in every answer."""
     from foredraft.cli.tables import printable
-    from foredraft.folders import data_folder
-    from foredraft.scheduling.runtime import Runtime
+    from foredraft.config.folders import data_folder
+    from foredraft.config.settings import load_settings
+    from foredraft.config.shelf import open_shelf
+    from foredraft.runtime.runtime import Runtime
     from foredraft.server.address import url
     from foredraft.server.aliases import Aliases
     from foredraft.server.app import create_app
@@ -87,8 +89,6 @@ def serve(
     from foredraft.server.serving import check_address, settle
     from foredraft.server.serving import serve as run
     from foredraft.server.shelf import StoreShelf
-    from foredraft.settings import load_settings
-    from foredraft.shelf import open_shelf
 
     flags = {"server.host": host, "server.port": port or None, "load.context": context}
     doors = {"server.token": token, "server.allowed_hosts": allowed_host or None, "server.cors": cors or None}

@@ -31,8 +31,8 @@ def _details(model: ModelFile) -> dict[str, object]:
     if model.facts is None:
         return {}
     facts, vocabulary, shape = model.facts, model.facts.vocabulary, model.facts.shape
-    from foredraft.folders import cache_folder
-    from foredraft.numerics import known
+    from foredraft.config.folders import cache_folder
+    from foredraft.pair.numerics import known
 
     return {
         "numerics": known(model.path, cache_folder() / "numerics"),
@@ -74,8 +74,8 @@ def _quantisation(facts: ModelFacts) -> str:
 
 
 def _numerics(model: ModelFile) -> str:
-    from foredraft.folders import cache_folder
-    from foredraft.numerics import known
+    from foredraft.config.folders import cache_folder
+    from foredraft.pair.numerics import known
 
     found = known(model.path, cache_folder() / "numerics")
     if found is None:

@@ -20,8 +20,8 @@ from foredraft.core.params import MAX_DRAFT
 
 if TYPE_CHECKING:
     from foredraft.core.stats import GenerationStats
-    from foredraft.llm import LLM
-    from foredraft.scheduling.answer import Generation
+    from foredraft.pair.llm import LLM
+    from foredraft.scheduling.request import Generation
     from foredraft.server.placing import Placed
 
 ACCEPTED = "\x1b[32;4m"  # green, underlined

@@ -15,8 +15,8 @@ from foredraft.server.reading import AnswerReader
 
 if TYPE_CHECKING:
     from foredraft.cli.options import Asked
-    from foredraft.llm import LLM, AnswerStream, Progress
-    from foredraft.scheduling.answer import Generation
+    from foredraft.pair.llm import LLM, AnswerStream, Progress
+    from foredraft.scheduling.request import Generation
     from foredraft.server.client import RemoteAnswer
 
 

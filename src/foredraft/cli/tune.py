@@ -30,8 +30,8 @@ def tune(
 ) -> None:
     """Show what is kept about pairs: what passes cost here, and when that was measured. A model that is loaded now (in
     a server, say) writes what it knows again when it is closed."""
+    from foredraft.config.folders import cache_folder
     from foredraft.core.errors import ForedraftError
-    from foredraft.folders import cache_folder
     from foredraft.speculative.controllers.disk import entries
 
     found = entries(cache_folder() / "tuning")
@@ -56,8 +56,8 @@ def tune(
 
 def _file_of(model: str) -> str:
     """The file name of a model on the shelf; what was typed, where there is none (its file may be gone)."""
+    from foredraft.config.shelf import open_shelf
     from foredraft.core.errors import ModelError
-    from foredraft.shelf import open_shelf
 
     try:
         return open_shelf().find(model).path.name.lower()
@@ -73,8 +73,8 @@ def _files(entry: Entry) -> list[str]:
 
 def _row(entry: Entry) -> dict[str, Any]:
     """An entry as plain values: seconds, and times plain."""
+    from foredraft.pair.what_pays import ceiling
     from foredraft.speculative.controllers.costs import CostModel
-    from foredraft.what_pays import ceiling
 
     files = [*_files(entry), None, None]
     row: dict[str, Any] = {"kind": entry.kind, "main": files[0], "draft": files[1], "written": _when(entry.changed)}

@@ -13,7 +13,7 @@ from foredraft.cli.loading import loaded, prompt_text
 from foredraft.cli.options import Asked, asks, system_message
 
 if TYPE_CHECKING:
-    from foredraft.verification import Comparison
+    from foredraft.pair.verification import Comparison
 
 
 @asks(temperature=0.0, max_tokens=256)
@@ -26,7 +26,7 @@ def verify(
     """
     text = prompt_text(prompt)
     with loaded(asked, draft_required=asked.draft not in ("auto", "off")) as (llm, _):
-        from foredraft.verification import verify as compare
+        from foredraft.pair.verification import verify as compare
 
         comparison = compare(
             llm, asked.request(llm, text if asked.raw or not text else llm.render(_messages(text, asked)))

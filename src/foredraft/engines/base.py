@@ -286,7 +286,7 @@ class Engine(Protocol):
     @property
     def exact_rows(self) -> int | None:
         """In exact numerics, the most tokens of one pass whose rows equal single steps; None is any number, and no
-        restriction. Prompts are then read in pieces of two kinds (`scheduling/reading.py`)."""
+        restriction. Prompts are then read in pieces of two kinds (`scheduling/exact_prefill.py`)."""
 
     @property
     def exact_grain(self) -> int:

@@ -1,7 +1,7 @@
 """Admit, pack, round, finish: every pass of the model serves whoever is there.
 
 Prompt pieces of new requests and the rounds of running answers share one `Engine.forward`, so batching and speculation
-work together. Not thread-safe: one thread steps it (`runtime.py`), `Answer.cancelled` may be set from any.
+work together. Not thread-safe: one thread steps it (`runtime.py`), `ScheduledRequest.cancelled` may be set from any.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from foredraft.core.errors import (
 from foredraft.core.params import MAX_DRAFT, Request
 from foredraft.engines.base import Chunk, Engine
 from foredraft.sampling.sampler import Constraint, Sampler
-from foredraft.scheduling.answer import Answer
 from foredraft.scheduling.checkpoints import stops
+from foredraft.scheduling.exact_prefill import Cut, cut_of
 from foredraft.scheduling.logprobs import LogprobObserver, PromptLogprobs
-from foredraft.scheduling.reading import Cut, cut_of
+from foredraft.scheduling.request import ScheduledRequest
 from foredraft.scheduling.slots import Slots
 from foredraft.scheduling.stream import TextStream
 from foredraft.speculative.acceptance import RULES
@@ -60,17 +60,17 @@ class Scheduler:
         self.drafter = drafter
         self.controller = controller
         self.on_round = on_round
-        self.on_finish: Callable[[Answer], None] | None = None
+        self.on_finish: Callable[[ScheduledRequest], None] | None = None
         """Called with every answer that has ended, whole or cut short, but for those that failed."""
         self.slots = Slots(engine)
-        self.waiting: deque[Answer] = deque()
-        self.running: list[Answer] = []
+        self.waiting: deque[ScheduledRequest] = deque()
+        self.running: list[ScheduledRequest] = []
         self._clock = clock
         self._read_last = False
         self._reads = 0
-        self._suspects: list[Answer] = []
+        self._suspects: list[ScheduledRequest] = []
         """After a pass failed: those who were in it, to be tried one at a time."""
-        self._begun: list[Answer] = []
+        self._begun: list[ScheduledRequest] = []
         """Whose last piece to read was in the last round: the draft has not read it yet."""
 
     @property
@@ -85,7 +85,7 @@ class Scheduler:
         observer: Observer | None = None,
         top_logprobs: int | None = None,
         prompt_logprobs: int | None = None,
-    ) -> Answer:
+    ) -> ScheduledRequest:
         """Queue a request. Raises `EmptyPromptError`, `ContextOverflowError` or `ParameterError` at once.
 
         `top_logprobs` (0 is just the chosen token) puts a `TokenLogprob` in every piece. `prompt_logprobs` is the same
@@ -106,17 +106,17 @@ class Scheduler:
         stream = TextStream(self.engine.tokenizer, request.stop, self.engine.tokenizer.eog | request.end_tokens)
         if top_logprobs is not None:
             observer = LogprobObserver(self.engine.tokenizer, stream, top_logprobs)
-        answer = Answer(request, stream, self._clock(), constraint=constraint, observer=observer)
+        answer = ScheduledRequest(request, stream, self._clock(), constraint=constraint, observer=observer)
         if prompt_logprobs is not None:
             answer.prompt_logprobs = PromptLogprobs(self.engine.tokenizer, request.prompt, prompt_logprobs)
         self.waiting.append(answer)
         return answer
 
-    def cancel(self, answer: Answer) -> None:
+    def cancel(self, answer: ScheduledRequest) -> None:
         """Ask an answer to end with what it has. Takes effect at the next step; from any thread."""
         answer.cancelled = True
 
-    def step(self) -> list[Answer]:
+    def step(self) -> list[ScheduledRequest]:
         """One pass of the model for everyone. Returns the answers that moved: their `pieces` or `done` changed."""
         moved = [*self._drop_cancelled(), *self._admit()]
         for answer in self._begun:  # the draft reads along when the first token is out
@@ -145,7 +145,7 @@ class Scheduler:
             self._deliver(rounds, record)
         return [*moved, *everyone]
 
-    def fail_all(self, error: ForedraftError) -> list[Answer]:
+    def fail_all(self, error: ForedraftError) -> list[ScheduledRequest]:
         """End every answer with an error: nothing is known any more about the state it was in."""
         ended = [*self.running, *self.waiting]
         for answer in list(self.running):
@@ -165,7 +165,7 @@ class Scheduler:
 
     # ---- admit ----
 
-    def _drop_cancelled(self) -> list[Answer]:
+    def _drop_cancelled(self) -> list[ScheduledRequest]:
         gone = [answer for answer in self.running if answer.cancelled]
         for answer in gone:
             self._finish(answer, "cancelled")
@@ -175,7 +175,7 @@ class Scheduler:
             gone.append(answer)
         return gone
 
-    def _admit(self) -> list[Answer]:
+    def _admit(self) -> list[ScheduledRequest]:
         """Waiting requests into free slots, in the order they came; returns those that ended at once.
 
         A request whose beginning is just being read for another one waits until it can be copied: with `n` choices the
@@ -200,7 +200,7 @@ class Scheduler:
                 ended.append(answer)
         return ended
 
-    def _soon_copied(self, answer: Answer) -> bool:
+    def _soon_copied(self, answer: ScheduledRequest) -> bool:
         if not self.engine.rewind_limit.possible or answer.scoring:
             return False
         prompt = answer.request.prompt
@@ -210,7 +210,7 @@ class Scheduler:
             if other.sequence is not None and not other.parked and _unread(other.sequence)
         )
 
-    def _begin(self, answer: Answer) -> None:
+    def _begin(self, answer: ScheduledRequest) -> None:
         request = answer.request
         slot, shared = self.slots.take(request.prompt, request.session, reuse=not answer.scoring)
         self.drafter.forget(slot)
@@ -241,7 +241,7 @@ class Scheduler:
 
     # ---- pack ----
 
-    def _pack(self) -> tuple[list[Answer], list[Chunk], list[Answer]]:
+    def _pack(self) -> tuple[list[ScheduledRequest], list[Chunk], list[ScheduledRequest]]:
         """Who is in the coming pass: rounds of running answers, then prompt pieces in the room that is left. A prompt's
         last piece is read in the answer's first round, which guesses nothing: the first token is out a pass sooner."""
         active = [answer for answer in self.running if not answer.parked]
@@ -289,7 +289,9 @@ class Scheduler:
             room -= len(piece)
         return rounds, chunks, chosen
 
-    def _of_one_kind(self, rounds: list[Answer], reading: list[Answer]) -> tuple[list[Answer], list[Answer]]:
+    def _of_one_kind(
+        self, rounds: list[ScheduledRequest], reading: list[ScheduledRequest]
+    ) -> tuple[list[ScheduledRequest], list[ScheduledRequest]]:
         """Who is in a pass together: in exact numerics prompts are read apart from rounds, and in any those whose own
         log probabilities are wanted, which take all its rows. Passes of both kinds come in turns."""
         if not reading:
@@ -309,11 +311,13 @@ class Scheduler:
         able = limit.guesses(self.engine.owed(sequence.slot))
         return min((most for most in (able, share) if most is not None), default=None)
 
-    def _exact_pieces(self, reading: list[Answer], exact: int, cut: Cut, most: int) -> tuple[list[Chunk], list[Answer]]:
-        """What is read of prompts in one pass of exact numerics (`reading.py`): one large piece, alone, of about `most`
-        tokens, or pieces of what is left over, together at most `exact` tokens. Prompts take turns."""
+    def _exact_pieces(
+        self, reading: list[ScheduledRequest], exact: int, cut: Cut, most: int
+    ) -> tuple[list[Chunk], list[ScheduledRequest]]:
+        """What is read of prompts in one pass of exact numerics (`exact_prefill.py`): one large piece, alone, of about
+        `most` tokens, or pieces of what is left over, together at most `exact` tokens. Prompts take turns."""
         chunks: list[Chunk] = []
-        chosen: list[Answer] = []
+        chosen: list[ScheduledRequest] = []
         room = exact
         for answer in sorted(reading, key=lambda answer: answer.last_read):
             sequence = _sequence(answer)
@@ -334,7 +338,9 @@ class Scheduler:
                 break
         return chunks, chosen
 
-    def _pass(self, rounds: list[Answer], prefill: list[Chunk], reading: list[Answer]) -> Round | None:
+    def _pass(
+        self, rounds: list[ScheduledRequest], prefill: list[Chunk], reading: list[ScheduledRequest]
+    ) -> Round | None:
         if rounds:
             sequences = [_sequence(answer) for answer in rounds]
             record = run_round(sequences, self.engine, self.drafter, self.controller, prefill, self._clock)
@@ -353,7 +359,7 @@ class Scheduler:
 
     # ---- when a pass fails ----
 
-    def _park_youngest(self, everyone: list[Answer]) -> bool:
+    def _park_youngest(self, everyone: list[ScheduledRequest]) -> bool:
         """The cache is full of running answers: the youngest gives its cells back and reads its text again later."""
         if len(everyone) < 2 and all(answer in everyone or answer.parked for answer in self.running):
             return False
@@ -368,7 +374,7 @@ class Scheduler:
         youngest.parked = True
         return True
 
-    def _blame(self, everyone: list[Answer], error: EngineError) -> list[Answer]:
+    def _blame(self, everyone: list[ScheduledRequest], error: EngineError) -> list[ScheduledRequest]:
         """A pass failed. One answer alone ends with the error; several are tried one by one: who is at fault?"""
         if len(everyone) > 1:
             self._suspects = everyone
@@ -379,7 +385,7 @@ class Scheduler:
 
     # ---- finish ----
 
-    def _read(self, answer: Answer, chunk: Chunk) -> None:
+    def _read(self, answer: ScheduledRequest, chunk: Chunk) -> None:
         sequence = _sequence(answer)
         sequence.n_read += len(chunk.tokens)
         if sequence.n_read in answer.stops:
@@ -398,7 +404,7 @@ class Scheduler:
         if self.controller.reads_along(sequence):
             self.drafter.prefill([Chunk(sequence.slot, 0, sequence.tokens[: sequence.n_read])])
 
-    def _deliver(self, rounds: list[Answer], record: Round) -> None:
+    def _deliver(self, rounds: list[ScheduledRequest], record: Round) -> None:
         """Label the new tokens with their origin, hand out the sure text, end what has ended."""
         now = self._clock()
         for answer, x, verdict, prompt in zip(
@@ -423,12 +429,12 @@ class Scheduler:
             else:
                 self._hand_out(answer, final=False)
 
-    def _hand_out(self, answer: Answer, *, final: bool) -> None:
+    def _hand_out(self, answer: ScheduledRequest, *, final: bool) -> None:
         for piece in answer.stream.take(final=final):
             answer.pieces.append(piece)
             answer.text += piece.text
 
-    def _finish(self, answer: Answer, reason: str, error: ForedraftError | None = None) -> None:
+    def _finish(self, answer: ScheduledRequest, reason: str, error: ForedraftError | None = None) -> None:
         sequence = answer.sequence
         if sequence is not None:
             answer.tokens = sequence.tokens[sequence.n_prompt :]
@@ -446,12 +452,12 @@ class Scheduler:
             self.on_finish(answer)
 
 
-def _sequence(answer: Answer) -> Sequence:
+def _sequence(answer: ScheduledRequest) -> Sequence:
     assert answer.sequence is not None, "a running answer has a sequence"
     return answer.sequence
 
 
-def _piece(answer: Answer, size: int) -> Chunk:
+def _piece(answer: ScheduledRequest, size: int) -> Chunk:
     """The next tokens of a text to read, with their rows where the prompt's log probabilities are wanted."""
     sequence = _sequence(answer)
     start = sequence.n_read

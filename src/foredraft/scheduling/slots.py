@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from foredraft.core.errors import EngineError
 from foredraft.engines.base import Engine
-from foredraft.scheduling.reading import cut_of
+from foredraft.scheduling.exact_prefill import cut_of
 
 WORTH_COPYING = 32
 """Shared tokens from which copying another slot's cache beats reading them again."""
@@ -24,7 +24,7 @@ class Slot:
     index: int
     tokens: list[int] = field(default_factory=list)
     blocks: int = 0
-    """Tokens from the beginning that are read in large passes (`reading.py`)."""
+    """Tokens from the beginning that are read in large passes (`exact_prefill.py`)."""
     session: str = ""
     """Whose text it holds; empty where nobody said."""
     busy: bool = False

@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from foredraft.scheduling.answer import Generation
+from foredraft.scheduling.request import Generation
 from foredraft.server.asking import Asked, Choice
 from foredraft.server.reading import AnswerReader
 from foredraft.server.sse import while_connected

@@ -13,11 +13,11 @@ from starlette.requests import Request
 from starlette.routing import Match
 
 from foredraft.core.errors import ForedraftError
-from foredraft.scheduling.answering import Outcome
-from foredraft.scheduling.embedder import Embeddings
-from foredraft.scheduling.errors import ModelGivenUpError
-from foredraft.scheduling.hosted import Death
-from foredraft.scheduling.hosting import DEATHS, WITHIN_S
+from foredraft.runtime.embedder import Embeddings
+from foredraft.runtime.errors import ModelGivenUpError
+from foredraft.runtime.managed_model import Death
+from foredraft.runtime.manager import DEATHS, WITHIN_S
+from foredraft.runtime.worker import Outcome
 from foredraft.server import control, errors
 from foredraft.server.accesslog import AccessLog
 from foredraft.server.anthropic import models as anthropic_models

@@ -14,12 +14,12 @@ from typing import Any, cast
 
 from foredraft.core.errors import ModelError, ModelNotFoundError, ParameterError
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
-from foredraft.llm import LLM
+from foredraft.pair.llm import LLM
+from foredraft.runtime.errors import ModelUnloadedError
+from foredraft.runtime.events import Event, Failed, Finished
+from foredraft.runtime.handle import RequestHandle
 from foredraft.sampling.constraints import GrammarConstraint, GrammarError, lark_grammar
-from foredraft.scheduling.answer import Generation, SpeculationStatus
-from foredraft.scheduling.errors import ModelUnloadedError
-from foredraft.scheduling.events import Event, Failed, Finished
-from foredraft.scheduling.running import RunningAnswer
+from foredraft.scheduling.request import Generation, SpeculationStatus
 from foredraft.server.errors import RequestError
 from foredraft.server.formats.table import BARE
 from foredraft.server.grammar import left_out_of, schema_grammar, tools_grammar
@@ -94,7 +94,7 @@ class Choice:
     """One running answer, with what is needed to read its text."""
 
     index: int
-    running: RunningAnswer
+    running: RequestHandle
     reader: AnswerReader
     predicted: bool = False
     draft_problem: str = ""

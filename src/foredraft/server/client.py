@@ -19,7 +19,7 @@ import httpx
 from foredraft.core.errors import ForedraftError
 from foredraft.core.stats import GenerationStats, SourceStats
 from foredraft.engines.base import Numerics
-from foredraft.scheduling.answer import Generation, SpeculationStatus
+from foredraft.scheduling.request import Generation, SpeculationStatus
 from foredraft.scheduling.stream import Piece
 from foredraft.server.address import url
 from foredraft.server.proof import proven

@@ -12,8 +12,8 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from pydantic import Field
 
-from foredraft.scheduling.errors import ModelUnloadedError
-from foredraft.scheduling.hosted import LoadSpec, ModelState
+from foredraft.runtime.errors import ModelUnloadedError
+from foredraft.runtime.managed_model import LoadSpec, ModelState
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
 from foredraft.server.description import EVENT

@@ -32,7 +32,7 @@ from foredraft.core.errors import (
     ParameterError,
 )
 from foredraft.models.infill import NoInfillError
-from foredraft.scheduling.errors import (
+from foredraft.runtime.errors import (
     ModelGivenUpError,
     ModelUnloadedError,
     QueueFullError,

@@ -10,10 +10,10 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from foredraft.engines.base import Tokenizer
-from foredraft.llm import LLM
+from foredraft.pair.llm import LLM
+from foredraft.runtime.runtime import Runtime
 from foredraft.sampling.constraints import GrammarVocabulary, json_grammar, json_rule, lark_grammar
 from foredraft.sampling.schema_taken import left_out
-from foredraft.scheduling.runtime import Runtime
 from foredraft.server.formats.entries import Form
 from foredraft.server.formats.forcing import calls_grammar, thought_rules
 from foredraft.server.lenient import MOST

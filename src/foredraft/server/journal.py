@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from foredraft.scheduling.running import Bell
+from foredraft.runtime.condition import CrossLoopCondition
 
 KEPT = 2000
 
@@ -38,7 +38,7 @@ class Journal:
         self._closed = False
         self.listeners: list[Callable[[Entry], None]] = []
         """Called with every entry, on the thread that writes it."""
-        self._bell = Bell()
+        self._condition = CrossLoopCondition()
 
     def write(self, kind: str, message: str, **fields: Any) -> None:
         self._count += 1
@@ -46,7 +46,7 @@ class Journal:
         self._entries.append(entry)
         for listener in self.listeners:
             listener(entry)
-        self._bell.ring()
+        self._condition.notify()
 
     def recent(self, count: int = 100) -> list[Entry]:
         return list(self._entries)[-count:]
@@ -59,7 +59,7 @@ class Journal:
     def close(self) -> None:
         """Nothing more will come: whoever follows is let go."""
         self._closed = True
-        self._bell.ring()
+        self._condition.notify()
 
     async def follow(self, after: int = 0) -> AsyncIterator[Entry]:
         """Entries later than number `after`, until the end; those that left memory unread are skipped."""
@@ -68,7 +68,7 @@ class Journal:
                 if entry.number > after:
                     after = entry.number
                     yield entry
-            await self._bell.until(partial(self._has_more, after))
+            await self._condition.wait_for(partial(self._has_more, after))
 
     def _has_more(self, after: int) -> bool:
         return self._count > after or self._closed

@@ -9,10 +9,10 @@ from typing import get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from foredraft.core.errors import ParameterError
-from foredraft.llm import LLM, SMALL_MODEL_BYTES, LoadSettings
-from foredraft.opening import isolation, open_embedder
-from foredraft.scheduling.embedder import Embedder
-from foredraft.scheduling.hosted import LoadedModel, LoadSpec, Progress
+from foredraft.pair.llm import LLM, SMALL_MODEL_BYTES, LoadSettings
+from foredraft.pair.opening import isolation, open_embedder
+from foredraft.runtime.embedder import Embedder
+from foredraft.runtime.managed_model import LoadedModel, LoadSpec, Progress
 
 
 def load_pair(spec: LoadSpec, progress: Progress) -> LoadedModel | Embedder:

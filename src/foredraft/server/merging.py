@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from foredraft.scheduling.events import Event
+from foredraft.runtime.events import Event
 from foredraft.server.asking import Choice
 
 

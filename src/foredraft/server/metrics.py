@@ -10,9 +10,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from foredraft.core.errors import ForedraftError
-from foredraft.scheduling.answering import Outcome
-from foredraft.scheduling.embedder import Embeddings
-from foredraft.scheduling.runtime import Runtime
+from foredraft.runtime.embedder import Embeddings
+from foredraft.runtime.runtime import Runtime
+from foredraft.runtime.worker import Outcome
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 

@@ -7,8 +7,8 @@ import contextlib
 
 from foredraft.core.errors import AmbiguousModelError, ModelError, ModelNotFoundError
 from foredraft.models.names import find_name
-from foredraft.scheduling.errors import WrongKindError
-from foredraft.scheduling.hosted import LoadSpec
+from foredraft.runtime.errors import WrongKindError
+from foredraft.runtime.managed_model import LoadSpec
 from foredraft.server.errors import RequestError
 from foredraft.server.services import Services
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from foredraft.core.errors import ForedraftError
-from foredraft.scheduling.errors import RuntimeClosedError
-from foredraft.scheduling.runtime import QUEUE_LIMIT
+from foredraft.runtime.errors import RuntimeClosedError
+from foredraft.runtime.runtime import QUEUE_LIMIT
 
 T = TypeVar("T")
 _given_up: ContextVar[threading.Event | None] = ContextVar("given_up", default=None)

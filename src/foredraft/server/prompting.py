@@ -17,11 +17,11 @@ from weakref import WeakKeyDictionary
 from foredraft.core.errors import ContextOverflowError, EmptyPromptError, ParameterError
 from foredraft.core.params import Request
 from foredraft.engines.base import Tokenizer
-from foredraft.llm import LLM
 from foredraft.models.infill import infill_of
 from foredraft.models.template import ChatTemplate
-from foredraft.scheduling.embedder import Embedder
-from foredraft.scheduling.errors import TextTooLongError
+from foredraft.pair.llm import LLM
+from foredraft.runtime.embedder import Embedder
+from foredraft.runtime.errors import TextTooLongError
 from foredraft.server.formats.binding import Forms, closed_thinking, opens_thinking
 from foredraft.server.formats.entries import Form
 from foredraft.server.formats.history import accepted, has_calls, in_its_place

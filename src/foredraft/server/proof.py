@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from functools import lru_cache
 
-from foredraft.folders import data_folder, private_file
+from foredraft.config.folders import data_folder, private_file
 
 TICKET_S = 12 * 3600.0
 """How long the address that was printed can be opened."""

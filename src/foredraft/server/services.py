@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from foredraft.engines.base import ModelInfo
-from foredraft.scheduling.hosted import LoadSpec
-from foredraft.scheduling.runtime import Runtime
+from foredraft.runtime.managed_model import LoadSpec
+from foredraft.runtime.runtime import Runtime
 from foredraft.server import limits
 from foredraft.server.aliases import Aliases
 from foredraft.server.downloads import Downloads
@@ -96,7 +96,7 @@ class Services:
     load_failure: Exception | None = None
     """Why the model of the start could not be loaded, for the app."""
     user_settings: Any = None
-    """`foredraft.settings.Settings`, for the app."""
+    """`foredraft.config.settings.Settings`, for the app."""
     aliases: Aliases = field(default_factory=Aliases)
     """Other names for models."""
     downloads: Downloads = field(default_factory=Downloads)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from foredraft.config.settings import Settings
 from foredraft.core.errors import ModelNotFoundError
 from foredraft.core.params import BUILTIN
 from foredraft.models.heads import made_for, own_head
 from foredraft.models.places import EMBEDDED
 from foredraft.models.store import DRAFT_KINDS, ModelStore
-from foredraft.scheduling.hosted import LoadSpec
-from foredraft.settings import Settings
+from foredraft.runtime.managed_model import LoadSpec
 
 DEFAULT_SLOTS = 4
 """Answers at once, where neither the settings nor the command say otherwise."""

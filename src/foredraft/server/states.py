@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from foredraft.engines.base import ModelInfo
-from foredraft.scheduling.hosted import ModelState
+from foredraft.runtime.managed_model import ModelState
 
 
 def state_object(state: ModelState, draft_name: str | None = None) -> dict[str, Any]:

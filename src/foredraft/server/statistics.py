@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from foredraft.scheduling.answer import Generation
+from foredraft.scheduling.request import Generation
 from foredraft.scheduling.stream import Piece
 
 STOP_REASONS = {

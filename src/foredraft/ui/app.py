@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from nicegui import core, ui
 
 from foredraft.chats import open_or_set_aside
-from foredraft.folders import data_folder
+from foredraft.config.folders import data_folder
 from foredraft.server.journal import Entry
 from foredraft.server.services import Services
 from foredraft.ui import pages

@@ -19,12 +19,12 @@ from foredraft.chats.attachments import attachments_of, with_attachments
 from foredraft.chats.records import DONE, FAILED, INTERRUPTED, RUNNING, Message
 from foredraft.core.errors import ForedraftError
 from foredraft.core.params import Request
-from foredraft.llm import LLM
+from foredraft.pair.llm import LLM
+from foredraft.runtime.errors import RuntimeClosedError
+from foredraft.runtime.events import Failed, Finished, NewPieces, PromptProgress
+from foredraft.runtime.handle import RequestHandle
 from foredraft.sampling.constraints import GrammarConstraint
-from foredraft.scheduling.answer import Generation
-from foredraft.scheduling.errors import RuntimeClosedError
-from foredraft.scheduling.events import Failed, Finished, NewPieces, PromptProgress
-from foredraft.scheduling.running import RunningAnswer
+from foredraft.scheduling.request import Generation
 from foredraft.server.formats.binding import opens_thinking
 from foredraft.server.formats.history import in_its_place
 from foredraft.server.placing import Placed, PlacingReader
@@ -136,7 +136,7 @@ class Generations:
         finally:
             self._save(writing, status, meta)
             writing.done = True
-            writing.bell.ring()
+            writing.condition.notify()
             self._hub.publish("answer", writing.chat_id)
             asyncio.get_running_loop().call_later(KEPT_FINISHED_S, self._forget, writing)
 
@@ -189,7 +189,7 @@ class Generations:
                 constraint.commit(await read)
             return constraint
 
-    async def _follow(self, writing: Writing, running: RunningAnswer, model_id: str) -> tuple[str, dict[str, Any]]:
+    async def _follow(self, writing: Writing, running: RequestHandle, model_id: str) -> tuple[str, dict[str, Any]]:
         began = saved = sampled = time.monotonic()
         state = self._runtime.state(model_id)
         speculation = state.speculation if state else None
@@ -219,7 +219,7 @@ class Generations:
                 if isinstance(event.error, RuntimeClosedError):  # the program ends; the answer can be continued
                     return INTERRUPTED, _kind(writing)
                 return FAILED, {"error": {"code": event.error.code, "message": str(event.error)}}
-            writing.bell.ring()
+            writing.condition.notify()
         return FAILED, {}
 
     def _meta(self, writing: Writing, generation: Generation, model_id: str) -> dict[str, Any]:
@@ -289,7 +289,7 @@ class Generations:
             if writing.done:
                 yield "end", "{}", at
                 return
-            await writing.bell.until(_something_new(writing, at, prompt, again))
+            await writing.condition.wait_for(_something_new(writing, at, prompt, again))
 
     async def close(self) -> None:
         """End every answer with what it has."""

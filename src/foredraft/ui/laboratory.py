@@ -10,8 +10,8 @@ from typing import Any
 from foredraft.bench.categories import prompts
 from foredraft.chats import ChatStore
 from foredraft.core.errors import ForedraftError
-from foredraft.scheduling.answer import Generation
-from foredraft.scheduling.hosted import ModelState
+from foredraft.runtime.managed_model import ModelState
+from foredraft.scheduling.request import Generation
 from foredraft.ui.hub import Hub
 from foredraft.ui.measuring import Measuring, speed
 from foredraft.ui.names import display_name, draft_name

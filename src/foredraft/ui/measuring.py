@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from foredraft.core.errors import ForedraftError
-from foredraft.scheduling.answer import Generation
-from foredraft.scheduling.hosted import ModelState
-from foredraft.scheduling.runtime import Runtime
+from foredraft.runtime.managed_model import ModelState
+from foredraft.runtime.runtime import Runtime
+from foredraft.scheduling.request import Generation
 from foredraft.ui.choices import Choices
 from foredraft.ui.generation import rendered, text_request
 from foredraft.ui.hub import Hub

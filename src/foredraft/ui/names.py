@@ -6,7 +6,7 @@ from pathlib import Path
 
 from foredraft.core.params import BUILTIN
 from foredraft.models.store import ModelFile
-from foredraft.scheduling.hosted import ModelState
+from foredraft.runtime.managed_model import ModelState
 from foredraft.ui.i18n import Words
 
 

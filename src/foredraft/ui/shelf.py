@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from foredraft.config.folders import cache_folder
 from foredraft.core.errors import ForedraftError
-from foredraft.folders import cache_folder
 from foredraft.models.pairing import Pairing
 from foredraft.models.recommend import Gain, gain
 from foredraft.models.store import ModelFile, ModelStore
-from foredraft.scheduling.hosted import ModelState
+from foredraft.pair.what_pays import Verdict, verdict
+from foredraft.runtime.managed_model import ModelState
 from foredraft.ui.hub import Hub
-from foredraft.what_pays import Verdict, verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from foredraft.chats import Chat, ChatStore, ChatStoreError
 from foredraft.core.errors import ForedraftError, MemoryLimitError
-from foredraft.scheduling.hosted import ModelState
+from foredraft.runtime.managed_model import ModelState
 from foredraft.server.services import Services
 from foredraft.ui.choices import Choices
 from foredraft.ui.downloads import Downloads

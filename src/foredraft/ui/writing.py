@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from foredraft.chats.records import Token
-from foredraft.scheduling.running import Bell, RunningAnswer
+from foredraft.runtime.condition import CrossLoopCondition
+from foredraft.runtime.handle import RequestHandle
 from foredraft.scheduling.stream import Piece
 from foredraft.server.placing import Placed, PlacingReader
 from foredraft.ui.tokens import placed_anew, token_of, turned
@@ -19,7 +20,7 @@ class Writing:
 
     message_id: int
     chat_id: str
-    running: RunningAnswer | None = None
+    running: RequestHandle | None = None
     tokens: list[Token] = field(default_factory=list)
     """Those of which is sure whether they are thinking, content or marks: all but the very last ones. Behind them, of
     an answer that is being continued, those that were there before and have not been read anew yet."""
@@ -36,7 +37,7 @@ class Writing:
     """The JSON schema that the answer follows, as it was typed; None for free text."""
     prompt: tuple[int, int] = (0, 0)
     done: bool = False
-    bell: Bell = field(default_factory=Bell)
+    condition: CrossLoopCondition = field(default_factory=CrossLoopCondition)
     timeline: list[tuple[float, int]] = field(default_factory=list)
     """(seconds since the first token, tokens), for the speed chart."""
     events: list[tuple[float, str, str]] = field(default_factory=list)

@@ -12,9 +12,9 @@ import functools
 import os
 from pathlib import Path
 
+from foredraft.config.folders import cache_folder
 from foredraft.core.errors import ModelError
 from foredraft.engines.llamacpp.library import build_mark, library
-from foredraft.folders import cache_folder
 
 NOTE = (
     "This build of llama.cpp fails on this processor's matrix tiles (AMX), a known fault of GCC before 12.4 and 13.3. "

@@ -23,11 +23,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from foredraft import child
+from foredraft.config.folders import cache_folder
 from foredraft.core.errors import ForedraftError, MemoryLimitError, ModelError, ModelFormatError
 from foredraft.demo import is_embedded
 from foredraft.engines.llamacpp.failures import parts
 from foredraft.engines.llamacpp.library import build_mark
-from foredraft.folders import cache_folder
 
 PASS_BYTES = 4 * 2**30
 """Files up to this size are also computed with."""

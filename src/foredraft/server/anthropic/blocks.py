@@ -6,7 +6,7 @@ import base64
 import hashlib
 from typing import Any
 
-from foredraft.scheduling.answer import Generation
+from foredraft.scheduling.request import Generation
 from foredraft.server.calls import arguments_object
 from foredraft.server.reading import AnswerReader, CallArguments, CallStarted, Content, Delta, Reasoning
 

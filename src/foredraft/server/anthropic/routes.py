@@ -12,9 +12,9 @@ from fastapi.responses import JSONResponse, Response
 
 from foredraft.core.errors import ForedraftError
 from foredraft.core.stats import GenerationStats
-from foredraft.llm import LLM
-from foredraft.scheduling.answer import Generation
-from foredraft.scheduling.events import Finished, NewPieces, PromptProgress
+from foredraft.pair.llm import LLM
+from foredraft.runtime.events import Finished, NewPieces, PromptProgress
+from foredraft.scheduling.request import Generation
 from foredraft.server import statistics
 from foredraft.server.answers import read_whole, results
 from foredraft.server.anthropic.blocks import BlockWriter, blocks, stop

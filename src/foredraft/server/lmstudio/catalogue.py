@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from foredraft.scheduling.hosted import ModelState
+from foredraft.runtime.managed_model import ModelState
 from foredraft.server.services import Services
 
 

@@ -11,10 +11,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from foredraft.core.errors import ForedraftError
-from foredraft.scheduling.answer import Generation
-from foredraft.scheduling.errors import ModelUnloadedError
-from foredraft.scheduling.events import Finished, NewPieces, PromptProgress
-from foredraft.scheduling.hosted import ModelState
+from foredraft.runtime.errors import ModelUnloadedError
+from foredraft.runtime.events import Finished, NewPieces, PromptProgress
+from foredraft.runtime.managed_model import ModelState
+from foredraft.scheduling.request import Generation
 from foredraft.server import control, statistics
 from foredraft.server.answers import read_whole, results
 from foredraft.server.asking import Asked, Question, ask

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from foredraft.core.errors import ForedraftError
-from foredraft.scheduling.answer import Generation
-from foredraft.scheduling.events import Finished, NewPieces
+from foredraft.runtime.events import Finished, NewPieces
+from foredraft.scheduling.request import Generation
 from foredraft.scheduling.stream import Piece
 from foredraft.server import statistics
 from foredraft.server.answers import read_whole

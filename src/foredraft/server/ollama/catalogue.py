@@ -11,12 +11,12 @@ from typing import Any, cast
 from fastapi import APIRouter, Request
 
 from foredraft.core.errors import ModelError
-from foredraft.llm import LLM
 from foredraft.models.gguf import read_header
 from foredraft.models.infill import NoInfillError, infill_of
 from foredraft.models.memory import this_machine
-from foredraft.scheduling.errors import ModelUnloadedError
-from foredraft.scheduling.hosted import ModelState
+from foredraft.pair.llm import LLM
+from foredraft.runtime.errors import ModelUnloadedError
+from foredraft.runtime.managed_model import ModelState
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
 from foredraft.server.lmstudio.catalogue import described

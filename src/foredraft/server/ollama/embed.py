@@ -10,8 +10,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from foredraft.engines.embedding import Vectors
-from foredraft.scheduling.embedder import Embeddings
-from foredraft.scheduling.errors import ModelUnloadedError
+from foredraft.runtime.embedder import Embeddings
+from foredraft.runtime.errors import ModelUnloadedError
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
 from foredraft.server.ollama import memory

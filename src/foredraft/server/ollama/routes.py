@@ -10,7 +10,7 @@ from typing import Any, cast
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from foredraft.llm import LLM
+from foredraft.pair.llm import LLM
 from foredraft.server.answers import results
 from foredraft.server.asking import Asked, Question, ask, find_model
 from foredraft.server.bodies import LimitedRoute

@@ -6,17 +6,17 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from foredraft.scheduling.answer import Generation
 from foredraft.scheduling.logprobs import Alternative, TokenLogprob
+from foredraft.scheduling.request import Generation
 from foredraft.scheduling.stream import Piece
 from foredraft.server.asking import ANY_JSON, Question
 from foredraft.server.errors import RequestError
 from foredraft.server.openai.schemas import (
-    Answering,
     ChatMessage,
     ChatRequest,
     CompletionRequest,
     ContentPart,
+    ModelWorker,
     NamedTool,
     ResponseFormat,
 )
@@ -86,7 +86,7 @@ def prompts(body: CompletionRequest) -> list[str | list[int]]:
     return list(given)
 
 
-def _shared(body: Answering) -> dict[str, Any]:
+def _shared(body: ModelWorker) -> dict[str, Any]:
     prediction = body.prediction
     stop = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
     return {

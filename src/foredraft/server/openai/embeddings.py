@@ -14,8 +14,8 @@ from fastapi.responses import Response
 
 from foredraft.engines.base import ModelInfo
 from foredraft.engines.embedding import Vectors
-from foredraft.scheduling.embedder import Embeddings
-from foredraft.scheduling.errors import ModelUnloadedError
+from foredraft.runtime.embedder import Embeddings
+from foredraft.runtime.errors import ModelUnloadedError
 from foredraft.server.asking import find_model
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf

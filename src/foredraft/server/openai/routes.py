@@ -12,10 +12,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from foredraft.core.errors import ForedraftError
-from foredraft.llm import LLM
-from foredraft.scheduling.answer import Generation
-from foredraft.scheduling.events import Finished, NewPieces, PromptScored
+from foredraft.pair.llm import LLM
+from foredraft.runtime.events import Finished, NewPieces, PromptScored
 from foredraft.scheduling.logprobs import TokenLogprob
+from foredraft.scheduling.request import Generation
 from foredraft.server import statistics
 from foredraft.server.answers import read_whole, results
 from foredraft.server.asking import Asked, Choice, ask, find_model

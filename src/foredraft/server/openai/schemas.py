@@ -87,7 +87,7 @@ class Prediction(Schema):
     content: Annotated[str | list[ContentPart], limits.at_most(limits.PARTS, "prediction.content")] = ""
 
 
-class Answering(Sampling, DraftControl, Session):
+class ModelWorker(Sampling, DraftControl, Session):
     """What chat and text completions share."""
 
     model: str = Field(default="", description="Empty: the default model.")
@@ -102,7 +102,7 @@ class Answering(Sampling, DraftControl, Session):
     ignore_eos: bool = False
 
 
-class ChatRequest(Answering):
+class ChatRequest(ModelWorker):
     messages: Annotated[
         list[ChatMessage],
         Field(min_length=1, fail_fast=True),
@@ -133,7 +133,7 @@ class ChatRequest(Answering):
     )
 
 
-class CompletionRequest(Answering):
+class CompletionRequest(ModelWorker):
     prompt: (
         str
         | Annotated[list[int], Field(fail_fast=True)]

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 
 from foredraft.core.errors import ParameterError
 from foredraft.engines.base import ModelInfo, Tokenizer
-from foredraft.llm import LLM
+from foredraft.pair.llm import LLM
 from foredraft.server.asking import Question, find_model
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf

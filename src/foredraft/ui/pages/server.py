@@ -8,7 +8,7 @@ import time
 
 from nicegui import ui
 
-from foredraft.scheduling.hosted import ModelState
+from foredraft.runtime.managed_model import ModelState
 from foredraft.server.address import url
 from foredraft.ui.components.elements import Tag, icon_button, table
 from foredraft.ui.frame import begin, frame, notices, page_head

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from foredraft.scheduling.hosted import ModelState
+from foredraft.pair.what_pays import Verdict
+from foredraft.runtime.managed_model import ModelState
 from foredraft.ui.components.elements import Tag, button
 from foredraft.ui.names import draft_name, gain_words, size_words
 from foredraft.ui.shelf import Drafts
 from foredraft.ui.state import Page
-from foredraft.what_pays import Verdict
 
 
 def draft_card(page: Page, state: ModelState, drafts: Drafts) -> None:

@@ -9,7 +9,7 @@ from nicegui import ui
 
 from foredraft.models.hub import family
 from foredraft.models.pairing import NOT_USABLE, RECOMMENDED, WORKS
-from foredraft.scheduling.hosted import ModelState
+from foredraft.runtime.managed_model import ModelState
 from foredraft.ui.components.dialog import dialog
 from foredraft.ui.components.elements import Tag, button, icon
 from foredraft.ui.names import display_name, draft_name, draft_title, gain_words, size_words

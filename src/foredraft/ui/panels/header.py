@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from foredraft.scheduling.hosted import ModelState
+from foredraft.runtime.managed_model import ModelState
 from foredraft.ui.components.elements import Tag, icon, icon_button, switch
 from foredraft.ui.names import display_name, draft_name, gain_words
 from foredraft.ui.panels.load_dialog import open_load, unload

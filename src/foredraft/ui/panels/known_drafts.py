@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from foredraft.models.recommend import CatalogueModel, missing_draft
-from foredraft.scheduling.hosted import ModelState
+from foredraft.runtime.managed_model import ModelState
 from foredraft.ui.shelf import ShelfView
 
 BYTES_A_PARAMETER = 1.07

@@ -13,8 +13,8 @@ from foredraft.engines.llamacpp.options import CPU
 from foredraft.models.memory import LoadPlan, estimate
 from foredraft.models.recommend import choose_draft
 from foredraft.models.store import ModelFile
-from foredraft.numerics import MODES
-from foredraft.scheduling.hosted import LoadSpec
+from foredraft.pair.numerics import MODES
+from foredraft.runtime.managed_model import LoadSpec
 from foredraft.ui.components.dialog import dialog
 from foredraft.ui.components.elements import Tag, button, select
 from foredraft.ui.names import size_words

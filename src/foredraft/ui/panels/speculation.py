@@ -9,7 +9,7 @@ from nicegui import ui
 from foredraft.core.errors import ForedraftError
 from foredraft.core.params import MAX_DRAFT
 from foredraft.engines.llamacpp.options import CPU
-from foredraft.scheduling.hosted import ModelState
+from foredraft.runtime.managed_model import ModelState
 from foredraft.ui.choices import SPECULATION, Choices
 from foredraft.ui.components.elements import Tag, button, section, select, slider, switch
 from foredraft.ui.panels.draft_card import draft_card

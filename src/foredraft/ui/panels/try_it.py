@@ -5,7 +5,7 @@ from __future__ import annotations
 from nicegui import ui
 
 from foredraft.core.errors import ForedraftError
-from foredraft.scheduling.answer import Generation
+from foredraft.scheduling.request import Generation
 from foredraft.ui.components.dialog import dialog
 from foredraft.ui.components.elements import Tag, button
 from foredraft.ui.components.token_stream import TokenStream

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict
 
 from foredraft.core.errors import ForedraftError, ModelNotFoundError
-from foredraft.scheduling.hosted import ModelState
+from foredraft.runtime.managed_model import ModelState
 from foredraft.server.asking import find_model
 from foredraft.server.errors import RequestError
 from foredraft.server.lmstudio.catalogue import v1_object

@@ -8,9 +8,10 @@ from typing import Any, Literal, get_args
 
 from pydantic import ConfigDict
 
+from foredraft.config.settings import KvType
 from foredraft.core.errors import ModelNotFoundError
-from foredraft.scheduling.errors import ModelUnloadedError
-from foredraft.scheduling.hosted import LoadSpec, ModelState
+from foredraft.runtime.errors import ModelUnloadedError
+from foredraft.runtime.managed_model import LoadSpec, ModelState
 from foredraft.server import control
 from foredraft.server.lmstudio.sdk import cards, problems, shapes
 from foredraft.server.lmstudio.sdk.cards import Domain
@@ -19,7 +20,6 @@ from foredraft.server.lmstudio.sdk.endpoints import Channel
 from foredraft.server.lmstudio.sdk.wire import Heard
 from foredraft.server.loading import load_settings
 from foredraft.server.services import Services
-from foredraft.settings import KvType
 
 MAIN_SHARE = 0.8
 """How much of a load's progress is the main model's where it has a draft, whose size nobody knows before."""

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from foredraft.core.errors import ModelError
 from foredraft.core.params import MAX_DRAFT, SamplingParams, SpeculationParams
-from foredraft.scheduling.answer import Generation
-from foredraft.scheduling.events import Finished, NewPieces, PromptProgress
-from foredraft.scheduling.hosted import ModelState
+from foredraft.runtime.events import Finished, NewPieces, PromptProgress
+from foredraft.runtime.managed_model import ModelState
+from foredraft.scheduling.request import Generation
 from foredraft.server import limits, statistics
 from foredraft.server.asking import ANY_JSON, Asked, Question, ask
 from foredraft.server.errors import RequestError

@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from foredraft.scheduling.answer import Generation
-from foredraft.scheduling.answering import Outcome
+from foredraft.runtime.worker import Outcome
+from foredraft.scheduling.request import Generation
 from foredraft.server.control import foredraft_version
 from foredraft.server.journal import Entry
 from foredraft.server.lmstudio.sdk import cards, shapes

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any, cast
 
 from foredraft.core.errors import ModelError
-from foredraft.llm import LLM
+from foredraft.pair.llm import LLM
 from foredraft.server.asking import Question
 from foredraft.server.lmstudio.sdk import cards, problems, shapes
 from foredraft.server.lmstudio.sdk.cards import Domain, Specifier

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, cast
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from foredraft.llm import LLM
+from foredraft.pair.llm import LLM
 from foredraft.server.answers import results
 from foredraft.server.asking import ask, find_model
 from foredraft.server.bodies import LimitedRoute

@@ -8,8 +8,8 @@ from typing import Any
 
 from foredraft.chats.responses import Kept
 from foredraft.core.errors import ForedraftError
-from foredraft.scheduling.answer import Generation
-from foredraft.scheduling.events import Finished, NewPieces
+from foredraft.runtime.events import Finished, NewPieces
+from foredraft.scheduling.request import Generation
 from foredraft.server import statistics
 from foredraft.server.answers import as_message
 from foredraft.server.asking import Asked

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from foredraft.config.folders import cache_folder, data_folder
+from foredraft.config.shelf import auto_draft, locate, locate_draft, open_shelf
 from foredraft.core.errors import (
     ClosedError,
     EmptyPromptError,
@@ -31,21 +33,19 @@ from foredraft.core.params import BUILTIN, MAX_DRAFT, Request, SamplingParams, S
 from foredraft.engines.base import Engine, ModelInfo, Numerics
 from foredraft.engines.llamacpp.memory import KV_TYPES
 from foredraft.engines.llamacpp.options import check_device
-from foredraft.folders import cache_folder, data_folder
 from foredraft.models.heads import own_head
 from foredraft.models.template import ChatTemplate, fallback_template
-from foredraft.numerics import check_mode
-from foredraft.opening import Isolation, check_isolation, isolation, open_draft, open_main
-from foredraft.scheduling.answer import Answer, Generation, SpeculationStatus
-from foredraft.scheduling.hosted import Place
+from foredraft.pair.numerics import check_mode
+from foredraft.pair.opening import Isolation, check_isolation, isolation, open_draft, open_main
+from foredraft.pair.speculation import Tuning, adaptive, fixed, written_off
+from foredraft.runtime.managed_model import Place
 from foredraft.scheduling.logprobs import TokenLogprob
+from foredraft.scheduling.request import Generation, ScheduledRequest, SpeculationStatus
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.scheduling.stream import Piece
-from foredraft.shelf import auto_draft, locate, locate_draft, open_shelf
 from foredraft.speculative.controllers import CONTROLLERS, DraftController, Fixed
 from foredraft.speculative.controllers.bucket import PRESETS
 from foredraft.speculative.drafters import Arbiter, Drafter, HeadDrafter, ModelDrafter, NoDrafter
-from foredraft.tuning import Tuning, adaptive, fixed, written_off
 
 if TYPE_CHECKING:
     from foredraft.engines.llamacpp import LoadOptions
@@ -132,7 +132,7 @@ class AnswerStream:
     """An answer being written: iterate for its pieces, or ask for its `text` or `result`, which finish it. Leaving the
     loop early cancels the answer."""
 
-    def __init__(self, llm: LLM, answer: Answer, progress: Progress | None) -> None:
+    def __init__(self, llm: LLM, answer: ScheduledRequest, progress: Progress | None) -> None:
         self._llm = llm
         self._answer = answer
         self._progress = progress
@@ -193,7 +193,7 @@ class AnswerStream:
 
 class LLM:
     """A loaded pair. Several threads may use it: they take turns, a pass each, and every answer is what it would be
-    alone. (The server's have a thread of their own for it: `scheduling/runtime.py`.)"""
+    alone. (The server's have a thread of their own for it: `runtime/runtime.py`.)"""
 
     def __init__(
         self,
@@ -432,7 +432,7 @@ class LLM:
 
     @property
     def _conditions(self) -> dict[str, str | int | None]:
-        """The settings that decide what passes cost (`tuning.costs_key`)."""
+        """The settings that decide what passes cost (`speculation.costs_key`)."""
         settings = self._settings
         return {
             "threads": settings.threads,
@@ -465,7 +465,7 @@ class LLM:
     def _would_pay(self) -> str:
         """What would pay here, where the draft cannot, in one line; the shelf is asked once for each draft."""
         if self._advice is None:
-            from foredraft.what_pays import advice
+            from foredraft.pair.what_pays import advice
 
             self._advice = advice(Path(self.info.path), self._unpaying, open_shelf(), self._tuning_folder)
         return self._advice
@@ -632,18 +632,18 @@ class LLM:
             reason = " ".join(filter(None, (reason, self._given_back, self._would_pay())))
         return SpeculationStatus(status, reason)
 
-    def step(self, answer: Answer) -> None:
+    def step(self, answer: ScheduledRequest) -> None:
         """A pass, of which an answer that has not ended gets its share."""
         with self._turn:
             if not answer.done:
                 self.scheduler.step()
 
-    def finish(self, answer: Answer) -> None:
+    def finish(self, answer: ScheduledRequest) -> None:
         """Step until an answer has ended."""
         while not answer.done:
             self.step(answer)
 
-    def generation(self, answer: Answer, pieces: list[Piece]) -> Generation:
+    def generation(self, answer: ScheduledRequest, pieces: list[Piece]) -> Generation:
         """The finished answer as a value."""
         speculation = answer.request.speculation
         status = self.speculation

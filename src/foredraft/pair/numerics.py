@@ -21,8 +21,8 @@ from foredraft.core.errors import ModelError, ParameterError
 from foredraft.engines.base import BLOCK, GRAIN, LARGEST, Chunk, Numerics, OtherMode
 from foredraft.engines.llamacpp import exactness
 from foredraft.engines.llamacpp.exactness import Costs
+from foredraft.pair.speculation import file_identity, identity, library_version, machine
 from foredraft.speculative.controllers import disk
-from foredraft.tuning import file_identity, identity, library_version, machine
 
 if TYPE_CHECKING:
     from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions

@@ -16,9 +16,9 @@ import numpy as np
 from foredraft.core.errors import EngineDiedError, EngineError, ForedraftError, ParameterError
 from foredraft.engines.base import ModelInfo
 from foredraft.engines.embedding import EmbeddingEngine, Vectors
-from foredraft.scheduling.answer import SpeculationStatus
-from foredraft.scheduling.errors import TextTooLongError
-from foredraft.scheduling.thread import resolve
+from foredraft.runtime.errors import TextTooLongError
+from foredraft.runtime.thread import resolve
+from foredraft.scheduling.request import SpeculationStatus
 
 PASS_TOKENS = 512
 """Tokens of one pass, where single texts are not longer."""

@@ -25,7 +25,7 @@ class SpeculationStatus:
 
 
 @dataclass(eq=False, slots=True)
-class Answer:
+class ScheduledRequest:
     """The handle of a submitted request. `pieces` fills as text becomes sure; `done` once nothing more will come."""
 
     request: Request

@@ -1,8 +1,8 @@
-"""Which models are in memory: loading, unloading, changing a draft, and leaving when nobody asks any more.
+"""Model manager: load, unload, change of draft, idle timeout and eviction of loaded models.
 
 Files are opened and closed on a thread of their own, the *loader thread*, so that answers go on meanwhile. A model
 belongs to exactly one of the two threads at any moment: what needs a model to itself waits in the model's own queue
-until its running answers have ended, then the model thread lends it.
+until its running answers have ended, then the model thread hands it over.
 """
 
 from __future__ import annotations
@@ -18,30 +18,39 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 from foredraft.core.errors import EngineDiedError, ForedraftError
-from foredraft.scheduling.embedder import Embedder
-from foredraft.scheduling.errors import ModelGivenUpError, ModelUnloadedError, RuntimeClosedError, WrongKindError
-from foredraft.scheduling.hosted import Death, Exclusive, Hosted, LoadedModel, Loader, LoadSpec, ModelState, Submission
-from foredraft.scheduling.running import Bell
-from foredraft.scheduling.thread import ModelThread, resolve
+from foredraft.runtime.condition import CrossLoopCondition
+from foredraft.runtime.embedder import Embedder
+from foredraft.runtime.errors import ModelGivenUpError, ModelUnloadedError, RuntimeClosedError, WrongKindError
+from foredraft.runtime.managed_model import (
+    Death,
+    ExclusiveJob,
+    LoadedModel,
+    Loader,
+    LoadSpec,
+    ManagedModel,
+    ModelState,
+    Submission,
+)
+from foredraft.runtime.thread import ModelThread, resolve
 
 DEATHS, WITHIN_S = 3, 300.0
 """A model whose process dies so often within so many seconds is not loaded by itself any more, for as long."""
 logger = logging.getLogger(__name__)
 
 
-class Hosting:
+class ModelManager:
     """The models of one runtime. Methods may be called from any thread, but for those that say otherwise."""
 
     def __init__(self, loader: Loader, thread: ModelThread, *, auto_evict: bool) -> None:
         self._loader = loader
         self._thread = thread
         self._auto_evict = auto_evict
-        self._hosted: dict[str, Hosted] = {}
+        self._hosted: dict[str, ManagedModel] = {}
         self._loading: dict[str, Future[str]] = {}
         self._lock = threading.Lock()
         self._opener = ThreadPoolExecutor(max_workers=1, thread_name_prefix="foredraft-loader")
         self._version = 0
-        self.bell = Bell()
+        self.condition = CrossLoopCondition()
         """Rings at every change."""
         self.closing = False
         """Nothing new is loaded any more."""
@@ -56,32 +65,32 @@ class Hosting:
 
     # ---- looking ----
 
-    def __iter__(self) -> Iterator[Hosted]:
+    def __iter__(self) -> Iterator[ManagedModel]:
         """Those that are loaded or being loaded, in the order of loading."""
         return iter(list(self._hosted.values()))
 
-    def get(self, model_id: str) -> Hosted | None:
+    def get(self, model_id: str) -> ManagedModel | None:
         return self._hosted.get(model_id)
 
-    def loaded(self, model_id: str) -> Hosted:
+    def loaded(self, model_id: str) -> ManagedModel:
         """Raises `ModelUnloadedError`."""
-        hosted = self._hosted.get(model_id)
-        if hosted is None or hosted.model is None:
+        managed = self._hosted.get(model_id)
+        if managed is None or managed.model is None:
             raise ModelUnloadedError(model_id)
-        return hosted
+        return managed
 
     def changed(self) -> None:
         """Something that `watch` shows is different now."""
         self._version += 1
-        self.bell.ring()
+        self.condition.notify()
 
     async def watch(self) -> AsyncGenerator[list[ModelState], None]:
         """The models now and after every change; changes that come faster than they are read are seen as one."""
         seen = -1
         while True:
-            await self.bell.until(partial(self._changed_since, seen))
+            await self.condition.wait_for(partial(self._changed_since, seen))
             seen = self._version
-            yield [hosted.state() for hosted in self]
+            yield [managed.state() for managed in self]
 
     def _changed_since(self, version: int) -> bool:
         return self._version != version
@@ -92,16 +101,16 @@ class Hosting:
     def use(self, model_id: str) -> Iterator[LoadedModel | Embedder]:
         """The loaded model, kept for as long as the block runs. Raises `ModelUnloadedError`."""
         with self._lock:
-            hosted = self._hosted.get(model_id)
-            if hosted is None or hosted.model is None or hosted.status not in ("ready", "changing"):
+            managed = self._hosted.get(model_id)
+            if managed is None or managed.model is None or managed.status not in ("ready", "changing"):
                 raise ModelUnloadedError(model_id)
-            hosted.leases += 1
-            hosted.touch()
-            model = hosted.model
+            managed.leases += 1
+            managed.touch()
+            model = managed.model
         try:
             yield model
         finally:
-            self.let_go(hosted)
+            self.unpin(managed)
             self._thread.wake()
 
     @contextlib.contextmanager
@@ -110,14 +119,14 @@ class Hosting:
         with self.use(model_id) as model:
             yield _text(model_id, model)
 
-    def hold(self, hosted: Hosted) -> None:
-        """It must not expire until `let_go`."""
+    def pin(self, managed: ManagedModel) -> None:
+        """It must not expire until `unpin`."""
         with self._lock:
-            hosted.leases += 1
+            managed.leases += 1
 
-    def let_go(self, hosted: Hosted) -> None:
+    def unpin(self, managed: ManagedModel) -> None:
         with self._lock:
-            hosted.leases -= 1
+            managed.leases -= 1
 
     # ---- loading ----
 
@@ -129,49 +138,49 @@ class Hosting:
             if self.closing:
                 raise RuntimeClosedError
             key = spec.id or spec.model or "default"
-            hosted = self._hosted.get(key)
-            if hosted is not None and hosted.status in ("ready", "changing"):
-                hosted.ttl_s = spec.ttl_s
-                hosted.touch()
+            managed = self._hosted.get(key)
+            if managed is not None and managed.status in ("ready", "changing"):
+                managed.ttl_s = spec.ttl_s
+                managed.touch()
                 known: Future[str] = Future()
                 known.set_result(key)
                 return known
             future = self._loading.get(key)
-            if future is None and hosted is None:
+            if future is None and managed is None:
                 self._check_given_up(key, spec)
-                future = self._loading[key] = self._opener.submit(self._open, Hosted(key, spec))
+                future = self._loading[key] = self._opener.submit(self._open, ManagedModel(key, spec))
             elif future is None:  # it is leaving: if another took its place now, its answers would never go on
-                assert hosted is not None
+                assert managed is not None
                 future = self._loading[key] = Future()
-                hosted.gone.add_done_callback(partial(self._open_after, key, spec, future))
+                managed.gone.add_done_callback(partial(self._open_after, key, spec, future))
             return future
 
     def _open_after(self, key: str, spec: LoadSpec, future: Future[str], _: Future[None]) -> None:
         """Load what has just left."""
         try:
-            opened = self._opener.submit(self._open, Hosted(key, spec))
+            opened = self._opener.submit(self._open, ManagedModel(key, spec))
         except RuntimeError:  # the loader thread has ended
             resolve(future, error=RuntimeClosedError())
             return
         opened.add_done_callback(lambda done: resolve(future, key, error=done.exception()))
 
-    def _open(self, hosted: Hosted) -> str:
+    def _open(self, managed: ManagedModel) -> str:
         """On the loader thread."""
-        key, spec = hosted.id, hosted.spec
+        key, spec = managed.id, managed.spec
         try:
             if self._auto_evict and spec.on_demand:
-                self._make_way(spec.kind)
+                self._evict(spec.kind)
             with self._lock:
-                self._hosted[key] = hosted
+                self._hosted[key] = managed
             self.changed()
             began = time.perf_counter()
-            model = self._loader(spec, self._progress_of(hosted))
-            hosted.load_s = time.perf_counter() - began
-            hosted.loaded_at = time.time()
-            hosted.touch()
-            hosted.speculation = model.speculation
+            model = self._loader(spec, self._progress_of(managed))
+            managed.load_s = time.perf_counter() - began
+            managed.loaded_at = time.time()
+            managed.touch()
+            managed.speculation = model.speculation
             with self._lock:
-                hosted.model, hosted.status, hosted.progress = model, "ready", 1.0
+                managed.model, managed.status, managed.progress = model, "ready", 1.0
         except BaseException:
             with self._lock:
                 self._hosted.pop(key, None)
@@ -183,14 +192,14 @@ class Hosting:
             self._thread.wake()
         return key
 
-    def _progress_of(self, hosted: Hosted) -> Callable[[str, float], None]:
+    def _progress_of(self, managed: ManagedModel) -> Callable[[str, float], None]:
         def progress(part: str, share: float) -> None:
-            hosted.part, hosted.progress = part, share
+            managed.part, managed.progress = part, share
             self.changed()
 
         return progress
 
-    def _make_way(self, kind: str) -> None:
+    def _evict(self, kind: str) -> None:
         """Unload what was loaded on demand before, of this kind (a chat and its search need a model of each). Idle
         models leave now, busy ones when their answers have ended."""
         for other in self:
@@ -198,62 +207,64 @@ class Hosting:
                 if other.idle:
                     self._close_idle(other)
                 else:
-                    self.leave(other, cancel=False)
+                    self.unload_when_idle(other, cancel=False)
 
-    def _close_idle(self, hosted: Hosted) -> None:
+    def _close_idle(self, managed: ManagedModel) -> None:
         """Close an idle model from the loader thread itself (which cannot wait for its own queue)."""
         taken: Future[LoadedModel | Embedder | None] = Future()
 
         def take() -> None:
-            if hosted.model is None or not hosted.idle:
+            if managed.model is None or not managed.idle:
                 taken.set_result(None)
                 return
-            hosted.lent, hosted.status = True, "leaving"
-            taken.set_result(hosted.model)
+            managed.handed_over, managed.status = True, "leaving"
+            taken.set_result(managed.model)
 
         self._thread.do(take)
         model = taken.result()
         if model is not None:
-            self._remove(hosted, model)
+            self._remove(managed, model)
 
     # ---- when a process dies ----
 
-    def revive(self, hosted: Hosted, model: LoadedModel | Embedder, error: EngineDiedError) -> None:
+    def revive(self, managed: ManagedModel, model: LoadedModel | Embedder, error: EngineDiedError) -> None:
         """On the model thread, when all of its answers have ended: load a model again whose process has died, unless it
         was to leave, or dies too often."""
-        leaves = self.closing or any(isinstance(job, Exclusive) and job.status == "leaving" for job in hosted.pending)
-        again = not leaves and self._may_return(hosted.id)
-        for job in hosted.pending:
-            assert isinstance(job, Exclusive), "requests have been ended"
+        leaves = self.closing or any(
+            isinstance(job, ExclusiveJob) and job.status == "leaving" for job in managed.pending
+        )
+        again = not leaves and self._may_return(managed.id)
+        for job in managed.pending:
+            assert isinstance(job, ExclusiveJob), "requests have been ended"
             resolve(job.done, None, error=None if job.status == "leaving" else error)
-        hosted.pending.clear()
+        managed.pending.clear()
         with self._lock:
-            hosted.model, hosted.status = None, "leaving"
+            managed.model, managed.status = None, "leaving"
             if again:
-                coming = self._hosted[hosted.id] = hosted.reborn(error)
-                self._loading[hosted.id] = self._opener.submit(self._open_again, coming, model)
+                coming = self._hosted[managed.id] = managed.reborn(error)
+                self._loading[managed.id] = self._opener.submit(self._open_again, coming, model)
             else:
-                self._hosted.pop(hosted.id, None)
+                self._hosted.pop(managed.id, None)
                 if not leaves:
-                    self._given_up[hosted.id] = time.monotonic(), error
+                    self._given_up[managed.id] = time.monotonic(), error
                 self._opener.submit(_close, model)
         if not again:
-            resolve(hosted.gone, None)  # whoever has asked for it since waits for that
-        self._tell(Death(hosted.id, "main", error, again))
+            resolve(managed.gone, None)  # whoever has asked for it since waits for that
+        self._tell(Death(managed.id, "main", error, again))
 
-    def renew_draft(self, hosted: Hosted, model: LoadedModel, error: EngineDiedError) -> None:
+    def renew_draft(self, managed: ManagedModel, model: LoadedModel, error: EngineDiedError) -> None:
         """On the model thread: a draft's process has died. Answers go on without guesses; it is loaded again when they
         have ended, unless it dies too often."""
-        if hosted.dead_draft is error:
+        if managed.dead_draft is error:
             return
-        hosted.dead_draft = error
-        hosted.speculation = model.speculation
-        again = not self.closing and self._may_return(f"{hosted.id} (draft)")
+        managed.dead_draft = error
+        managed.speculation = model.speculation
+        again = not self.closing and self._may_return(f"{managed.id} (draft)")
         if again:
             done: Future[None] = Future()
-            job = self.change_draft(hosted, hosted.spec.draft, required=False, force=hosted.spec.force, done=done)
-            hosted.pending.append(job)
-        self._tell(Death(hosted.id, "draft", error, again))
+            job = self.change_draft(managed, managed.spec.draft, required=False, force=managed.spec.force, done=done)
+            managed.pending.append(job)
+        self._tell(Death(managed.id, "draft", error, again))
 
     def _may_return(self, key: str) -> bool:
         """Write down that it has died now. False when that was once too often."""
@@ -271,15 +282,15 @@ class Hosting:
         if not spec.on_demand:
             self._deaths.pop(key, None)
 
-    def _open_again(self, hosted: Hosted, dead: LoadedModel | Embedder) -> str:
+    def _open_again(self, managed: ManagedModel, dead: LoadedModel | Embedder) -> str:
         """On the loader thread."""
         _close(dead)
         try:
-            return self._open(hosted)
+            return self._open(managed)
         except Exception as error:
-            logger.warning("%s could not be loaded again: %s", hosted.id, error)
+            logger.warning("%s could not be loaded again: %s", managed.id, error)
             for listener in self.on_lost:
-                listener(hosted.id, error)
+                listener(managed.id, error)
             raise
 
     def _tell(self, death: Death) -> None:
@@ -292,31 +303,31 @@ class Hosting:
 
     def expire(self) -> None:
         """On the model thread: send away those whose time has come."""
-        for hosted in self:
-            left = hosted.expires_in
-            if left is not None and left <= 0 and hosted.idle:
-                logger.info("Unloading %s: idle for %.0f s", hosted.id, hosted.idle_s)
-                self.leave(hosted, cancel=False)
+        for managed in self:
+            left = managed.expires_in
+            if left is not None and left <= 0 and managed.idle:
+                logger.info("Unloading %s: idle for %.0f s", managed.id, managed.idle_s)
+                self.unload_when_idle(managed, cancel=False)
 
-    def leave(self, hosted: Hosted, *, cancel: bool) -> Future[None]:
+    def unload_when_idle(self, managed: ManagedModel, *, cancel: bool) -> Future[None]:
         """Queue the end of a model. Later requests are refused, earlier ones are cancelled or served."""
         future: Future[None] = Future()
 
         def job() -> None:
-            if hosted.status == "leaving" and hosted.model is None:
+            if managed.status == "leaving" and managed.model is None:
                 resolve(future, None)
                 return
             if cancel:
-                for waiting in [waiting for waiting in hosted.pending if isinstance(waiting, Submission)]:
-                    hosted.pending.remove(waiting)
-                    waiting.running.fail(ModelUnloadedError(hosted.id))
-                for running in hosted.live.values():
+                for waiting in [waiting for waiting in managed.pending if isinstance(waiting, Submission)]:
+                    managed.pending.remove(waiting)
+                    waiting.running.fail(ModelUnloadedError(managed.id))
+                for running in managed.live.values():
                     running.cancel()
-                if isinstance(hosted.model, Embedder):
-                    hosted.model.fail_all(ModelUnloadedError(hosted.id))
-            if not hosted.lent:
-                hosted.status = "leaving"
-            hosted.pending.append(Exclusive(lambda model: self._remove(hosted, model), future, "leaving"))
+                if isinstance(managed.model, Embedder):
+                    managed.model.fail_all(ModelUnloadedError(managed.id))
+            if not managed.handed_over:
+                managed.status = "leaving"
+            managed.pending.append(ExclusiveJob(lambda model: self._remove(managed, model), future, "leaving"))
             self.changed()
 
         self._thread.do(job)
@@ -331,33 +342,33 @@ class Hosting:
         self._thread.do(lambda: self._fail(error, begun=True))
 
     def _fail(self, error: ForedraftError, *, begun: bool) -> None:
-        for hosted in self:
-            for waiting in [waiting for waiting in hosted.pending if isinstance(waiting, Submission)]:
-                hosted.pending.remove(waiting)
+        for managed in self:
+            for waiting in [waiting for waiting in managed.pending if isinstance(waiting, Submission)]:
+                managed.pending.remove(waiting)
                 waiting.running.fail(error)
-            if isinstance(hosted.model, Embedder):
+            if isinstance(managed.model, Embedder):
                 if begun:
-                    hosted.model.fail_all(error)
+                    managed.model.fail_all(error)
                 continue
-            queued = set(hosted.model.scheduler.waiting) if hosted.model is not None else set()
-            for answer, running in hosted.live.items():
+            queued = set(managed.model.scheduler.waiting) if managed.model is not None else set()
+            for answer, running in managed.live.items():
                 if begun or answer in queued:
                     running.cancel()
                     running.fail(error)
 
-    def _remove(self, hosted: Hosted, model: LoadedModel | Embedder) -> None:
+    def _remove(self, managed: ManagedModel, model: LoadedModel | Embedder) -> None:
         """On the loader thread."""
         with self._lock:
-            if self._hosted.get(hosted.id) is hosted:
-                del self._hosted[hosted.id]
-            hosted.model = None
-        resolve(hosted.gone, None)
-        for job in hosted.pending:
+            if self._hosted.get(managed.id) is managed:
+                del self._hosted[managed.id]
+            managed.model = None
+        resolve(managed.gone, None)
+        for job in managed.pending:
             if isinstance(job, Submission):
-                job.running.fail(ModelUnloadedError(hosted.id))
+                job.running.fail(ModelUnloadedError(managed.id))
             else:
                 resolve(job.done, None)
-        hosted.pending.clear()
+        managed.pending.clear()
         model.close()
         self.changed()
 
@@ -369,57 +380,59 @@ class Hosting:
 
     def change_draft(
         self,
-        hosted: Hosted,
+        managed: ManagedModel,
         draft: str | None,
         *,
         required: bool,
         force: bool,
         done: Future[None],
         device: str | None = None,
-    ) -> Exclusive:
+    ) -> ExclusiveJob:
         """The work of changing a model's draft, or where it runs, to be queued with the model; `done` gets what it
         raises."""
 
         def work(any_model: LoadedModel | Embedder) -> None:
-            model = _text(hosted.id, any_model)
-            moves = device is not None and device != hosted.spec.settings.get("draft_device", "")
-            if draft == hosted.spec.draft and hosted.speculation.status != "unavailable" and not moves:
+            model = _text(managed.id, any_model)
+            moves = device is not None and device != managed.spec.settings.get("draft_device", "")
+            if draft == managed.spec.draft and managed.speculation.status != "unavailable" and not moves:
                 return
             try:
-                progress = self._progress_of(hosted)
+                progress = self._progress_of(managed)
                 model.set_draft(draft, required=required, force=force, device=device, progress=progress)
-                settings = hosted.spec.settings if device is None else {**hosted.spec.settings, "draft_device": device}
-                hosted.spec = dataclasses.replace(hosted.spec, draft=draft, settings=settings)
+                settings = (
+                    managed.spec.settings if device is None else {**managed.spec.settings, "draft_device": device}
+                )
+                managed.spec = dataclasses.replace(managed.spec, draft=draft, settings=settings)
             except BaseException:
-                hosted.spec = dataclasses.replace(hosted.spec, draft=None)
+                managed.spec = dataclasses.replace(managed.spec, draft=None)
                 raise
             finally:
-                hosted.speculation = model.speculation
+                managed.speculation = model.speculation
 
-        return Exclusive(work, done, "changing")
+        return ExclusiveJob(work, done, "changing")
 
-    def lend(self, hosted: Hosted, model: LoadedModel | Embedder, job: Exclusive) -> None:
+    def hand_over(self, managed: ManagedModel, model: LoadedModel | Embedder, job: ExclusiveJob) -> None:
         """On the model thread, when the model is idle: let the loader thread have it for this work."""
-        hosted.lent, hosted.status = True, job.status
+        managed.handed_over, managed.status = True, job.status
         self.changed()
         with contextlib.suppress(RuntimeError):  # the interpreter is ending: nobody waits any more
-            self._opener.submit(self._work_alone, hosted, model, job)
+            self._opener.submit(self._work_alone, managed, model, job)
 
-    def _work_alone(self, hosted: Hosted, model: LoadedModel | Embedder, job: Exclusive) -> None:
+    def _work_alone(self, managed: ManagedModel, model: LoadedModel | Embedder, job: ExclusiveJob) -> None:
         failure: BaseException | None = None
         try:
             job.work(model)
         except BaseException as error:  # noqa: BLE001 - raised again where it is awaited
             failure = error
 
-        def give_back() -> None:
-            hosted.lent = False
-            if hosted.model is not None:
-                hosted.status = "ready"
+        def take_back() -> None:
+            managed.handed_over = False
+            if managed.model is not None:
+                managed.status = "ready"
             resolve(job.done, None, error=failure)
             self.changed()
 
-        self._thread.do(give_back)
+        self._thread.do(take_back)
 
 
 def _close(model: LoadedModel | Embedder) -> None:

@@ -1,4 +1,4 @@
-"""One loaded model as the runtime sees it: what it is, who uses it, when it may go."""
+"""A managed model: one loaded model, its queue, its users and its idle timeout."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any, Protocol
 from foredraft.core.errors import EngineDiedError
 from foredraft.core.params import Request
 from foredraft.engines.base import ModelInfo, Numerics
+from foredraft.runtime.embedder import Embedder, Embeddings
+from foredraft.runtime.handle import RequestHandle
 from foredraft.sampling.sampler import Constraint
-from foredraft.scheduling.answer import Answer, Generation, SpeculationStatus
-from foredraft.scheduling.embedder import Embedder, Embeddings
-from foredraft.scheduling.running import RunningAnswer
+from foredraft.scheduling.request import Generation, ScheduledRequest, SpeculationStatus
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.scheduling.stream import Piece
 
@@ -99,7 +99,7 @@ class LoadedModel(Protocol):
         device: str | None = None,
         progress: Progress | None = None,
     ) -> None: ...
-    def generation(self, answer: Answer, pieces: list[Piece]) -> Generation: ...
+    def generation(self, answer: ScheduledRequest, pieces: list[Piece]) -> Generation: ...
     def close(self) -> None: ...
 
 
@@ -212,7 +212,7 @@ class ModelState:
 class Submission:
     """A request on its way to the scheduler."""
 
-    running: RunningAnswer
+    running: RequestHandle
     request: Request
     constraint: Constraint | None
     top_logprobs: int | None
@@ -220,7 +220,7 @@ class Submission:
 
 
 @dataclass(slots=True)
-class Exclusive:
+class ExclusiveJob:
     """Work that needs the model to itself: a change of draft, closing."""
 
     work: Callable[[LoadedModel | Embedder], None]
@@ -228,7 +228,7 @@ class Exclusive:
     status: str
 
 
-class Hosted:
+class ManagedModel:
     """The runtime's record of one model. Only the model thread changes it, but for `leases` and when it was used."""
 
     def __init__(self, model_id: str, spec: LoadSpec) -> None:
@@ -237,10 +237,10 @@ class Hosted:
         self.status = "loading"
         self.part, self.progress = "main", 0.0
         self.model: LoadedModel | Embedder | None = None
-        self.pending: deque[Submission | Exclusive] = deque()
-        self.live: dict[Answer, RunningAnswer] = {}
+        self.pending: deque[Submission | ExclusiveJob] = deque()
+        self.live: dict[ScheduledRequest, RequestHandle] = {}
         self.leases = 0
-        self.lent = False
+        self.handed_over = False
         """The loader thread has it: the model thread keeps its hands off."""
         self.gone: Future[None] = Future()
         """Done when it is in no list any more."""
@@ -264,12 +264,12 @@ class Hosted:
         self.grammar_vocabulary: Any = None
         """What constraints are built from, made once a model (`sampling/constraints.py`)."""
 
-    def reborn(self, died: EngineDiedError) -> Hosted:
+    def reborn(self, died: EngineDiedError) -> ManagedModel:
         """The record with which it is loaded again."""
-        hosted = Hosted(self.id, self.spec)
-        hosted.ttl_s, hosted.totals, hosted.answer_s = self.ttl_s, self.totals, self.answer_s
-        hosted.deaths, hosted.last_death = self.deaths + 1, died
-        return hosted
+        managed = ManagedModel(self.id, self.spec)
+        managed.ttl_s, managed.totals, managed.answer_s = self.ttl_s, self.totals, self.answer_s
+        managed.deaths, managed.last_death = self.deaths + 1, died
+        return managed
 
     def turn_away(self, slots: int) -> int:
         """One more request finds the queue full; in about how many seconds there is a place for it. An answer ends, and
@@ -282,13 +282,13 @@ class Hosted:
     def working(self) -> bool:
         """Its model has passes to make."""
         model = self.model
-        if model is None or self.lent:
+        if model is None or self.handed_over:
             return False
         return model.busy if isinstance(model, Embedder) else model.scheduler.busy
 
     @property
     def idle(self) -> bool:
-        return not (self.pending or self.live or self.leases or self.lent) and self.status == "ready"
+        return not (self.pending or self.live or self.leases or self.handed_over) and self.status == "ready"
 
     @property
     def expires_in(self) -> float | None:

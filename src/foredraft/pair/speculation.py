@@ -19,7 +19,7 @@ from pathlib import Path
 from foredraft.core.errors import ForedraftError
 from foredraft.core.params import BUILTIN
 from foredraft.engines.base import Engine
-from foredraft.scheduling.answer import Answer
+from foredraft.scheduling.request import ScheduledRequest
 from foredraft.speculative.controllers import Adaptive, DraftController, Fixed
 from foredraft.speculative.controllers.calibration import Calibration
 from foredraft.speculative.controllers.costs import CostModel
@@ -52,7 +52,7 @@ class Tuning:
     hopeless: str = ""
     """Why the draft cannot pay, not even if every guess stood, in words; "" where it can."""
 
-    def remember(self, answer: Answer) -> None:
+    def remember(self, answer: ScheduledRequest) -> None:
         """Keep an answer that has ended, where answers are kept and its request allows it."""
         if self.past is not None and answer.request.speculation.remember:
             self.past.add(answer.tokens)

@@ -17,8 +17,8 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Table
 
+from foredraft.config.settings import check_text, config_file, split_key
 from foredraft.core.errors import SettingsError
-from foredraft.settings import check_text, config_file, split_key
 
 
 def set_value(key: str, words: Sequence[str]) -> Any:

@@ -16,10 +16,10 @@ from foredraft.core.errors import ForedraftError
 from foredraft.models.facts import ModelFacts
 from foredraft.models.recommend import choose_draft
 from foredraft.models.store import ModelFile, ModelStore
+from foredraft.pair.speculation import cannot_pay, file_identity, library_version, machine
 from foredraft.speculative.controllers.costs import CostModel
 from foredraft.speculative.controllers.disk import Key, entries
 from foredraft.speculative.controllers.prices import Prices
-from foredraft.tuning import cannot_pay, file_identity, library_version, machine
 
 WORTH = 1.05
 """Times plain from which on something is said to pay if every guess stood."""

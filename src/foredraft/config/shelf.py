@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from foredraft.config.folders import data_folder
+from foredraft.config.shelf_settings import ShelfSettings, shelf_settings
 from foredraft.core.errors import ModelError
 from foredraft.core.params import BUILTIN
-from foredraft.folders import data_folder
 from foredraft.models.cache import ShelfCache
 from foredraft.models.places import default_places, is_unicode, shown
 from foredraft.models.store import DRAFT_KINDS, ModelStore
-from foredraft.shelf_settings import ShelfSettings, shelf_settings
 
 
 def open_shelf(settings: ShelfSettings | None = None) -> ModelStore:

@@ -15,10 +15,10 @@ import numpy as np
 
 from foredraft.core.params import Request
 from foredraft.engines.base import Chunk
-from foredraft.llm import LLM
+from foredraft.pair.llm import LLM
 from foredraft.sampling import noise
 from foredraft.sampling.sampler import Sampler
-from foredraft.scheduling.answer import Generation
+from foredraft.scheduling.request import Generation
 
 GUESSES = 7
 """Tokens guessed in every round of a check."""

@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.sources import EnvSettingsSource
 
+from foredraft.config.folders import config_folder, data_folder
 from foredraft.core.errors import SettingsError
-from foredraft.folders import config_folder, data_folder
 
 PREFIX, DELIMITER = "FOREDRAFT_", "__"
 _SECRET = frozenset({"api_key"})

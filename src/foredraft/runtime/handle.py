@@ -1,4 +1,4 @@
-"""An answer that is being written somewhere else: followed, left and followed again, cancelled.
+"""Handle of a submitted request: follow its events, leave and follow again, cancel.
 
 The events of an answer are a list that only grows. A reader is a position in it, so any number of readers can follow,
 a page can be reloaded, and a slow reader costs nothing: memory is bounded by the answer, and that by the context.
@@ -6,69 +6,23 @@ a page can be reloaded, and a slow reader costs nothing: memory is bounded by th
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from functools import partial
 
 from foredraft.core.errors import ForedraftError
 from foredraft.core.params import Request
 from foredraft.core.stats import GenerationStats
-from foredraft.scheduling.answer import Answer, Generation
-from foredraft.scheduling.events import Event, Failed, Finished, NewPieces
+from foredraft.runtime.condition import CrossLoopCondition
+from foredraft.runtime.events import Event, Failed, Finished, NewPieces
+from foredraft.scheduling.request import Generation, ScheduledRequest
 from foredraft.scheduling.stream import Piece
 
-RING_EVERY_S = 0.004
+NOTIFY_EVERY_S = 0.004
 """Readers are woken this often at most. A model that is faster would spend its time on waking them."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _Sleeper:
-    loop: asyncio.AbstractEventLoop
-    event: asyncio.Event
-    ready: Callable[[], bool]
-
-
-class Bell:
-    """Wakes coroutines of any event loop from any thread: those that have what they wait for, and nobody else."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._sleepers: set[_Sleeper] = set()
-
-    def ring(self) -> None:
-        if not self._sleepers:
-            return
-        with self._lock:
-            sleepers = list(self._sleepers)
-        for sleeper in sleepers:
-            if not sleeper.ready():
-                continue
-            try:
-                sleeper.loop.call_soon_threadsafe(sleeper.event.set)
-            except RuntimeError:  # its loop has been closed; nobody sleeps there any more
-                with self._lock:
-                    self._sleepers.discard(sleeper)
-
-    async def until(self, ready: Callable[[], bool]) -> None:
-        """Sleep until `ready()` is true. It is asked again at every ring, on the thread that rings: keep it small."""
-        if ready():
-            return
-        sleeper = _Sleeper(asyncio.get_running_loop(), asyncio.Event(), ready)
-        with self._lock:
-            self._sleepers.add(sleeper)
-        try:
-            while not ready():
-                await sleeper.event.wait()
-                sleeper.event.clear()
-        finally:
-            with self._lock:
-                self._sleepers.discard(sleeper)
-
-
-class RunningAnswer:
+class RequestHandle:
     """The handle of a submitted request. Every method may be called from any thread or loop.
 
     `events()` gives everything from the beginning (or from `start`) and then what comes; `result()` waits for the end.
@@ -80,15 +34,15 @@ class RunningAnswer:
         self.model_id = model_id
         self.request = request
         self.created = time.time()
-        self.answer: Answer | None = None
+        self.answer: ScheduledRequest | None = None
         """The scheduler's side, once it has been accepted."""
         self.log: list[Event] = []
         self.pieces: list[Piece] = []
         """Every piece so far."""
         self.cancelled = False
         self.done = False
-        self._bell = Bell()
-        self._rang = 0.0
+        self._condition = CrossLoopCondition()
+        self._notified = 0.0
 
     # ---- following ----
 
@@ -104,20 +58,20 @@ class RunningAnswer:
                     return
             if self.done and at >= len(self.log):
                 return
-            await self._bell.until(partial(self._has_more, at))
+            await self._condition.wait_for(partial(self._has_more, at))
 
     def _has_more(self, at: int) -> bool:
         return len(self.log) > at or self.done
 
     async def accepted(self) -> None:
         """Wait until the scheduler has taken the request. Raises what was wrong with it (too long, queue full …)."""
-        await self._bell.until(lambda: self.answer is not None or self.done)
+        await self._condition.wait_for(lambda: self.answer is not None or self.done)
         if self.answer is None and isinstance(self.log[-1], Failed):
             raise self.log[-1].error
 
     async def result(self) -> Generation:
         """Wait for the end. Raises the error that ended it."""
-        await self._bell.until(lambda: self.done)
+        await self._condition.wait_for(lambda: self.done)
         last = self.log[-1]
         if isinstance(last, Failed):
             raise last.error
@@ -156,15 +110,15 @@ class RunningAnswer:
             if isinstance(event, (Finished, Failed)):
                 self.done = True
         now = time.monotonic()
-        if self.done or now - self._rang >= RING_EVERY_S:
-            self._rang = now
-            self._bell.ring()
+        if self.done or now - self._notified >= NOTIFY_EVERY_S:
+            self._notified = now
+            self._condition.notify()
 
-    def accept(self, answer: Answer) -> None:
+    def accept(self, answer: ScheduledRequest) -> None:
         answer.cancelled = self.cancelled
         self.answer = answer
         answer.cancelled = self.cancelled  # set in between by another thread: never lost
-        self._bell.ring()
+        self._condition.notify()
 
     def fail(self, error: ForedraftError) -> None:
         if not self.done:

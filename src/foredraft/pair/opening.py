@@ -16,7 +16,7 @@ from foredraft.core.errors import EngineDiedError, ModelFormatError, ParameterEr
 from foredraft.demo import is_embedded
 from foredraft.engines.isolated import IsolatedEmbedder, IsolatedEngine
 from foredraft.engines.llamacpp.options import CPU, LoadOptions
-from foredraft.numerics import load as load_in_numerics
+from foredraft.pair.numerics import load as load_in_numerics
 
 if TYPE_CHECKING:
     from foredraft.engines.llamacpp import LlamaCppEmbedder, LlamaCppEngine

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from foredraft.folders import config_folder, data_folder
+from foredraft.config.folders import config_folder, data_folder
 
 _SWITCHES = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
@@ -39,7 +39,7 @@ def shelf_settings() -> ShelfSettings:
     quick = _quick()
     if quick is not None:
         return quick
-    from foredraft.settings import load_settings
+    from foredraft.config.settings import load_settings
 
     settings = load_settings()
     return ShelfSettings(

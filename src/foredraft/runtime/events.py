@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from foredraft.core.errors import ForedraftError
-from foredraft.scheduling.answer import Generation
 from foredraft.scheduling.logprobs import TokenLogprob
+from foredraft.scheduling.request import Generation
 from foredraft.scheduling.stream import Piece
 
 

@@ -1,0 +1,1 @@
+"""Settings, folders, and the user's list of models."""

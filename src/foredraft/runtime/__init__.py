@@ -1,0 +1,1 @@
+"""Loaded models and the requests they answer: the model thread, loading and eviction, handles for async code."""
