@@ -16,7 +16,8 @@ from foredraft.bench.modes import stage
 from foredraft.engines.llamacpp.devices import devices
 from foredraft.models.facts import read_facts
 from foredraft.models.memory import LoadPlan, estimate, this_machine
-from foredraft.pair.llm import LLM, LoadSettings
+from foredraft.pair.llm import LLM
+from foredraft.pair.load_settings import LoadSettings
 
 NO_GPU = 3
 

@@ -13,7 +13,8 @@ from foredraft.core.errors import ForedraftError, ParameterError
 from foredraft.core.params import SpeculationParams
 from foredraft.engines.toy import ToyEngine
 from foredraft.engines.toy.engine import ToyClock
-from foredraft.pair.llm import LLM, LoadSettings
+from foredraft.pair.llm import LLM
+from foredraft.pair.load_settings import LoadSettings
 from foredraft.pair.speculation import adaptive
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.speculative.controllers import Adaptive

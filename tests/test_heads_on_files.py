@@ -13,7 +13,8 @@ from foredraft.bench.random_kinds import KINDS as PLANS
 from foredraft.bench.random_kinds import write_plan, write_random_kind
 from foredraft.core.errors import IncompatibleDraftError, UnsupportedModelError
 from foredraft.core.params import SpeculationParams
-from foredraft.pair.llm import LLM, LoadSettings
+from foredraft.pair.llm import LLM
+from foredraft.pair.load_settings import LoadSettings
 from foredraft.pair.verification import verify
 from tests import known_heads
 from tests.known_heads import CIRCLE

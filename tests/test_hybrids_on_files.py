@@ -22,7 +22,8 @@ from foredraft.engines.llamacpp import engine as llamacpp_engine
 from foredraft.models import memory
 from foredraft.models.facts import read_facts
 from foredraft.models.memory import LoadPlan, Machine, estimate, kv_bytes, state_bytes
-from foredraft.pair.llm import LLM, LoadSettings
+from foredraft.pair.llm import LLM
+from foredraft.pair.load_settings import LoadSettings
 from foredraft.scheduling.request import ScheduledRequest
 from foredraft.speculative.drafters import Arbiter
 

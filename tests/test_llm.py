@@ -31,7 +31,8 @@ from foredraft.engines.rewind import NONE
 from foredraft.engines.toy import RecurrentToy, ToyEngine
 from foredraft.models.cache import Measured
 from foredraft.models.memory import Machine
-from foredraft.pair.llm import LLM, LoadSettings
+from foredraft.pair.llm import LLM
+from foredraft.pair.load_settings import LoadSettings
 from foredraft.speculative.controllers import Fixed
 from foredraft.speculative.controllers.costs import CostModel
 from foredraft.speculative.drafters import ModelDrafter

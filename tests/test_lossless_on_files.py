@@ -14,7 +14,8 @@ import pytest
 
 from foredraft.core.params import Request, SpeculationParams
 from foredraft.engines.llamacpp.quantise import quantise
-from foredraft.pair.llm import LLM, LoadSettings
+from foredraft.pair.llm import LLM
+from foredraft.pair.load_settings import LoadSettings
 from foredraft.pair.verification import Comparison, verify
 from foredraft.scheduling.request import ScheduledRequest
 

@@ -17,7 +17,8 @@ from foredraft.engines.llamacpp import LoadOptions, exactness
 from foredraft.engines.llamacpp.exactness import Costs
 from foredraft.engines.probe import ALL_SIZES, SIZES
 from foredraft.engines.toy import ToyEngine
-from foredraft.pair.llm import LLM, LoadSettings
+from foredraft.pair.llm import LLM
+from foredraft.pair.load_settings import LoadSettings
 from foredraft.pair.numerics import load
 
 FAST = Costs(1.0, 0.5, 0.25)

@@ -13,7 +13,8 @@ import pytest
 from foredraft.core.errors import EngineDiedError, ModelFormatError, ModelNotFoundError, ParameterError
 from foredraft.engines.isolated import IsolatedEngine
 from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions, devices
-from foredraft.pair.llm import LLM, LoadSettings
+from foredraft.pair.llm import LLM
+from foredraft.pair.load_settings import LoadSettings
 from foredraft.pair.opening import LEAST_BYTES, isolation, open_draft
 from tests import tiny_gguf
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from foredraft.core.errors import ForedraftError
     from foredraft.core.params import Request, SamplingParams, SpeculationParams
-    from foredraft.pair.llm import LLM, LoadSettings
+    from foredraft.pair.llm import LLM
+    from foredraft.pair.load_settings import LoadSettings
     from foredraft.pair.verification import verify
     from foredraft.scheduling.request import Generation
     from foredraft.scheduling.stream import Piece
@@ -30,7 +31,7 @@ _HOMES = {
     "LLM": "foredraft.pair.llm",
     "ForedraftError": "foredraft.core.errors",
     "Generation": "foredraft.scheduling.request",
-    "LoadSettings": "foredraft.pair.llm",
+    "LoadSettings": "foredraft.pair.load_settings",
     "Piece": "foredraft.scheduling.stream",
     "Request": "foredraft.core.params",
     "SamplingParams": "foredraft.core.params",

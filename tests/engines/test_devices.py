@@ -8,7 +8,7 @@ from foredraft.core.errors import ModelError, ParameterError
 from foredraft.engines.base import Chunk
 from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions, devices, loading
 from foredraft.engines.llamacpp.devices import Device, built_for_gpus, handles
-from foredraft.pair.llm import LoadSettings
+from foredraft.pair.load_settings import LoadSettings
 
 
 class Table:

@@ -24,7 +24,8 @@ from pathlib import Path
 
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
 from foredraft.engines.llamacpp import LoadOptions, exactness
-from foredraft.pair.llm import LLM, LoadSettings
+from foredraft.pair.llm import LLM
+from foredraft.pair.load_settings import LoadSettings
 from foredraft.pair.verification import first_difference
 from foredraft.scheduling.request import ScheduledRequest
 

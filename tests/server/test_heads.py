@@ -14,7 +14,8 @@ from foredraft.config.settings import load_settings
 from foredraft.models.cache import ShelfCache
 from foredraft.models.places import OWN, Place
 from foredraft.models.store import ModelStore
-from foredraft.pair.llm import LLM, LoadSettings
+from foredraft.pair.llm import LLM
+from foredraft.pair.load_settings import LoadSettings
 from foredraft.runtime.managed_model import LoadSpec
 from foredraft.runtime.runtime import Runtime
 from foredraft.server.services import Services

@@ -27,7 +27,9 @@ from foredraft.bench.runner import Step
 from foredraft.bench.server_process import ServerProcess
 from foredraft.core.params import Request, SamplingParams
 from foredraft.engines.llamacpp.loading import cores
-from foredraft.pair.llm import LLM, SMALL_MODEL_BYTES, LoadSettings
+from foredraft.pair.files import SMALL_MODEL_BYTES
+from foredraft.pair.llm import LLM
+from foredraft.pair.load_settings import LoadSettings
 
 T = TypeVar("T")
 

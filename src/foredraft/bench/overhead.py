@@ -24,7 +24,8 @@ from foredraft.bench.statistics import Interval, ratio
 from foredraft.core.params import Request, SamplingParams
 from foredraft.engines.llamacpp import LoadOptions
 from foredraft.engines.toy.engine import ToyClock
-from foredraft.pair.llm import LLM, LoadSettings
+from foredraft.pair.llm import LLM
+from foredraft.pair.load_settings import LoadSettings
 from foredraft.pair.speculation import FINDERS
 from foredraft.sampling.sampler import Sampler
 from foredraft.speculative.acceptance import RULES

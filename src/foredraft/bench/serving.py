@@ -25,7 +25,8 @@ from foredraft.config.shelf import locate
 from foredraft.core.params import Request, SamplingParams
 from foredraft.demo import draft_path, main_path
 from foredraft.engines.base import Chunk
-from foredraft.pair.llm import LLM, LoadSettings
+from foredraft.pair.llm import LLM
+from foredraft.pair.load_settings import LoadSettings
 from foredraft.scheduling.request import ScheduledRequest
 from foredraft.scheduling.scheduler import PREFILL_BESIDE_OTHERS
 

@@ -184,7 +184,8 @@ def bench(
     )
     tokens = 128 if max_tokens is None else max_tokens
     threads, draft_threads = _threads(clock, threads, draft_threads)
-    from foredraft.pair.llm import LLM, LoadSettings
+    from foredraft.pair.llm import LLM
+    from foredraft.pair.load_settings import LoadSettings
 
     settings = LoadSettings(
         context=context,

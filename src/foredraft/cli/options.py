@@ -15,7 +15,8 @@ from foredraft.cli.models import complete_draft, complete_model
 
 if TYPE_CHECKING:
     from foredraft.core.params import Request
-    from foredraft.pair.llm import LLM, LoadSettings
+    from foredraft.pair.llm import LLM
+    from foredraft.pair.load_settings import LoadSettings
 
 
 def _said(value: int | None) -> int | None:
@@ -156,7 +157,7 @@ class Asked:
 
     def settings(self) -> LoadSettings:
         """How to load the pair."""
-        from foredraft.pair.llm import LoadSettings
+        from foredraft.pair.load_settings import LoadSettings
 
         return LoadSettings(
             context=self.context,

@@ -15,7 +15,8 @@ from foredraft.server.reading import AnswerReader
 
 if TYPE_CHECKING:
     from foredraft.cli.options import Asked
-    from foredraft.pair.llm import LLM, AnswerStream, Progress
+    from foredraft.pair.llm import LLM
+    from foredraft.pair.stream import AnswerStream, Progress
     from foredraft.scheduling.request import Generation
     from foredraft.server.client import RemoteAnswer
 

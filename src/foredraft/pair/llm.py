@@ -12,11 +12,10 @@ import dataclasses
 import difflib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from foredraft.config.folders import cache_folder, data_folder
 from foredraft.config.shelf import auto_draft, locate, locate_draft, open_shelf
@@ -27,168 +26,24 @@ from foredraft.core.errors import (
     ForedraftError,
     IncompatibleDraftError,
     ParameterError,
-    UnsupportedModelError,
 )
-from foredraft.core.params import BUILTIN, MAX_DRAFT, Request, SamplingParams, SpeculationParams
+from foredraft.core.params import BUILTIN, Request, SamplingParams, SpeculationParams
 from foredraft.engines.base import Engine, ModelInfo, Numerics
-from foredraft.engines.llamacpp.memory import KV_TYPES
-from foredraft.engines.llamacpp.options import check_device
-from foredraft.models.heads import own_head
 from foredraft.models.template import ChatTemplate, fallback_template
-from foredraft.pair.numerics import check_mode
-from foredraft.pair.opening import Isolation, check_isolation, isolation, open_draft, open_main
+from foredraft.pair.files import check_pair, load_options, open_main_file, share_of
+from foredraft.pair.load_settings import LoadSettings
+from foredraft.pair.opening import Isolation, isolation, open_draft
 from foredraft.pair.speculation import Tuning, adaptive, fixed, written_off
+from foredraft.pair.stream import AnswerStream, Progress
 from foredraft.runtime.managed_model import Place
 from foredraft.scheduling.logprobs import TokenLogprob
 from foredraft.scheduling.request import Generation, ScheduledRequest, SpeculationStatus
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.scheduling.stream import Piece
-from foredraft.speculative.controllers import CONTROLLERS, DraftController, Fixed
-from foredraft.speculative.controllers.bucket import PRESETS
+from foredraft.speculative.controllers import DraftController, Fixed
 from foredraft.speculative.drafters import Arbiter, Drafter, HeadDrafter, ModelDrafter, NoDrafter
 
-if TYPE_CHECKING:
-    from foredraft.engines.llamacpp import LoadOptions
-
-SMALL_MODEL_BYTES = 32 << 20
-"""Models below this size run on one thread unless told otherwise: handing work over costs about as much as the work
-(measured: 5 MB at 1,900 tok/s on one thread, 2,200 on two of an idle machine, and 20 to 900 on two of a busy one)."""
-
-MIN_CONTEXT = 8
-"""Tokens. Shorter ones have no room for what is read at a load."""
-MIN_BATCH, MAX_BATCH = 16, 2**16
-"""Tokens of a pass."""
-
-CHOICES: Mapping[str, Sequence[str]] = {
-    "kv_type": KV_TYPES,
-    "flash_attention": ("auto", "on", "off"),
-    "controller": tuple(CONTROLLERS),
-    "promise": tuple(PRESETS),
-    "guardrail": ("off", "relaxed", "strict"),
-}
-"""What those settings of a load may be."""
-
 Message = Mapping[str, Any]
-Progress = Callable[[str, float], None]
-"""Called with what is going on ("main", "draft", "prompt") and the share done, 0 to 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoadSettings:
-    """How a pair is loaded. Lengths in tokens. Everything here is about speed and memory, and `numerics` about the last
-    digits; nothing else about the text."""
-
-    context: int | None = None
-    """None takes the file's own, within reason."""
-    slots: int = 1
-    """Answers at once."""
-    batch: int = 512
-    threads: int | None = None
-    draft_threads: int | None = None
-    gpu_layers: int = -1
-    draft_gpu_layers: int = -1
-    draft_device: str = ""
-    """Where the draft runs: "" is as the main model; "cpu"; "gpu0" …"""
-    kv_type: str = "f16"
-    flash_attention: str = "auto"
-    numerics: str = "auto"
-    """exact: the same text to the last bit, whatever the draft, the cache and other answers do. fast: as llama.cpp
-    computes by default. auto: exact where that costs next to nothing here, as measured."""
-    mmap: bool = True
-    isolation: str = "off"
-    """Whether each model has a process of its own: off, on, or auto (large ones). A crash then ends that process only;
-    whoever answers for nobody else has little of it."""
-    controller: str = "adaptive"
-    """adaptive measures and guesses as far as it pays; fixed always looks `max_draft` tokens ahead."""
-    promise: str = "standard"
-    """How much time the adaptive controller may lose on trying: standard, strict or eager."""
-    max_draft: int | None = None
-    """The look-ahead of the fixed controller, 0 to 16. (A request caps any controller: `SpeculationParams`.)"""
-    guardrail: str = "relaxed"
-    """What to do about a load that may not fit in memory: off, relaxed (refuse) or strict (leave a fifth free)."""
-    probe: bool = True
-    """Measure the numerics as part of the load. Without that they are fast, and nobody knows how they round."""
-    remember: bool = True
-    """Keep what is learned about the pair between starts, in the user's cache folder."""
-    remember_answers: bool = False
-    """Keep the answers themselves on this machine, as a source of guesses for later ones."""
-
-    def __post_init__(self) -> None:
-        for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise ParameterError(name, getattr(self, name), f"one of {', '.join(allowed)}")
-        if self.context and self.context < MIN_CONTEXT:
-            raise ParameterError("context", self.context, f"0 (from the file), or at least {MIN_CONTEXT}")
-        if not MIN_BATCH <= self.batch <= MAX_BATCH:
-            raise ParameterError("batch", self.batch, f"a whole number from {MIN_BATCH} to {MAX_BATCH}")
-        check_device(self.draft_device)
-        check_mode(self.numerics)
-        check_isolation(self.isolation)
-        if self.numerics == "exact" and not self.probe:
-            raise ParameterError("probe", False, "true with exact numerics, which are found by measuring")
-
-
-class AnswerStream:
-    """An answer being written: iterate for its pieces, or ask for its `text` or `result`, which finish it. Leaving the
-    loop early cancels the answer."""
-
-    def __init__(self, llm: LLM, answer: ScheduledRequest, progress: Progress | None) -> None:
-        self._llm = llm
-        self._answer = answer
-        self._progress = progress
-        self._kept: list[Piece] = []
-        self._begun = False
-
-    def __iter__(self) -> Iterator[Piece]:
-        self._begun = True
-        answer = self._answer
-        try:
-            while True:
-                while answer.pieces:
-                    piece = answer.pieces.popleft()
-                    self._kept.append(piece)
-                    yield piece
-                if answer.done:
-                    break
-                self._llm.step(answer)
-                if self._progress is not None and not self._kept:
-                    read, total = answer.prompt_progress
-                    self._progress("prompt", read / total)
-        finally:
-            self.cancel()
-        if answer.error is not None:
-            raise answer.error
-
-    def cancel(self) -> None:
-        """End the answer with what it has. Does nothing when it has ended."""
-        if self._answer.done:
-            return
-        self._answer.cancelled = True
-        self._llm.finish(self._answer)
-        self._kept.extend(self._answer.pieces)
-        self._answer.pieces.clear()
-
-    @property
-    def text(self) -> str:
-        """What has been written so far; of an answer that nobody has begun to read, all of it."""
-        if not self._begun:
-            self._finish()
-        return self._answer.text
-
-    @property
-    def result(self) -> Generation:
-        """The finished (or cancelled) answer. Raises what ended it, if that was an error."""
-        self._finish()
-        if self._answer.error is not None:
-            raise self._answer.error
-        return self._llm.generation(self._answer, self._kept)
-
-    def __str__(self) -> str:
-        return self.text
-
-    def _finish(self) -> None:
-        for _ in self:
-            pass
 
 
 class LLM:
@@ -249,7 +104,7 @@ class LLM:
         settings = settings or LoadSettings()
         main_path, draft_wish = _embedded(draft) if main is None else (locate(main), draft)
         notes: list[str] = []
-        engine, where = _open_main(main_path, settings, notes, progress)
+        engine, where = open_main_file(main_path, settings, notes, progress)
         try:
             llm = cls(engine)
             llm.isolation = (where,)
@@ -344,19 +199,19 @@ class LLM:
                 return None, ()
             draft = chosen
         path = locate_draft(draft)
-        advice, reads_hidden = _check_pair(Path(main.path), path, force=force)
+        advice, reads_hidden = check_pair(Path(main.path), path, force=force)
         if advice:
             self.notes.append(f"{advice}. The text is the same; a gain is unlikely.")
         settings = dataclasses.replace(self._settings, context=main.n_ctx)
         if reads_hidden:
             return self._open_head(path, settings), self.isolation[:1]
-        options, quantisation = _options(path, settings, "draft", self.notes)
+        options, quantisation = load_options(path, settings, "draft", self.notes)
         ways = getattr(self.engine, "options", None)
         if ways is not None:
             # the way to attend that is the quickest for the main model is so for the draft
             options = dataclasses.replace(options, key_type=ways.key_type, value_type=ways.value_type)
         where = isolation(path, options, settings.isolation)
-        engine = open_draft(path, options, where=where, progress=_share(progress, "draft"))
+        engine = open_draft(path, options, where=where, progress=share_of(progress, "draft"))
         if not engine.rewind_limit.possible:
             engine.close()
             raise IncompatibleDraftError("no_rewind", _cannot_go_back(engine.info))
@@ -376,7 +231,7 @@ class LLM:
             options = dataclasses.replace(options, n_threads=settings.draft_threads or options.n_threads)
             head = opener(None, options)
         else:
-            options = _options(path, settings, "draft", self.notes)[0]
+            options = load_options(path, settings, "draft", self.notes)[0]
             head = opener(path, options, read_facts(path).heads.layers)
         took, size = time.perf_counter() - began, head.memory_bytes / 1e6
         self.notes.append(f"Draft {head.info.name}: {size:,.0f} MB of memory more, ready in {took:.1f} s.")
@@ -730,125 +585,9 @@ _ONLY_SINGLE_STEPS = (
     "differently, so nothing may be guessed. With --numerics fast guesses are possible, and texts may part at near-ties"
 )
 
-_ADVICE = frozenset({"too_large", "same_model"})
-"""Verdicts about speed alone: a draft that was named is taken all the same, and the note says what to expect."""
-
-
-def _check_pair(main: Path, draft: Path, *, force: bool) -> tuple[str, bool]:
-    """What to expect of a pair, in words ("" if nothing special), and whether the draft reads hidden rows. Raises
-    `IncompatibleDraftError` where it cannot be used."""
-    from foredraft.models.facts import inside, read_facts
-    from foredraft.models.pairing import pair
-
-    facts = read_facts(main)
-    own = inside(facts) if draft == Path(BUILTIN) else None
-    if draft == Path(BUILTIN) and own is None:
-        raise IncompatibleDraftError("head_unusable", f"{main.name} has no draft inside")
-    verdict = pair(facts, own or draft, force=force)
-    if verdict.usable:
-        return "", verdict.code == "head_fits"
-    if verdict.code in _ADVICE:
-        return verdict.reasons["en"], False
-    raise IncompatibleDraftError(verdict.code, verdict.reasons["en"])
-
-
-def _open_main(
-    path: Path, settings: LoadSettings, notes: list[str], progress: Progress | None
-) -> tuple[Engine, Isolation]:
-    """The main model in the numerics that the settings ask for. `notes` receives what could not be done."""
-    from foredraft.models.facts import read_facts
-
-    options, quantisation = _options(path, settings, "main", notes)
-    where = isolation(path, options, settings.isolation)
-    try:
-        engine = open_main(
-            path,
-            options,
-            notes,
-            numerics=settings.numerics if settings.probe else None,
-            folder=cache_folder() / "numerics",
-            keep=settings.remember,
-            where=where,
-            progress=_share(progress, "main"),
-        )
-    except UnsupportedModelError as error:
-        if not read_facts(path).heads.missing:
-            raise
-        raise UnsupportedModelError(
-            f"{path} speaks of a draft inside (MTP) whose weights are not in the file, and llama.cpp does not load "
-            f"such a file of this architecture ({error.message})",
-            path=str(path),
-            hint="Get a file that has them, or one that was converted without.",
-        ) from error
-    engine.info = dataclasses.replace(engine.info, quantisation=quantisation or engine.info.quantisation)
-    return engine, where
-
 
 def _cannot_go_back(info: ModelInfo) -> str:
     return f"{info.name} cannot take back rejected guesses (architecture {info.architecture})"
-
-
-def _share(progress: Progress | None, part: str) -> Callable[[float], None] | None:
-    return None if progress is None else (lambda share: progress(part, share))
-
-
-def _options(path: Path, settings: LoadSettings, role: str, notes: list[str]) -> tuple[LoadOptions, str]:
-    """How to open a file, and the shelf's word for its quantisation ("" where it has none): the library has another way
-    of writing, and believes a header that is plainly wrong. `notes` receives what memory is short for. Raises what a
-    damaged header or too little memory raise."""
-    from foredraft.engines.llamacpp import LoadOptions
-    from foredraft.models.facts import read_facts
-    from foredraft.models.memory import LoadPlan, require_fit
-    from foredraft.models.states import ROLLBACK
-
-    facts = read_facts(path)  # refuses damaged headers with a typed error; some would end the process in the library
-    device = settings.draft_device if role == "draft" else ""
-    gpu_layers = settings.draft_gpu_layers if role == "draft" else settings.gpu_layers
-    if device == "cpu":
-        gpu_layers = 0
-    plan = LoadPlan(
-        settings.context,
-        settings.kv_type,
-        settings.slots,
-        gpu_layers,
-        batch=settings.batch,
-        flash_attention=settings.flash_attention,
-        snapshots=_furthest(settings),
-    )
-    made = require_fit(facts, plan=plan, guardrail=settings.guardrail)
-    if role == "main" and facts.architecture in ROLLBACK and made.snapshots < plan.snapshots:
-        what = (
-            f"at most {made.snapshots} tokens are guessed at once"
-            if made.snapshots
-            else "none are kept, and what was rejected is read again"
-        )
-        notes.append(f"Memory is short for the recurrent states that guesses need ({facts.architecture}): {what}.")
-    threads = settings.draft_threads if role == "draft" else settings.threads
-    if threads is None and path.is_file() and path.stat().st_size < SMALL_MODEL_BYTES:
-        threads = 1
-    options = LoadOptions(
-        device=device,
-        n_ctx=settings.context,
-        n_slots=settings.slots,
-        n_batch=settings.batch,
-        n_threads=threads,
-        gpu_layers=gpu_layers,
-        kv_type=settings.kv_type,
-        flash_attention=settings.flash_attention,
-        ordered=role == "main",
-        heads=role == "main" and bool(facts.heads.said) and not own_head(facts),
-        use_mmap=settings.mmap,
-        # a draft reads its guesses one by one: the states behind them would be those of one token each
-        snapshots=made.snapshots if role == "main" else 0,
-        probe=False,  # `numerics.load` knows what an earlier start has found
-    )
-    return options, facts.quantisation or ""
-
-
-def _furthest(settings: LoadSettings) -> int:
-    """Tokens that will be guessed at once, at most."""
-    fixed = settings.max_draft if settings.controller == "fixed" else None
-    return MAX_DRAFT if fixed is None else min(fixed, MAX_DRAFT)
 
 
 def _ways(engine: Engine) -> str:

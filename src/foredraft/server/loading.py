@@ -9,7 +9,9 @@ from typing import get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from foredraft.core.errors import ParameterError
-from foredraft.pair.llm import LLM, SMALL_MODEL_BYTES, LoadSettings
+from foredraft.pair.files import SMALL_MODEL_BYTES
+from foredraft.pair.llm import LLM
+from foredraft.pair.load_settings import LoadSettings
 from foredraft.pair.opening import isolation, open_embedder
 from foredraft.runtime.embedder import Embedder
 from foredraft.runtime.managed_model import LoadedModel, LoadSpec, Progress
