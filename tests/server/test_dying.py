@@ -63,8 +63,7 @@ def load(spec: LoadSpec, progress: Progress) -> LLM | Embedder:
         given = {**settings, "pass_s": 0.005, **spec.settings, **more}
         return IsolatedEngine("tests.server.test_dying:opened", given, progress=lambda share: progress("main", share))
 
-    llm = Drafted(engine())
-    llm.isolation = (Isolation(True),)
+    llm = Drafted(engine(), isolation=(Isolation(True),))
     if spec.model == "drafted":
         llm.make = lambda: engine(name="draft", pass_s=0.0)
         llm.set_draft("draft")
@@ -81,7 +80,7 @@ class Drafted(LLM):
         if draft and self.make is not None:
             engine = self.make()
             self.scheduler.drafter = Arbiter([ModelDrafter(engine, self.engine.info.n_vocab)])
-            self.draft_info, self.isolation = engine.info, (Isolation(True), Isolation(True))
+            self.draft.info, self.draft.isolation = engine.info, (Isolation(True),)
 
 
 class Names(toy.ToyShelf):

@@ -43,14 +43,14 @@ class ToyLLM(LLM):
         if self.scheduler.busy:
             raise AssertionError("the runtime must wait until the model is idle")
         self.scheduler.drafter.close()
-        self.scheduler.drafter, self.draft_info, self._unavailable = NoDrafter(), None, ""
+        self.scheduler.drafter, self.draft.info, self.draft.unavailable = NoDrafter(), None, ""
         if draft in (None, "off"):
             return
         if draft == "other-words":
             error = IncompatibleDraftError("vocab_differs", "its vocabulary is another one")
             if required:
                 raise error
-            self._unavailable = str(error)
+            self.draft.unavailable = str(error)
             return
         if draft not in ("auto", *ToyShelf.DRAFTS):
             raise ModelNotFoundError(draft)
@@ -58,7 +58,7 @@ class ToyLLM(LLM):
         engine = self.engine.blurred(blur, name=draft if draft != "auto" else "toy-draft")
         drawn = ModelDrafter(engine, self.engine.info.n_vocab)
         self.scheduler.drafter = Arbiter([GrammarDrafter(), PredictionDrafter(), drawn])
-        self.draft_info = engine.info
+        self.draft.info = engine.info
 
 
 class ToyShelf:
