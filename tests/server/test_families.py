@@ -11,14 +11,14 @@ import openai
 import pytest
 
 from foredraft.engines.toy import ToyEngine, ToyTokenizer
+from foredraft.formats.source import CODED
 from foredraft.runtime.managed_model import LoadSpec, Progress
 from foredraft.runtime.runtime import Runtime
 from foredraft.server.asking import Question
-from foredraft.server.formats.source import CODED
 from foredraft.server.prompting import Prompts
 from foredraft.server.services import ServerSettings, Services
+from tests.formats import own_templates
 from tests.server import toy
-from tests.server.formats import own_templates
 
 
 def without_thinking(template: str) -> str:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from foredraft.formats.table import BARE
 from foredraft.sampling.constraints import GrammarError
-from foredraft.server.formats.table import BARE
 from foredraft.server.grammar import tools_grammar
 from tests.harden.chains import CHAINS
 

@@ -15,10 +15,10 @@ import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import BaseModel, TypeAdapter
 
+from foredraft.formats.response_parser import CallArguments, CallStarted, Content, Reasoning
 from foredraft.server.openai.responses.output import Output
 from foredraft.server.openai.responses.tools import Toolbox
 from foredraft.server.openai.responses.types import Tool
-from foredraft.server.reading import CallArguments, CallStarted, Content, Reasoning
 from foredraft.server.services import ServerSettings, Services
 from tests.server import toy
 

@@ -11,7 +11,7 @@ from foredraft.engines.toy import ToyEngine, ToyTokenizer
 from foredraft.pair.llm import LLM
 from foredraft.runtime.managed_model import LoadSpec
 from foredraft.speculative.drafters import ModelDrafter
-from tests.server.formats import own_templates
+from tests.formats import own_templates
 
 TURNS = "{% for m in messages %}{{ m.content }}{% endfor %}"
 THOUGHT, SAID = "It is ab, so b.", "Then **b** it is."

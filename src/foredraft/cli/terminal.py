@@ -20,9 +20,9 @@ from foredraft.core.params import MAX_DRAFT
 
 if TYPE_CHECKING:
     from foredraft.core.stats import GenerationStats
+    from foredraft.formats.token_parser import Placed
     from foredraft.pair.llm import LLM
     from foredraft.scheduling.request import Generation
-    from foredraft.server.placing import Placed
 
 ACCEPTED = "\x1b[32;4m"  # green, underlined
 CORRECTED = "\x1b[2;4m"  # dim, underlined

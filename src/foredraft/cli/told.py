@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from foredraft.formats.binding import Forms
+from foredraft.formats.history import in_its_place
+from foredraft.formats.response_parser import ResponseParser
+from foredraft.formats.token_parser import Placed, TokenParser
 from foredraft.scheduling.stream import Piece
-from foredraft.server.formats.binding import Forms
-from foredraft.server.formats.history import in_its_place
-from foredraft.server.placing import Placed, PlacingReader
-from foredraft.server.reading import AnswerReader
 
 if TYPE_CHECKING:
     from foredraft.cli.options import Asked
@@ -39,7 +39,7 @@ class Told(Protocol):
 class ToldHere:
     """An answer of a model in this program. Without a `reader` (the text has no template) all of it is the answer."""
 
-    def __init__(self, stream: AnswerStream, reader: PlacingReader | None) -> None:
+    def __init__(self, stream: AnswerStream, reader: TokenParser | None) -> None:
         self._stream, self._reader = stream, reader
         self._read = 0
         self._text = ""
@@ -102,7 +102,7 @@ class ToldByServer:
         generation = self._answer.result
         if not self.reasoning and self.content != generation.text:
             # Thinking that was ended without having been begun came as content: what has been sent is not taken back.
-            reader = AnswerReader()
+            reader = ResponseParser()
             reader.feed(generation.text)
             reader.end()
             if reader.reasoning:
@@ -147,7 +147,7 @@ def answer_here(
     text = llm.render([in_its_place(message, form.unbound()) for message in messages])
     request = replace(asked.request(llm, text), end_tokens=form.end_tokens)
     stream = llm.stream(request, progress=progress)
-    return ToldHere(stream, PlacingReader.behind(text, form))
+    return ToldHere(stream, TokenParser.behind(text, form))
 
 
 def go_on_here(llm: LLM, text: str, asked: Asked, progress: Progress | None = None) -> ToldHere:

@@ -6,9 +6,9 @@ from typing import Any
 
 from starlette.requests import Request
 
+from foredraft.formats.response_parser import ResponseParser
 from foredraft.scheduling.request import Generation
 from foredraft.server.asking import Asked, Choice
-from foredraft.server.reading import AnswerReader
 from foredraft.server.sse import while_connected
 
 
@@ -30,7 +30,7 @@ def read_whole(choice: Choice, answer: Generation) -> None:
     choice.reader.end()
 
 
-def as_message(reader: AnswerReader) -> dict[str, Any]:
+def as_message(reader: ResponseParser) -> dict[str, Any]:
     """A whole answer as a message of the conversation, as chat templates take it."""
     message: dict[str, Any] = {"role": "assistant", "content": reader.content}
     if reader.reasoning:

@@ -14,6 +14,8 @@ from typing import Any, cast
 
 from foredraft.core.errors import ModelError, ModelNotFoundError, ParameterError
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
+from foredraft.formats.response_parser import ResponseParser
+from foredraft.formats.table import BARE
 from foredraft.pair.llm import LLM
 from foredraft.runtime.errors import ModelUnloadedError
 from foredraft.runtime.events import Event, Failed, Finished
@@ -21,12 +23,10 @@ from foredraft.runtime.handle import RequestHandle
 from foredraft.sampling.constraints import GrammarConstraint, GrammarError, lark_grammar
 from foredraft.scheduling.request import Generation, SpeculationStatus
 from foredraft.server.errors import RequestError
-from foredraft.server.formats.table import BARE
 from foredraft.server.grammar import left_out_of, schema_grammar, tools_grammar
 from foredraft.server.lenient import note, noted
 from foredraft.server.naming import named_model
 from foredraft.server.prompting import Prepared
-from foredraft.server.reading import AnswerReader
 from foredraft.server.services import Services
 
 ANY_JSON: Mapping[str, Any] = {"type": "object"}
@@ -95,7 +95,7 @@ class Choice:
 
     index: int
     running: RequestHandle
-    reader: AnswerReader
+    reader: ResponseParser
     predicted: bool = False
     draft_problem: str = ""
     """Why the draft that was named does not guess; empty where it does."""
@@ -179,7 +179,7 @@ async def _submit(services: Services, question: Question, model_id: str, load_s:
                 answer_id=question.answer_id if i == 0 else "",
                 keep=question.keep,
             )
-            reader = AnswerReader(prepared.thinking, prepared.tool_format, begun=prepared.begun, tools=question.tools)
+            reader = ResponseParser(prepared.thinking, prepared.tool_format, begun=prepared.begun, tools=question.tools)
             choices.append(Choice(i, running, reader, bool(question.prediction), problem, services))
     asked = Asked(model_id, choices, load_s, prepared.thinking, question.warnings)
     try:

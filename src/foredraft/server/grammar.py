@@ -10,12 +10,12 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from foredraft.engines.base import Tokenizer
+from foredraft.formats.entries import Form
+from foredraft.formats.forcing import calls_grammar, thought_rules
 from foredraft.pair.llm import LLM
 from foredraft.runtime.runtime import Runtime
 from foredraft.sampling.constraints import GrammarVocabulary, json_grammar, json_rule, lark_grammar
 from foredraft.sampling.schema_taken import left_out
-from foredraft.server.formats.entries import Form
-from foredraft.server.formats.forcing import calls_grammar, thought_rules
 from foredraft.server.lenient import MOST
 from foredraft.server.pools import Pool
 

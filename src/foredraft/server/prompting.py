@@ -17,18 +17,18 @@ from weakref import WeakKeyDictionary
 from foredraft.core.errors import ContextOverflowError, EmptyPromptError, ParameterError
 from foredraft.core.params import Request
 from foredraft.engines.base import Tokenizer
+from foredraft.formats.binding import Forms, closed_thinking, opens_thinking
+from foredraft.formats.entries import Form
+from foredraft.formats.history import accepted, has_calls, in_its_place
+from foredraft.formats.prefill import Beginning, beginning_of, continued
+from foredraft.formats.tool_prompt import describe_tools, knows_tools
 from foredraft.models.infill import infill_of
 from foredraft.models.template import ChatTemplate
 from foredraft.pair.llm import LLM
 from foredraft.runtime.embedder import Embedder
 from foredraft.runtime.errors import TextTooLongError
-from foredraft.server.formats.binding import Forms, closed_thinking, opens_thinking
-from foredraft.server.formats.entries import Form
-from foredraft.server.formats.history import accepted, has_calls, in_its_place
-from foredraft.server.formats.prefill import Beginning, beginning_of, continued
 from foredraft.server.limits import PROMPT_LOGPROBS, LimitError
 from foredraft.server.pools import still_wanted
-from foredraft.server.tools import knows_tools, told_of_tools
 
 if TYPE_CHECKING:
     from foredraft.server.asking import Question
@@ -246,7 +246,7 @@ class Prompts:
         if not messages:
             raise EmptyPromptError
         if tools and not knows_tools(template.source):
-            messages, tools = told_of_tools(messages, tools), ()
+            messages, tools = describe_tools(messages, tools), ()
         elif has_calls(messages):
             messages = accepted(messages, form, self.forms.abilities(template))
         else:

@@ -19,15 +19,15 @@ from foredraft.chats.attachments import attachments_of, with_attachments
 from foredraft.chats.records import DONE, FAILED, INTERRUPTED, RUNNING, Message
 from foredraft.core.errors import ForedraftError
 from foredraft.core.params import Request
+from foredraft.formats.binding import opens_thinking
+from foredraft.formats.history import in_its_place
+from foredraft.formats.token_parser import Placed, TokenParser
 from foredraft.pair.llm import LLM
 from foredraft.runtime.errors import RuntimeClosedError
 from foredraft.runtime.events import Failed, Finished, NewPieces, PromptProgress
 from foredraft.runtime.handle import RequestHandle
 from foredraft.sampling.constraints import GrammarConstraint
 from foredraft.scheduling.request import Generation
-from foredraft.server.formats.binding import opens_thinking
-from foredraft.server.formats.history import in_its_place
-from foredraft.server.placing import Placed, PlacingReader
 from foredraft.server.services import Services
 from foredraft.ui.choices import Choices
 from foredraft.ui.hub import Hub
@@ -144,7 +144,7 @@ class Generations:
         if self._writing.get(writing.message_id) is writing:  # it may have been continued since
             del self._writing[writing.message_id]
 
-    def _request(self, writing: Writing, model_id: str) -> tuple[Request, bool, PlacingReader, list[Placed]]:
+    def _request(self, writing: Writing, model_id: str) -> tuple[Request, bool, TokenParser, list[Placed]]:
         """The request, whether its prompt ends inside the model's thinking, and the reader of the answer, which has
         read what there is of it already."""
         chat = self._chats.get(writing.chat_id)
@@ -167,7 +167,7 @@ class Generations:
             begun = rendered(model, [in_its_place(message, form.unbound()) for message in messages])
             text = begun + prompt_of(writing.tokens)
             prompt = self._services.prompts.encode(of, text)
-            reader = PlacingReader.behind(begun, form)
+            reader = TokenParser.behind(begun, form)
             placed = reader.place(pieces_of(writing.tokens))
             request = dataclasses.replace(text_request(model, prompt, choices), end_tokens=form.end_tokens)
             return request, opens_thinking(begun, form), reader, placed

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from foredraft.chats.records import Token
+from foredraft.formats.token_parser import Placed
 from foredraft.scheduling.stream import Piece
-from foredraft.server.placing import Placed
 
 ORIGINS = {"accepted": "a", "corrected": "c", "bonus": "b", "main": "m"}
 _NOTHING: tuple[Any, ...] = ("", "m", 0, "", None, "", "", None, "")

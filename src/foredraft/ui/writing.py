@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from foredraft.chats.records import Token
+from foredraft.formats.token_parser import Placed, TokenParser
 from foredraft.runtime.condition import CrossLoopCondition
 from foredraft.runtime.handle import RequestHandle
 from foredraft.scheduling.stream import Piece
-from foredraft.server.placing import Placed, PlacingReader
 from foredraft.ui.tokens import placed_anew, token_of, turned
 
 
@@ -25,7 +25,7 @@ class Writing:
     """Those of which is sure whether they are thinking, content or marks: all but the very last ones. Behind them, of
     an answer that is being continued, those that were there before and have not been read anew yet."""
     sure: int = 0
-    reader: PlacingReader = field(default_factory=PlacingReader)
+    reader: TokenParser = field(default_factory=TokenParser)
     read: int = 0
     """Tokens that the model has written, without those that were there before."""
     again: int = 0
@@ -45,7 +45,7 @@ class Writing:
     task: asyncio.Task[None] | None = None
     stopped: bool = False
 
-    def begin(self, reader: PlacingReader, placed: Sequence[Placed]) -> None:
+    def begin(self, reader: TokenParser, placed: Sequence[Placed]) -> None:
         """The reader of the answer, which has read what there is of it already, and what it said of that."""
         self.reader = reader
         self._add(placed)

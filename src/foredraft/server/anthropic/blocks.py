@@ -6,9 +6,9 @@ import base64
 import hashlib
 from typing import Any
 
+from foredraft.formats.response_parser import CallArguments, CallStarted, Content, Delta, Reasoning, ResponseParser
 from foredraft.scheduling.request import Generation
 from foredraft.server.calls import arguments_object
-from foredraft.server.reading import AnswerReader, CallArguments, CallStarted, Content, Delta, Reasoning
 
 STOP_REASONS = {
     "eos": "end_turn",
@@ -30,7 +30,7 @@ def call_id(ours: str) -> str:
     return "toolu_" + ours.removeprefix("call_")
 
 
-def blocks(reader: AnswerReader, *, omit_thinking: bool, one_call: bool) -> list[dict[str, Any]]:
+def blocks(reader: ResponseParser, *, omit_thinking: bool, one_call: bool) -> list[dict[str, Any]]:
     """The content of an answer that has been read to its end."""
     result: list[dict[str, Any]] = []
     if reader.reasoning:
@@ -44,7 +44,7 @@ def blocks(reader: AnswerReader, *, omit_thinking: bool, one_call: bool) -> list
     return result
 
 
-def stop(answer: Generation, reader: AnswerReader) -> dict[str, Any]:
+def stop(answer: Generation, reader: ResponseParser) -> dict[str, Any]:
     """How the answer ended."""
     reason = STOP_REASONS.get(answer.stop_reason, "end_turn")
     if reader.calls and reason in ("end_turn", "stop_sequence"):

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, Response
 
 from foredraft.core.errors import ForedraftError
 from foredraft.core.stats import GenerationStats
+from foredraft.formats.response_parser import ResponseParser
 from foredraft.pair.llm import LLM
 from foredraft.runtime.events import Finished, NewPieces, PromptProgress
 from foredraft.scheduling.request import Generation
@@ -26,7 +27,6 @@ from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import anthropic_body, anthropic_request_id
 from foredraft.server.lenient import note
-from foredraft.server.reading import AnswerReader
 from foredraft.server.services import Services
 from foredraft.server.sessions import of_session
 from foredraft.server.sse import EventStream, event, while_connected
@@ -127,7 +127,7 @@ async def _events(asked: Asked, body: MessageRequest) -> AsyncGenerator[bytes, N
         asked.cancel()
 
 
-def _message(asked: Asked, stats: GenerationStats, reader: AnswerReader) -> dict[str, Any]:
+def _message(asked: Asked, stats: GenerationStats, reader: ResponseParser) -> dict[str, Any]:
     """An answer without content, as a stream begins with it."""
     message: dict[str, Any] = {
         "id": f"msg_{secrets.token_hex(12)}",
@@ -142,7 +142,7 @@ def _message(asked: Asked, stats: GenerationStats, reader: AnswerReader) -> dict
     return message | ({"warnings": list(asked.warnings)} if asked.warnings else {})
 
 
-def _usage(asked: Asked, stats: GenerationStats, reader: AnswerReader) -> dict[str, Any]:
+def _usage(asked: Asked, stats: GenerationStats, reader: ResponseParser) -> dict[str, Any]:
     """Anthropic's counts: `input_tokens` are those that were not in the prompt cache."""
     prompt = len(asked.choices[0].running.request.prompt)
     return {

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from foredraft.chats.responses import Kept
+from foredraft.formats.response_parser import ResponseParser
 from foredraft.server.answers import as_message
 from foredraft.server.asking import Question
 from foredraft.server.kept import Responses
 from foredraft.server.lmstudio.schemas import ChatRequest
-from foredraft.server.reading import AnswerReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Turn:
     kept: Responses | None
     """None: it is not to be kept."""
 
-    async def keep(self, result: dict[str, Any], reader: AnswerReader) -> dict[str, Any]:
+    async def keep(self, result: dict[str, Any], reader: ResponseParser) -> dict[str, Any]:
         """The result with its `response_id`, where it is kept; else without, and why."""
         if self.kept is None:
             return result

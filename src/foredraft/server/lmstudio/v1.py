@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from foredraft.core.errors import ForedraftError
+from foredraft.formats.response_parser import CallArguments, CallStarted, Content, Delta, Reasoning
 from foredraft.runtime.errors import ModelUnloadedError
 from foredraft.runtime.events import Finished, NewPieces, PromptProgress
 from foredraft.runtime.managed_model import ModelState
@@ -26,7 +27,6 @@ from foredraft.server.lmstudio.catalogue import described, drafters, load_config
 from foredraft.server.lmstudio.conversation import Turn, going_on
 from foredraft.server.lmstudio.schemas import ChatRequest, DownloadRequest, InputItem, LoadRequest, UnloadRequest
 from foredraft.server.naming import named_model
-from foredraft.server.reading import CallArguments, CallStarted, Content, Delta, Reasoning
 from foredraft.server.schemas import effort, idle_seconds
 from foredraft.server.services import Services
 from foredraft.server.sessions import of_session

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from foredraft.core.errors import ForedraftError
+from foredraft.formats.response_parser import Content, Delta, Reasoning, ToolCall
 from foredraft.runtime.events import Finished, NewPieces
 from foredraft.scheduling.request import Generation
 from foredraft.scheduling.stream import Piece
@@ -18,7 +19,6 @@ from foredraft.server.asking import Asked, Choice
 from foredraft.server.calls import arguments_object
 from foredraft.server.errors import ollama_body
 from foredraft.server.openai.convert import chat_logprobs
-from foredraft.server.reading import Content, Delta, Reasoning, ToolCall
 from foredraft.server.sse import line
 
 DONE_REASONS = {"length": "length", "context": "length"}

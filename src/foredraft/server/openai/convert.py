@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from foredraft.formats.response_parser import CallArguments, CallStarted, Content, Delta, Reasoning, ResponseParser
 from foredraft.scheduling.logprobs import Alternative, TokenLogprob
 from foredraft.scheduling.request import Generation
 from foredraft.scheduling.stream import Piece
@@ -20,7 +21,6 @@ from foredraft.server.openai.schemas import (
     NamedTool,
     ResponseFormat,
 )
-from foredraft.server.reading import AnswerReader, CallArguments, CallStarted, Content, Delta, Reasoning
 from foredraft.server.schemas import effort, idle_seconds
 
 FINISH = {"eos": "stop", "stop": "stop", "length": "length", "context": "length", "cancelled": "stop"}
@@ -152,14 +152,14 @@ def text_of(content: str | Sequence[ContentPart] | None, place: str) -> str:
 # ---- answers ----
 
 
-def finish_reason(answer: Generation, reader: AnswerReader) -> str:
+def finish_reason(answer: Generation, reader: ResponseParser) -> str:
     """OpenAI's word for how the answer ended."""
     if reader.calls and answer.stop_reason in ("eos", "stop", "length", "context"):
         return "tool_calls" if answer.stop_reason in ("eos", "stop") else "length"
     return FINISH.get(answer.stop_reason, "stop")
 
 
-def message_of(reader: AnswerReader) -> dict[str, Any]:
+def message_of(reader: ResponseParser) -> dict[str, Any]:
     """The assistant's message."""
     message: dict[str, Any] = {
         "role": "assistant",

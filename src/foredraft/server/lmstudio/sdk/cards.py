@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict
 
 from foredraft.core.errors import ForedraftError, ModelNotFoundError
+from foredraft.formats.tool_prompt import knows_tools
 from foredraft.runtime.managed_model import ModelState
 from foredraft.server.asking import find_model
 from foredraft.server.errors import RequestError
@@ -19,7 +20,6 @@ from foredraft.server.lmstudio.catalogue import v1_object
 from foredraft.server.lmstudio.sdk import problems, shapes
 from foredraft.server.lmstudio.sdk.wire import Heard
 from foredraft.server.services import Services
-from foredraft.server.tools import knows_tools
 
 Domain = Literal["llm", "embedding"]
 KINDS: dict[Domain, str] = {"llm": "text", "embedding": "embedding"}

@@ -1,9 +1,9 @@
 """An answer's tokens to fragments: each of drafted tokens alone, or of others alone, so that what is marked as drafted
 is exactly that.
 
-The reader (`reading.py`) takes an answer apart into thinking, content and calls, and may hold text back until it knows
-what it is. What it gives out are pieces of the answer's own text, in order; so every piece is found again among the
-tokens that were read, and with it who guessed them.
+The parser (`response_parser.py`) takes an answer apart into thinking, content and calls, and may hold text back until
+it knows what it is. What it gives out are pieces of the answer's own text, in order; so every piece is found again
+among the tokens that were read, and with it who guessed them.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from foredraft.formats.response_parser import CallArguments, CallStarted, Content, Delta, ResponseParser
 from foredraft.scheduling.logprobs import Alternative
 from foredraft.scheduling.stream import Piece
 from foredraft.server.lmstudio.sdk import shapes
 from foredraft.server.lmstudio.sdk.problems import SdkError, problem
 from foredraft.server.lmstudio.sdk.wire import Said
-from foredraft.server.reading import AnswerReader, CallArguments, CallStarted, Content, Delta
 
 _TAG = re.compile(r"<[^<>\s]{1,40}>|\[/?[A-Z_]{2,30}\]")
 """What stands around thinking and calls."""
@@ -52,7 +52,7 @@ class _Run:
 class Fragments:
     """Makes the messages of one answer. `reader` None: the text goes out as it is."""
 
-    def __init__(self, reader: AnswerReader | None, *, logprobs: bool = False) -> None:
+    def __init__(self, reader: ResponseParser | None, *, logprobs: bool = False) -> None:
         self._reader = reader
         self._logprobs = logprobs
         self._waiting: deque[_Token] = deque()

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from foredraft.formats.response_parser import CallArguments, CallStarted, Content, Delta
 from foredraft.server.openai.responses.convert import sealed
 from foredraft.server.openai.responses.tools import Toolbox, text_input
-from foredraft.server.reading import CallArguments, CallStarted, Content, Delta
 
 Event = tuple[str, dict[str, Any]]
 """(its type, its fields)."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from foredraft.chats.responses import Kept
 from foredraft.core.errors import ForedraftError
+from foredraft.formats.response_parser import ResponseParser
 from foredraft.runtime.events import Finished, NewPieces
 from foredraft.scheduling.request import Generation
 from foredraft.server import statistics
@@ -19,7 +20,6 @@ from foredraft.server.lenient import as_field
 from foredraft.server.openai.responses.convert import Turn
 from foredraft.server.openai.responses.output import Output
 from foredraft.server.openai.responses.types import ResponsesRequest
-from foredraft.server.reading import AnswerReader
 from foredraft.server.sse import event
 
 
@@ -76,7 +76,7 @@ class Writer:
         return self._event("response.in_progress", response=self._head("in_progress"))
 
     @property
-    def _reader(self) -> AnswerReader:
+    def _reader(self) -> ResponseParser:
         return self._asked.choices[0].reader
 
     def _event(self, kind: str, **fields: Any) -> bytes:

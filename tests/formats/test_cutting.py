@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foredraft.server.formats.table import BARE, LISTED, TAGGED, UNKNOWN
-from foredraft.server.formats.writing import written
-from foredraft.server.reading import AnswerReader, CallArguments, CallStarted, Content, Reasoning
-from tests.server.formats.samples import SAMPLES, TOOLS, all_forms, openai_calls
+from foredraft.formats.response_parser import CallArguments, CallStarted, Content, Reasoning, ResponseParser
+from foredraft.formats.table import BARE, LISTED, TAGGED, UNKNOWN
+from foredraft.formats.writing import written
+from tests.formats.samples import SAMPLES, TOOLS, all_forms, openai_calls
 
 FORMS = [*all_forms(), BARE, LISTED, TAGGED, UNKNOWN]
 SCRAPS = ("I look. ", "\n", " ", "{", "[", "]", "}", '"', "<", "</think>", "<think>", "now", "[1, 2]", '{"a": ')
@@ -29,7 +29,7 @@ def answers(draw):
 
 def outcome(form, chunks, thinking):
     """What was read, and what was passed on."""
-    reader = AnswerReader(thinking, form, tools=TOOLS)
+    reader = ResponseParser(thinking, form, tools=TOOLS)
     deltas = [delta for chunk in chunks for delta in reader.feed(chunk)] + reader.end()
     calls: dict[int, list[str]] = {}
     for delta in deltas:
@@ -59,7 +59,7 @@ def test_nothing_is_lost_of_a_text_without_marks(text) -> None:
     for form in FORMS:
         if form.lead:
             continue
-        reader = AnswerReader(False, form, tools=TOOLS)
+        reader = ResponseParser(False, form, tools=TOOLS)
         for character in text:
             reader.feed(character)
         reader.end()

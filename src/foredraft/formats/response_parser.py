@@ -13,24 +13,24 @@ import string
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from foredraft.formats.calls import CallReader
+from foredraft.formats.deltas import CallArguments as CallArguments
+from foredraft.formats.deltas import CallStarted as CallStarted
+from foredraft.formats.deltas import Content as Content
+from foredraft.formats.deltas import Delta as Delta
+from foredraft.formats.deltas import Reasoning as Reasoning
+from foredraft.formats.deltas import ToolCall as ToolCall
+from foredraft.formats.deltas import merged
+from foredraft.formats.entries import Form
+from foredraft.formats.parameters import NAME
+from foredraft.formats.source import CODED, Pull, Source, find_first
+from foredraft.formats.table import UNKNOWN
 from foredraft.scheduling.stream import Piece
-from foredraft.server.formats.calls import CallReader
-from foredraft.server.formats.deltas import CallArguments as CallArguments
-from foredraft.server.formats.deltas import CallStarted as CallStarted
-from foredraft.server.formats.deltas import Content as Content
-from foredraft.server.formats.deltas import Delta as Delta
-from foredraft.server.formats.deltas import Reasoning as Reasoning
-from foredraft.server.formats.deltas import ToolCall as ToolCall
-from foredraft.server.formats.deltas import merged
-from foredraft.server.formats.entries import Form
-from foredraft.server.formats.parameters import NAME
-from foredraft.server.formats.source import CODED, Pull, Source, find_first
-from foredraft.server.formats.table import UNKNOWN
 
 _LONGEST_NAME = 64
 
 
-class AnswerReader:
+class ResponseParser:
     """Reads one answer, written as `form` says. `thinking`: the prompt has opened the thinking already. `begun`: the
     prompt has begun the content already. `tools`: those that may be called (OpenAI's form), where they are known."""
 

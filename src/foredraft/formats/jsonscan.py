@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from foredraft.server.formats.source import CODES
+from foredraft.formats.source import CODES
 
 
 class JsonScan:

@@ -7,12 +7,12 @@ import dataclasses
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foredraft.formats.response_parser import ResponseParser
+from foredraft.formats.table import UNKNOWN, form_of
+from foredraft.formats.token_parser import TokenParser
 from foredraft.scheduling.stream import Piece
-from foredraft.server.formats.table import UNKNOWN, form_of
-from foredraft.server.placing import PlacingReader
-from foredraft.server.reading import AnswerReader
-from tests.server.formats.samples import bound, pieces
-from tests.server.formats.test_cutting import answers
+from tests.formats.samples import bound, pieces
+from tests.formats.test_cutting import answers
 
 HARMONY = (
     "<|channel|>analysis<|message|>Hm, two.<|end|><|start|>assistant<|channel|>commentary<|message|>I look.<|end|>"
@@ -37,10 +37,10 @@ def test_what_is_seen_is_what_is_read(answer, thinking, control, size, together)
     form = form.without_calls()
     form, tokens = bound(form) if control else (form, {})
     said = pieces(text, tokens, size)
-    whole = AnswerReader(thinking, form)
+    whole = ResponseParser(thinking, form)
     whole.read(said)
     whole.end()
-    reader = PlacingReader(thinking, form)
+    reader = TokenParser(thinking, form)
     made = placed(reader, said, together)
     assert "".join(one.piece.text for one in made) == "".join(piece.text for piece in said)
     assert [one.piece.control for one in made if one.piece.control] == [one.control for one in said if one.control]
@@ -52,14 +52,14 @@ def test_what_is_seen_is_what_is_read(answer, thinking, control, size, together)
 @given(st.lists(st.text(alphabet="ab {}[]\"':,\n<>/", max_size=4), max_size=20))
 def test_tokens_of_a_plain_answer_come_back_as_they_are(texts) -> None:
     said = [Piece(number, text, origin="accepted", draft_position=1) for number, text in enumerate(texts)]
-    made = placed(PlacingReader(False, form_of("")), said, 1)
+    made = placed(TokenParser(False, form_of("")), said, 1)
     assert [one.piece for one in made] == said
     assert all(one.seen == one.piece.text and not one.thinking for one in made)
 
 
 def test_marks_of_control_tokens_are_not_seen() -> None:
     form, tokens = bound(form_of("<|channel|> <|message|> to=").without_calls())
-    made = placed(PlacingReader(False, form), pieces(HARMONY, tokens), 1)
+    made = placed(TokenParser(False, form), pieces(HARMONY, tokens), 1)
     assert seen(made, thinking=True) == "Hm, two."
     assert seen(made, thinking=False) == "I look.\nTwo, I say."
     assert "".join(one.piece.text or one.piece.control for one in made) == HARMONY
@@ -67,7 +67,7 @@ def test_marks_of_control_tokens_are_not_seen() -> None:
 
 def test_a_token_that_is_both_is_parted() -> None:
     form = dataclasses.replace(UNKNOWN, late=False)
-    made = placed(PlacingReader(False, form), [Piece(1, "<think>a</think>b", origin="accepted")], 1)
+    made = placed(TokenParser(False, form), [Piece(1, "<think>a</think>b", origin="accepted")], 1)
     assert [(one.piece.text, one.seen, one.thinking) for one in made] == [
         ("<think>a</think>", "a", True),
         ("b", "b", False),
@@ -76,7 +76,7 @@ def test_a_token_that_is_both_is_parted() -> None:
 
 
 def test_an_end_of_thinking_alone_turns_what_came_before() -> None:
-    reader = PlacingReader(False, form_of("</think>"))
+    reader = TokenParser(False, form_of("</think>"))
     before = reader.place([Piece(1, "Hm"), Piece(2, ", so"), Piece(3, ".")])
     assert seen(before, thinking=False) == "Hm, so."
     after = reader.place([Piece(4, "</think>"), Piece(5, "\n\n"), Piece(6, "Yes")]) + reader.rest()

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from foredraft.core.errors import TemplateError
+from foredraft.formats.entries import Form
+from foredraft.formats.values import as_json
+from foredraft.formats.writing import arguments_of, written
 from foredraft.models.template import ChatTemplate
-from foredraft.server.formats.entries import Form
-from foredraft.server.formats.values import as_json
-from foredraft.server.formats.writing import arguments_of, written
 
 Message = Mapping[str, Any]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from foredraft.core.errors import TemplateError
+from foredraft.formats.entries import Form
+from foredraft.formats.history import in_its_place
 from foredraft.models.template import ChatTemplate
-from foredraft.server.formats.entries import Form
-from foredraft.server.formats.history import in_its_place
 
 Message = Mapping[str, Any]
 

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from foredraft.server.formats.table import BARE, LISTED, TAGGED, form_of
-from foredraft.server.reading import AnswerReader, CallArguments, CallStarted
-from tests.server.formats.samples import SAMPLES, TOOLS, Sample, bound, pieces, read
+from foredraft.formats.response_parser import CallArguments, CallStarted, ResponseParser
+from foredraft.formats.table import BARE, LISTED, TAGGED, form_of
+from tests.formats.samples import SAMPLES, TOOLS, Sample, bound, pieces, read
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.family)
@@ -18,7 +18,7 @@ def test_a_call_of_each_family_is_read(sample: Sample, shown: bool, before: str)
     if before and (sample.template in ('"parameters"', ">>>all") or sample.family.startswith(("gpt-oss", "Muse"))):
         pytest.skip("a call of this family stands alone, or behind a mark")
     form, tokens = (form_of(sample.template), {}) if shown else bound(form_of(sample.template))
-    reader = AnswerReader(False, form, tools=TOOLS)
+    reader = ResponseParser(False, form, tools=TOOLS)
     reader.read(pieces(before + sample.text, tokens))
     reader.end()
     assert [(call.name, json.loads(call.arguments)) for call in reader.calls] == [("get_weather", {"city": "Oslo"})]
@@ -97,7 +97,7 @@ def test_arguments_stream_as_json_text_whatever_the_form() -> None:
         "<tool_call>\n<function=get_weather>\n<parameter=city>\n12\n</parameter>\n<parameter=days>\n3\n</parameter>\n"
         '<parameter=options>\n{"exact": true}\n</parameter>\n</function>\n</tool_call>'
     )
-    reader = AnswerReader(False, form, tools=TOOLS)
+    reader = ResponseParser(False, form, tools=TOOLS)
     deltas = [delta for character in text for delta in reader.feed(character)] + reader.end()
     assert isinstance(deltas[0], CallStarted)
     texts = [delta.text for delta in deltas if isinstance(delta, CallArguments)]
@@ -106,7 +106,7 @@ def test_arguments_stream_as_json_text_whatever_the_form() -> None:
 
 def test_a_control_token_is_not_taken_from_its_spelling() -> None:
     form, tokens = bound(form_of("[TOOL_CALLS] [ARGS]"))
-    reader = AnswerReader(False, form, tools=TOOLS)
+    reader = ResponseParser(False, form, tools=TOOLS)
     said = "Mistral writes [TOOL_CALLS]now[ARGS]{} for a call."
     reader.read(pieces(said, {}))
     reader.end()
@@ -153,7 +153,7 @@ def test_thinking_of_each_family_is_read_with_and_without_tools(
     for form in (whole, whole.without_calls()):
         form, tokens = (form, {}) if shown else bound(form)
         for size in (1, 4, 1000):
-            reader = AnswerReader(False, form)
+            reader = ResponseParser(False, form)
             reader.read(pieces(text, tokens, size))
             reader.end()
             assert (reader.reasoning.strip(), reader.content) == ("THOUGHT", "ANSWER")
@@ -165,7 +165,7 @@ def test_the_word_think_in_an_answer_is_text() -> None:
 
 
 def test_tokens_of_thinking_are_counted() -> None:
-    reader = AnswerReader(True, form_of("</think>"))
+    reader = ResponseParser(True, form_of("</think>"))
     reader.read(pieces("abc</think>def", {}, 1))
     reader.end()
     assert (reader.reasoning, reader.content, reader.reasoning_tokens) == ("abc", "def", len("abc</think>"))

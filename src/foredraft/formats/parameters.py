@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from foredraft.server.formats.entries import Calls, parts
-from foredraft.server.formats.jsonscan import JsonScan
-from foredraft.server.formats.source import CODED, CODES, Pull, Source
-from foredraft.server.formats.values import (
+from foredraft.formats.entries import Calls, parts
+from foredraft.formats.jsonscan import JsonScan
+from foredraft.formats.source import CODED, CODES, Pull, Source
+from foredraft.formats.values import (
     UnreadableError,
     as_json,
     object_items,

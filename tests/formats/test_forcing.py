@@ -9,15 +9,15 @@ import json
 import numpy as np
 import pytest
 
+from foredraft.formats.entries import Form, parts
+from foredraft.formats.response_parser import ResponseParser
+from foredraft.formats.table import BARE
+from foredraft.formats.values import types_of
 from foredraft.sampling.constraints import GrammarConstraint, GrammarVocabulary
 from foredraft.sampling.grammar_limits import MAX_BYTES, GrammarError
 from foredraft.scheduling.stream import Piece
-from foredraft.server.formats.entries import Form, parts
-from foredraft.server.formats.table import BARE
-from foredraft.server.formats.values import types_of
 from foredraft.server.grammar import schema_grammar, tools_grammar
-from foredraft.server.reading import AnswerReader
-from tests.server.formats.samples import TOOLS, all_forms, bound
+from tests.formats.samples import TOOLS, all_forms, bound
 
 FORMS = [*all_forms(), BARE]
 LONGEST = 3000
@@ -77,7 +77,7 @@ def test_what_a_grammar_allows_is_read_as_calls(form: Form, tokens: bool) -> Non
         if said is None:
             continue
         ended += 1
-        reader = AnswerReader(False, form, tools=TOOLS)
+        reader = ResponseParser(False, form, tools=TOOLS)
         reader.read(said)
         reader.end()
         assert reader.calls

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from foredraft.server.formats.source import CODES, Pull, Source
+from foredraft.formats.source import CODES, Pull, Source
 
 MAX_DEPTH = 64
 """Lists and objects inside each other."""

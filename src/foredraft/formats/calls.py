@@ -7,11 +7,11 @@ import json
 import re
 from typing import Any
 
-from foredraft.server.formats.entries import Calls, parts
-from foredraft.server.formats.jsonscan import JsonScan
-from foredraft.server.formats.parameters import MOST, NAME, SEPARATORS, ParameterReader
-from foredraft.server.formats.source import Pull
-from foredraft.server.formats.values import UnreadableError, as_json, json_string
+from foredraft.formats.entries import Calls, parts
+from foredraft.formats.jsonscan import JsonScan
+from foredraft.formats.parameters import MOST, NAME, SEPARATORS, ParameterReader
+from foredraft.formats.source import Pull
+from foredraft.formats.values import UnreadableError, as_json, json_string
 
 _STRAY = re.compile(r"[\s}\]`;]*")
 _FENCES = ("```json", "```")

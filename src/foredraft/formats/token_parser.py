@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from foredraft.formats.binding import closed_thinking, opens_thinking
+from foredraft.formats.entries import Form
+from foredraft.formats.response_parser import ResponseParser
+from foredraft.formats.source import CODED
 from foredraft.scheduling.stream import Piece
-from foredraft.server.formats.binding import closed_thinking, opens_thinking
-from foredraft.server.formats.entries import Form
-from foredraft.server.formats.source import CODED
-from foredraft.server.reading import AnswerReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class _Said:
     """Said in this place without being there."""
 
 
-class PlacingReader(AnswerReader):
-    """An `AnswerReader` that gives each token back, as soon as it is sure what its text is. The tokens of an answer
+class TokenParser(ResponseParser):
+    """An `ResponseParser` that gives each token back, as soon as it is sure what its text is. The tokens of an answer
     without thinking and marks come back as they are."""
 
     def __init__(self, *how: Any, **more: Any) -> None:
@@ -104,7 +104,7 @@ class PlacingReader(AnswerReader):
         return made
 
     @classmethod
-    def behind(cls, prompt: str, form: Form) -> PlacingReader:
+    def behind(cls, prompt: str, form: Form) -> TokenParser:
         """For the answer to a rendered prompt, of which no calls are expected. `form` is the model's."""
         form = form.without_calls()
         if closed_thinking(prompt, form):

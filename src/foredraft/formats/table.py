@@ -9,7 +9,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
-from foredraft.server.formats.entries import Calls, Form, Header, Thinking
+from foredraft.formats.entries import Calls, Form, Header, Thinking
 
 # ---- thinking ----
 

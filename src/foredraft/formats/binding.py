@@ -7,10 +7,10 @@ from weakref import WeakKeyDictionary
 
 from foredraft.core.errors import ParameterError
 from foredraft.engines.base import Tokenizer
+from foredraft.formats.entries import Form
+from foredraft.formats.history import Abilities, abilities_of
+from foredraft.formats.table import NAMES, form_of
 from foredraft.models.template import ChatTemplate
-from foredraft.server.formats.entries import Form
-from foredraft.server.formats.history import Abilities, abilities_of
-from foredraft.server.formats.table import NAMES, form_of
 
 _KEPT = 32
 """Forms of a vocabulary that are kept: requests may bring templates of their own."""

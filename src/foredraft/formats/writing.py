@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from foredraft.server.formats.entries import Calls, parts
-from foredraft.server.formats.values import as_json
+from foredraft.formats.entries import Calls, parts
+from foredraft.formats.values import as_json
 
 
 def arguments_of(call: Mapping[str, Any]) -> dict[str, Any]:

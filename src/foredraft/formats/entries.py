@@ -27,7 +27,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from foredraft.server.formats.source import CODES
+from foredraft.formats.source import CODES
 
 _FIELD = re.compile(
     r"\{(name|id|json|object|keyed|parameters|python|braces|nested|key|value|type|index)\}",

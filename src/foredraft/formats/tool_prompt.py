@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from foredraft.server.formats.table import TAGGED
-from foredraft.server.formats.writing import written
+from foredraft.formats.table import TAGGED
+from foredraft.formats.writing import written
 
 
 def knows_tools(template: str) -> bool:
@@ -15,7 +15,9 @@ def knows_tools(template: str) -> bool:
     return "tools" in template
 
 
-def told_of_tools(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def describe_tools(
+    messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
     """The conversation with the tools described in the system message, for templates that cannot."""
     described = "\n".join(json.dumps(tool, ensure_ascii=False) for tool in tools)
     text = (

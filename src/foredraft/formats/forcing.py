@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from foredraft.formats.entries import Calls, Form, parts
+from foredraft.formats.source import CODED
+from foredraft.formats.values import resolved, types_of
 from foredraft.sampling.constraints import json_rule
 from foredraft.sampling.grammar_limits import MAX_BYTES, GrammarError
 from foredraft.sampling.schema_taken import moved
-from foredraft.server.formats.entries import Calls, Form, parts
-from foredraft.server.formats.source import CODED
-from foredraft.server.formats.values import resolved, types_of
 
 MAX_DEPTH = 24
 _NOTHING: Mapping[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from foredraft.formats.entries import Form
+from foredraft.formats.response_parser import ResponseParser
+from foredraft.formats.table import FORMS, TAGGED, form_of
 from foredraft.scheduling.stream import Piece
-from foredraft.server.formats.entries import Form
-from foredraft.server.formats.table import FORMS, TAGGED, form_of
-from foredraft.server.reading import AnswerReader
 
 TOOLS: list[dict[str, Any]] = [
     {
@@ -98,8 +98,8 @@ def pieces(text: str, tokens: Mapping[str, int], size: int = 3) -> list[Piece]:
     return made
 
 
-def read(text: str, form: Form | None, size: int = 10**6, **more: Any) -> AnswerReader:
-    reader = AnswerReader(more.pop("thinking", False), form, **more)
+def read(text: str, form: Form | None, size: int = 10**6, **more: Any) -> ResponseParser:
+    reader = ResponseParser(more.pop("thinking", False), form, **more)
     for at in range(0, len(text), size):
         reader.feed(text[at : at + size])
     reader.end()

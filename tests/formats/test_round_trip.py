@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from foredraft.core.errors import TemplateError
+from foredraft.formats.entries import Form
+from foredraft.formats.history import Abilities, abilities_of, accepted
+from foredraft.formats.response_parser import ResponseParser
+from foredraft.formats.table import form_of
+from foredraft.formats.writing import written
 from foredraft.models.template import ChatTemplate
 from foredraft.models.template_sandbox import work
-from foredraft.server.formats.entries import Form
-from foredraft.server.formats.history import Abilities, abilities_of, accepted
-from foredraft.server.formats.table import form_of
-from foredraft.server.formats.writing import written
-from foredraft.server.reading import AnswerReader
 from tests.conftest import SHARED_DATA
-from tests.server.formats import own_templates
-from tests.server.formats.samples import TOOLS, all_forms, bound, called, openai_calls, pieces, read
+from tests.formats import own_templates
+from tests.formats.samples import TOOLS, all_forms, bound, called, openai_calls, pieces, read
 
 TEMPLATES = sorted((SHARED_DATA / "templates").glob("*.jinja"))
 WITHOUT_TOOLS = {"google-gemma-2-2b-it", "llama-cpp-rwkv-world", "microsoft-Phi-3.5-mini-instruct"}
@@ -151,7 +151,7 @@ def check(writer: Writer, message: dict[str, Any], tools: Any, variables: Mappin
     thinking = any(prompt.rstrip().endswith(kind.open.rstrip()) for kind in writer.form.thinking if kind.open)
     thinking = thinking and any(kind.close.strip() in answer for kind in writer.form.thinking)
     form, controls = bound(writer.form) if tokens else (writer.form, {})
-    reader = AnswerReader(thinking, form, tools=tools)
+    reader = ResponseParser(thinking, form, tools=tools)
     reader.read(pieces(answer, controls))
     reader.end()
     wanted = [
@@ -227,7 +227,7 @@ def test_what_the_table_writes_is_read_again(form: Form) -> None:
                 text = f"{form.header.forced.replace('{name}', 'get_weather')}{text}"
             one = dataclasses.replace(form, calls=(entry,))
             for ready, tokens in ((one, {}), bound(one)):
-                reader = AnswerReader(False, ready, tools=TOOLS)
+                reader = ResponseParser(False, ready, tools=TOOLS)
                 reader.read(pieces(text, tokens))
                 reader.end()
                 assert [(call.name, json.loads(call.arguments)) for call in reader.calls] == [

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
+from foredraft.formats.history import abilities_of, accepted
+from foredraft.formats.prefill import beginning_of, continued
+from foredraft.formats.table import form_of
+from foredraft.formats.tool_prompt import describe_tools
+from foredraft.formats.writing import arguments_of
 from foredraft.models.template import ChatTemplate
-from foredraft.server.formats.history import abilities_of, accepted
-from foredraft.server.formats.prefill import beginning_of, continued
-from foredraft.server.formats.table import form_of
-from foredraft.server.formats.writing import arguments_of
-from foredraft.server.tools import told_of_tools
 from tests.conftest import SHARED_DATA
-from tests.server.formats import own_templates as own
-from tests.server.formats.samples import TOOLS, called, read
+from tests.formats import own_templates as own
+from tests.formats.samples import TOOLS, called, read
 
 TEMPLATES = sorted((SHARED_DATA / "templates").glob("*.jinja"))
 ASKED = {"role": "user", "content": "What time is it?"}
@@ -110,7 +110,7 @@ def test_a_system_message_goes_in_front_of_the_question_where_there_is_no_such_r
     template = ChatTemplate(own.NO_SYSTEM)
     text = template.render([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}])
     assert text.startswith("<start_of_turn>user\nBe brief.\n\nHi<end_of_turn>")
-    told = template.render(told_of_tools([{"role": "user", "content": "Hi"}], TOOLS))
+    told = template.render(describe_tools([{"role": "user", "content": "Hi"}], TOOLS))
     assert '"get_weather"' in told
 
 
