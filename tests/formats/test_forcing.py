@@ -9,14 +9,14 @@ import json
 import numpy as np
 import pytest
 
+from foredraft.formats.answer_grammar import schema_grammar, tools_grammar
 from foredraft.formats.entries import Form, parts
 from foredraft.formats.response_parser import ResponseParser
 from foredraft.formats.table import BARE
 from foredraft.formats.values import types_of
-from foredraft.sampling.constraints import GrammarConstraint, GrammarVocabulary
-from foredraft.sampling.grammar_limits import MAX_BYTES, GrammarError
+from foredraft.grammars.constraints import GrammarConstraint, GrammarVocabulary
+from foredraft.grammars.limits import MAX_BYTES, GrammarError
 from foredraft.scheduling.stream import Piece
-from foredraft.server.grammar import schema_grammar, tools_grammar
 from tests.formats.samples import TOOLS, all_forms, bound
 
 FORMS = [*all_forms(), BARE]

@@ -7,10 +7,10 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from foredraft.sampling.constraints import GrammarConstraint, GrammarError, json_grammar, lark_grammar
+from foredraft.grammars.constraints import GrammarConstraint, GrammarError, json_grammar, lark_grammar
+from tests.grammars.test_limits import vocabulary
 from tests.harden.chains import CHAINS
 from tests.harden.tally import Tally
-from tests.sampling.test_grammar_limits import vocabulary
 
 
 def run(tally: Tally, draw: random.Random) -> None:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from foredraft.formats.answer_grammar import tools_grammar
 from foredraft.formats.table import BARE
-from foredraft.sampling.constraints import GrammarError
-from foredraft.server.grammar import tools_grammar
+from foredraft.grammars.constraints import GrammarError
 from tests.harden.chains import CHAINS
 
 ASK = [{"role": "user", "content": "Who?"}]
@@ -174,7 +174,7 @@ def chain(length: int) -> dict[str, Any]:
     ids=["schema", "grammar", "nesting"],
 )
 def test_a_schema_beyond_the_limits_is_refused_and_the_server_goes_on(client: openai.OpenAI, body: Any) -> None:
-    """Of a length that is bearable without limits; `tests/sampling/test_grammar_limits.py` has the deadly ones."""
+    """Of a length that is bearable without limits; `tests/grammars/test_limits.py` has the deadly ones."""
     with pytest.raises(openai.BadRequestError, match=r"at most \d+"):
         ask(client, extra_body=body)
     assert ask(client, max_tokens=1).choices

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from foredraft.chats import ChatStore
+from foredraft.grammars.constraints import GrammarError
 from foredraft.runtime.managed_model import LoadSpec
 from foredraft.runtime.runtime import Runtime
-from foredraft.sampling.constraints import GrammarError
 from foredraft.server.services import Services
 from foredraft.ui.choices import Choices
 from foredraft.ui.generation import Generations

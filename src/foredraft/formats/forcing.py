@@ -10,9 +10,9 @@ from typing import Any
 from foredraft.formats.entries import Calls, Form, parts
 from foredraft.formats.source import CODED
 from foredraft.formats.values import resolved, types_of
-from foredraft.sampling.constraints import json_rule
-from foredraft.sampling.grammar_limits import MAX_BYTES, GrammarError
-from foredraft.sampling.schema_taken import moved
+from foredraft.grammars.constraints import json_rule
+from foredraft.grammars.limits import MAX_BYTES, GrammarError
+from foredraft.grammars.schema_support import moved
 
 MAX_DEPTH = 24
 _NOTHING: Mapping[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}

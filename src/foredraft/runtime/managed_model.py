@@ -262,7 +262,7 @@ class ManagedModel:
         self.dead_draft: EngineDiedError | None = None
         """The death of a draft that has been seen to."""
         self.grammar_vocabulary: Any = None
-        """What constraints are built from, made once a model (`sampling/constraints.py`)."""
+        """What constraints are built from, made once a model (`grammars/constraints.py`)."""
 
     def reborn(self, died: EngineDiedError) -> ManagedModel:
         """The record with which it is loaded again."""

@@ -14,16 +14,16 @@ from typing import Any, cast
 
 from foredraft.core.errors import ModelError, ModelNotFoundError, ParameterError
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
+from foredraft.formats.answer_grammar import left_out_of, schema_grammar, tools_grammar
 from foredraft.formats.response_parser import ResponseParser
 from foredraft.formats.table import BARE
+from foredraft.grammars.constraints import GrammarConstraint, GrammarError, lark_grammar
 from foredraft.pair.llm import LLM
 from foredraft.runtime.errors import ModelUnloadedError
 from foredraft.runtime.events import Event, Failed, Finished
 from foredraft.runtime.handle import RequestHandle
-from foredraft.sampling.constraints import GrammarConstraint, GrammarError, lark_grammar
 from foredraft.scheduling.request import Generation, SpeculationStatus
 from foredraft.server.errors import RequestError
-from foredraft.server.grammar import left_out_of, schema_grammar, tools_grammar
 from foredraft.server.lenient import note, noted
 from foredraft.server.naming import named_model
 from foredraft.server.prompting import Prepared

@@ -12,13 +12,13 @@ from foredraft.runtime.runtime import Runtime
 from foredraft.server import limits
 from foredraft.server.aliases import Aliases
 from foredraft.server.downloads import Downloads
-from foredraft.server.grammar import Vocabularies
 from foredraft.server.journal import Journal
 from foredraft.server.kept import Responses
 from foredraft.server.origins import ALWAYS
 from foredraft.server.pools import Pools
 from foredraft.server.prompting import Prompts
 from foredraft.server.uploads import Uploads
+from foredraft.server.vocabularies import Vocabularies
 
 
 class Shelf(Protocol):

@@ -22,11 +22,11 @@ from foredraft.core.params import Request
 from foredraft.formats.binding import opens_thinking
 from foredraft.formats.history import in_its_place
 from foredraft.formats.token_parser import Placed, TokenParser
+from foredraft.grammars.constraints import GrammarConstraint
 from foredraft.pair.llm import LLM
 from foredraft.runtime.errors import RuntimeClosedError
 from foredraft.runtime.events import Failed, Finished, NewPieces, PromptProgress
 from foredraft.runtime.handle import RequestHandle
-from foredraft.sampling.constraints import GrammarConstraint
 from foredraft.scheduling.request import Generation
 from foredraft.server.services import Services
 from foredraft.ui.choices import Choices

@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from foredraft.formats.answer_grammar import left_out_of, schema_grammar
 from foredraft.formats.entries import Form
-from foredraft.sampling.constraints import GrammarError, json_grammar
-from foredraft.server.grammar import left_out_of, schema_grammar
+from foredraft.grammars.constraints import GrammarError, json_grammar
 from foredraft.server.limits import LimitError, check_json, check_schema
 
 EXAMPLE = {

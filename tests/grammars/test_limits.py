@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from foredraft.sampling import grammar_limits
-from foredraft.sampling.constraints import (
+from foredraft.grammars import limits as grammar_limits
+from foredraft.grammars.constraints import (
     GrammarConstraint,
     GrammarError,
     GrammarVocabulary,
@@ -65,7 +65,7 @@ def main(kind: str) -> None:
 @pytest.mark.parametrize("kind", CHAINS)
 def test_a_chain_of_any_length_works_or_is_refused(kind: str) -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", "tests.sampling.test_grammar_limits", kind],
+        [sys.executable, "-m", "tests.grammars.test_limits", kind],
         capture_output=True,
         timeout=120,
         check=False,

@@ -37,7 +37,7 @@ _OPENS = frozenset(
 
 
 def taken(schema: Any) -> Any:
-    """The schema as grammars keep it. Not for one beyond the limits of `grammar_limits.py`: this is recursive."""
+    """The schema as grammars keep it. Not for one beyond the limits of `limits.py`: this is recursive."""
     joined = _joined(schema)
     return _taken(schema, joined or frozenset(), closable=joined is not None)
 

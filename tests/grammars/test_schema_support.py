@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from foredraft.sampling.constraints import GrammarConstraint, GrammarError, json_grammar
-from foredraft.sampling.schema_taken import left_out
-from tests.sampling.test_grammar_limits import vocabulary
+from foredraft.grammars.constraints import GrammarConstraint, GrammarError, json_grammar
+from foredraft.grammars.schema_support import left_out
+from tests.grammars.test_limits import vocabulary
 
 TEXT, BOOL = {"type": "string"}, {"type": "boolean"}
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from foredraft.sampling import constraints
-from foredraft.sampling.constraints import GrammarConstraint, json_grammar, lark_grammar
-from tests.sampling.test_grammar_limits import vocabulary
+from foredraft.grammars import constraints
+from foredraft.grammars.constraints import GrammarConstraint, json_grammar, lark_grammar
+from tests.grammars.test_limits import vocabulary
 
 PERSON = {
     "type": "object",

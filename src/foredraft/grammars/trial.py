@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from foredraft.core.deep_stack import on_deep_stack
-from foredraft.sampling.grammar_limits import MAX_BYTES
+from foredraft.grammars.limits import MAX_BYTES
 
 STACK = 2**24
 STACK_A_BYTE = 2**10

@@ -4,8 +4,8 @@ A constraint looks ahead along a drafted prefix and moves on by emitted tokens o
 that must be JSON is drafted and verified like any other. Where the grammar leaves one way to go on, `forced` names
 those tokens: guesses that cost nothing.
 
-The grammars are llguidance's (imported when one is first needed). They come from strangers: `grammar_limits.py` says
-how large they may be, each is compiled in a child process first (`grammar_trial.py`), and here on a stack that suits
+The grammars are llguidance's (imported when one is first needed). They come from strangers: `limits.py` says
+how large they may be, each is compiled in a child process first (`trial.py`), and here on a stack that suits
 its size. That is done once: who asks for the same grammar again gets a copy of its beginning.
 """
 
@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from foredraft.child import ChildError, Children
 from foredraft.core.deep_stack import on_deep_stack
-from foredraft.sampling.grammar_limits import GrammarError as GrammarError
-from foredraft.sampling.grammar_limits import check_lark, schema_text
-from foredraft.sampling.grammar_trial import STACK, STACK_A_BYTE, STACK_TRIED, first_line
-from foredraft.sampling.schema_taken import taken
+from foredraft.grammars.limits import GrammarError as GrammarError
+from foredraft.grammars.limits import check_lark, schema_text
+from foredraft.grammars.schema_support import taken
+from foredraft.grammars.trial import STACK, STACK_A_BYTE, STACK_TRIED, first_line
 
 STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", "coerce_one_of": True}
 """How JSON is laid out: on one line, as `json.dumps` writes it. Fixed, so that a model cannot lose itself in white
@@ -191,8 +191,8 @@ class GrammarConstraint:
 
 
 def json_grammar(schema: Mapping[str, Any] | bool | None = None) -> str:
-    """The grammar of a JSON schema, as far as it can be kept to (`schema_taken.left_out` names the rest); of any object
-    where there is none. Raises `GrammarError` with the path at fault."""
+    """The grammar of a JSON schema, as far as it can be kept to (`schema_support.left_out` names the rest); of any
+    object where there is none. Raises `GrammarError` with the path at fault."""
     wanted: Any = {"type": "object"} if schema is None else schema
     if not isinstance(wanted, (Mapping, bool)):
         raise GrammarError(f"a schema is an object, not {str(wanted)[:40]}")
@@ -229,9 +229,7 @@ def _tried(kind: str, text: str) -> str:
 
 @functools.cache
 def _children() -> Children:
-    return Children(
-        "foredraft.sampling.grammar_trial:compiled", seconds=COMPILE_SECONDS, n_bytes=COMPILE_BYTES + STACK_TRIED
-    )
+    return Children("foredraft.grammars.trial:compiled", seconds=COMPILE_SECONDS, n_bytes=COMPILE_BYTES + STACK_TRIED)
 
 
 def _common(a: Sequence[int], b: Sequence[int]) -> int:
