@@ -13,8 +13,8 @@ from foredraft.runtime.runtime import Runtime
 from foredraft.server.services import Services
 from foredraft.ui.app import app_state
 from foredraft.ui.attaching import Refused, accept, admit, used_tokens
-from foredraft.ui.i18n import Words
 from foredraft.ui.pages.chat import send
+from foredraft.words import Words
 
 TEMPLATE = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
 CONTEXT = 300

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from foredraft.ui.i18n import Words
 from foredraft.ui.measuring import Measurement
 from foredraft.ui.panels.statistics import _gain_words
+from foredraft.words import Words
 
 
 def page(measured=None):

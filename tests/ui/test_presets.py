@@ -6,9 +6,9 @@ import pytest
 
 from foredraft.chats import Preset
 from foredraft.ui.choices import SPECULATION, Choices
-from foredraft.ui.i18n import Words
 from foredraft.ui.panels.presets import apply, collect
 from foredraft.ui.state import PRESET_SPECULATION, Page
+from foredraft.words import Words
 from tests.ui.fakes import LOADED, press, sees
 
 

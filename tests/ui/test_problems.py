@@ -9,9 +9,9 @@ from foredraft.chats import ChatStoreError
 from foredraft.core.errors import EngineDiedError, MemoryLimitError, ModelFormatError
 from foredraft.runtime.errors import ModelGivenUpError
 from foredraft.runtime.managed_model import Place
-from foredraft.ui.i18n import Words
 from foredraft.ui.panels.load_dialog import start_load
 from foredraft.ui.state import Page
+from foredraft.words import Words
 from tests.ui.fakes import LOADED, sees
 
 

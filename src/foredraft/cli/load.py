@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from foredraft.cli.models import Json, ModelName, complete_model, language, shelf
+from foredraft.cli.models import Json, ModelName, complete_model, shelf
 from foredraft.cli.remote import Host, Port, server
 from foredraft.cli.tables import print_table, size_words
+from foredraft.cli.words import language
 
 if TYPE_CHECKING:
     from foredraft.models.memory import Estimate

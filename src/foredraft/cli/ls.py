@@ -6,8 +6,9 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from foredraft.cli.models import Json, as_json, draft_words, drafts_for, language, shelf
+from foredraft.cli.models import Json, as_json, draft_words, drafts_for, shelf
 from foredraft.cli.tables import count_words, print_table, printable, size_words
+from foredraft.cli.words import language
 
 if TYPE_CHECKING:
     from foredraft.models.recommend import Choice

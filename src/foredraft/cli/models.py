@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -44,17 +43,6 @@ def shelf() -> ModelStore:
     from foredraft.config.shelf import open_shelf
 
     return open_shelf()
-
-
-def language() -> str:
-    """ "en" or "ja", as the settings or the system's locale say."""
-    from foredraft.config.shelf_settings import shelf_settings
-
-    chosen = shelf_settings().language
-    if chosen != "auto":
-        return chosen
-    locale = os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or ""
-    return "ja" if locale.lower().startswith("ja") else "en"
 
 
 def level_words(level: str, words: str) -> str:

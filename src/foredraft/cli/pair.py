@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foredraft.cli.models import Json, ModelName, complete_model, draft_words, language, level_words, shelf
+from foredraft.cli.models import Json, ModelName, complete_model, draft_words, level_words, shelf
 from foredraft.cli.tables import print_table, size_words
+from foredraft.cli.words import language
 
 if TYPE_CHECKING:
     from foredraft.models.cache import Measured

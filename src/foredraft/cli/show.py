@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from foredraft.cli.models import Json, ModelName, as_json, drafts_for, language, shelf
+from foredraft.cli.models import Json, ModelName, as_json, drafts_for, shelf
 from foredraft.cli.tables import count_words, printable, size_words
+from foredraft.cli.words import language
 from foredraft.models.heads import made_for, own_head
 
 if TYPE_CHECKING:

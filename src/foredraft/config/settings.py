@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.sources import EnvSettingsSource
 
 from foredraft.config.folders import config_folder, data_folder
 from foredraft.core.errors import SettingsError
+from foredraft.words import AUTO, languages
 
 PREFIX, DELIMITER = "FOREDRAFT_", "__"
 _SECRET = frozenset({"api_key"})
@@ -130,10 +132,19 @@ class ServerSection(_Section):
         return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
 
+def _known_language(code: str) -> str:
+    known = (AUTO, *languages())
+    if code not in known:
+        raise PydanticCustomError("literal_error", "unknown language", {"expected": ", ".join(known)})
+    return code
+
+
 class InterfaceSection(_Section):
     """Words on the screen."""
 
-    language: Literal["auto", "en", "ja"] = Field(default="auto", description="Language of reasons and pages.")
+    language: Annotated[str, AfterValidator(_known_language)] = Field(
+        default=AUTO, description="Language of the command line and the app; auto is the system's or the browser's."
+    )
 
 
 class ModelSection(_Section):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from foredraft.config.folders import config_folder, data_folder
+from foredraft.words import AUTO, languages
 
 _SWITCHES = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
@@ -31,7 +32,7 @@ class ShelfSettings:
     lmstudio: bool = True
     ollama: bool = True
     llama_cpp: bool = True
-    language: str = "auto"
+    language: str = AUTO
 
 
 def shelf_settings() -> ShelfSettings:
@@ -86,8 +87,8 @@ def _quick() -> ShelfSettings | None:
             values[key] = [folder for folder in value.split(os.pathsep) if folder]
     directory, folders = values.get("directory"), values.get("folders", [])
     switches = [values.get(program, True) for program in _PROGRAMS]
-    language = values.get("language", "auto")
-    if not isinstance(directory, str | None) or not isinstance(folders, list) or language not in ("auto", "en", "ja"):
+    language = values.get("language", AUTO)
+    if not isinstance(directory, str | None) or not isinstance(folders, list) or language not in (AUTO, *languages()):
         return None
     if not all(isinstance(folder, str) for folder in folders) or not all(isinstance(on, bool) for on in switches):
         return None

@@ -11,9 +11,9 @@ from typing import Any, cast
 from foredraft.chats.attachments import LARGEST, Attachment, AttachmentError, attachments_of, read
 from foredraft.core.errors import ForedraftError
 from foredraft.pair.llm import LLM
-from foredraft.ui.i18n import Words
 from foredraft.ui.names import file_size
 from foredraft.ui.state import AppState
+from foredraft.words import Words
 
 
 class Refused(Exception):

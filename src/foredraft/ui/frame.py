@@ -6,15 +6,17 @@ import contextlib
 import copy
 from collections.abc import Callable, Iterator
 from importlib.resources import files
+from typing import cast
 
 from nicegui import ui
+from nicegui.language import Language
 
 from foredraft.ui.components.elements import Tag, icon_button
-from foredraft.ui.i18n import Words
 from foredraft.ui.panels.footer import footer
 from foredraft.ui.panels.palette import palette
 from foredraft.ui.panels.rail import rail
 from foredraft.ui.state import AppState, Page, language_of
+from foredraft.words import Words
 
 STATIC = "/_foredraft/static"
 
@@ -26,7 +28,7 @@ def begin(app: AppState, title: str = "") -> Page:
     words = Words(language_of(app.chats, accepted))
     # NiceGUI takes the language from the page's route; this page's own copy says what this visitor reads.
     own = copy.copy(client.page)
-    own.language = "ja" if words.language == "ja" else "en-US"
+    own.language = cast(Language, words.locale)
     client.page = own
     client.title = f"{words(title)} · Foredraft" if title else "Foredraft"
     theme = app.chats.preference("theme", "auto")

@@ -7,7 +7,7 @@ from pathlib import Path
 from foredraft.core.params import BUILTIN
 from foredraft.models.store import ModelFile
 from foredraft.runtime.managed_model import ModelState
-from foredraft.ui.i18n import Words
+from foredraft.words import Words
 
 
 def display_name(state: ModelState) -> str:

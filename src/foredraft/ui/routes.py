@@ -20,10 +20,10 @@ from foredraft.server.bodies import read_json
 from foredraft.server.errors import word
 from foredraft.ui.attaching import Refused, accept, admit
 from foredraft.ui.choices import Choices
-from foredraft.ui.i18n import Words
 from foredraft.ui.pages.chat import send
 from foredraft.ui.state import DEVELOPER, AppState, language_of
 from foredraft.ui.structure import fault_of
+from foredraft.words import Words
 
 LONGEST_UNSENT = 200_000
 

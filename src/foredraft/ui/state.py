@@ -16,12 +16,12 @@ from foredraft.ui.choices import Choices
 from foredraft.ui.downloads import Downloads
 from foredraft.ui.generation import Generations
 from foredraft.ui.hub import Hub
-from foredraft.ui.i18n import LANGUAGES, Words
 from foredraft.ui.laboratory import Laboratory
 from foredraft.ui.machine import Machine
 from foredraft.ui.measuring import Measuring
 from foredraft.ui.names import size_words
 from foredraft.ui.shelf import ShelfView
+from foredraft.words import AUTO, Words, languages, negotiate
 
 USER, POWER, DEVELOPER = "user", "power", "developer"
 MODES = (USER, POWER, DEVELOPER)
@@ -186,9 +186,7 @@ class Page:
 
 def language_of(chats: ChatStore, accept_language: str) -> str:
     """The language chosen in the settings, else the browser's (also where the settings cannot be read)."""
-    from foredraft.ui.i18n import negotiate
-
-    chosen = "auto"
+    chosen = AUTO
     with contextlib.suppress(ChatStoreError):  # it is worded in this very language
-        chosen = chats.preference("language", "auto")
-    return chosen if chosen in LANGUAGES else negotiate(accept_language)
+        chosen = chats.preference("language", AUTO)
+    return chosen if chosen in languages() else negotiate(accept_language)

@@ -7,7 +7,7 @@ from typing import Any
 
 from nicegui.element import Element
 
-from foredraft.ui.i18n import Words
+from foredraft.words import Words
 
 
 class Composer(Element, component="composer.js"):

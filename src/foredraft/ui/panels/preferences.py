@@ -6,8 +6,8 @@ from nicegui import ui
 
 from foredraft.ui.components.dialog import dialog
 from foredraft.ui.components.elements import Tag, select
-from foredraft.ui.i18n import LANGUAGES
 from foredraft.ui.state import MODES, THEMES, Page
+from foredraft.words import AUTO, language_names
 
 SHORTCUTS = (
     ("palette", "Ctrl K"),
@@ -35,7 +35,7 @@ def change(page: Page, name: str, value: str) -> None:
 def _settings(page: Page) -> None:
     t, chats = page.words, page.app.chats
     with dialog(t("rail.settings")):
-        languages = {"auto": t("settings.auto_language"), **LANGUAGES}
+        languages = {AUTO: t("settings.auto_language"), **language_names()}
         select(
             t("settings.language"),
             languages,

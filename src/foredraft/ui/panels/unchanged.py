@@ -6,8 +6,8 @@ from foredraft.core.errors import ForedraftError
 from foredraft.engines.base import Numerics
 from foredraft.ui.components.dialog import dialog
 from foredraft.ui.components.elements import Tag
-from foredraft.ui.i18n import Words
 from foredraft.ui.state import Page
+from foredraft.words import Words
 
 TOKENS = 200
 SEED = 7

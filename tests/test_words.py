@@ -1,0 +1,158 @@
+"""The words of every language: one file each, the same keys and placeholders, and every key that is used."""
+
+import ast
+import re
+import string
+import warnings
+from pathlib import Path
+
+import pytest
+
+import foredraft
+import foredraft.ui
+from foredraft.core.reasons import Reason
+from foredraft.words import MissingWordsWarning, Words, language_names, languages, negotiate, of_locale, words
+from foredraft.words.catalogue import Plural, catalogue
+
+PACKAGE = Path(foredraft.ui.__file__).parent
+ALL = languages()
+
+
+def entries(language):
+    return catalogue(language).entries
+
+
+def texts(entry):
+    return entry.forms.values() if isinstance(entry, Plural) else [entry]
+
+
+def placeholders(entry):
+    """Of an entry with plural forms, those of its forms together: "one token" needs no number."""
+    return {name for text in texts(entry) for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+def test_each_language_is_a_file_with_a_name():
+    assert ALL[0] == "en"
+    assert {"en", "ja"} <= set(ALL)
+    assert language_names()["ja"] == "日本語"
+
+
+@pytest.mark.parametrize("language", ALL)
+def test_every_language_has_the_same_keys_and_placeholders(language):
+    english, other = entries("en"), entries(language)
+    assert set(other) == set(english)
+    for key, entry in other.items():
+        assert placeholders(entry) == placeholders(english[key]), key
+        assert all(text.strip() for text in texts(entry)), key
+
+
+@pytest.mark.parametrize("language", ALL)
+def test_plural_entries_have_the_forms_of_their_language_and_nothing_else(language):
+    form, english = catalogue(language).form, entries("en")
+    assert {form.plural_form(n) for n in range(200)} == set(form.forms)
+    for key, entry in entries(language).items():
+        if isinstance(entry, Plural):
+            assert set(entry.forms) == set(form.forms), key
+            assert getattr(english[key], "by", entry.by) == entry.by, key
+
+
+@pytest.mark.parametrize("language", ALL)
+def test_every_list_that_a_text_names_is_joined_somehow(language):
+    form = catalogue(language).form
+    assert form.joins.keys() == catalogue("en").form.joins.keys()
+
+
+def used_keys():
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not node.args:
+                continue
+            name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+            arguments = [node.args[0]]
+            if isinstance(arguments[0], ast.IfExp):
+                arguments = [arguments[0].body, arguments[0].orelse]
+            for argument in arguments:
+                if name in ("t", "words") and isinstance(argument, ast.Constant):
+                    yield path.name, argument.value
+
+
+def test_every_key_that_is_used_exists():
+    missing = {(file, key) for file, key in used_keys() if key not in entries("en")}
+    assert not missing
+
+
+def test_every_key_is_used():
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    unused = []
+    for key in entries("en"):
+        prefix = key.rpartition(".")[0]
+        words = key.split("_")
+        stem = "|".join(re.escape("_".join(words[:n])) for n in range(1, len(words))) or "$"
+        whole = f'"{key}"' in sources or f"'{key}'" in sources or key == "{key}"
+        by_group = (
+            re.search(rf"""["']{re.escape(prefix)}\.(\{{|["'] ?\+)""", sources) or f'group("{prefix}")' in sources
+        )
+        by_stem = re.search(rf"""["']({stem})_(\{{|["'] ?\+)""", sources)
+        if not (whole or by_group or by_stem):
+            unused.append(key)
+    assert not unused
+
+
+def test_a_missing_word_is_loud_in_tests_and_english_at_run_time():
+    with pytest.raises(MissingWordsWarning):
+        words("ja")("no.such.key")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MissingWordsWarning)
+        assert words("ja")("no.such.key", n=3) == "[no.such.key: n=3]"
+        assert words("en")("stats.speed") == "{tps} tok/s"
+
+
+def test_what_another_language_lacks_is_said_in_english(monkeypatch):
+    lacking = Words("ja")
+    lacking._catalogue = type(lacking._catalogue)(lacking._catalogue.form, {})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MissingWordsWarning)
+        assert lacking("common.save") == "Save"
+
+
+def test_a_reason_keeps_its_numbers_on_its_way_through_json():
+    inner = Reason("a", {"n": 1})
+    reason = Reason("b", {"why": inner, "all": (inner, "x", 2.5), "none": None})
+    assert Reason.from_dict(reason.as_dict()) == reason
+    assert reason != Reason("b", {"why": inner})
+    assert len({reason, Reason.from_dict(reason.as_dict())}) == 1
+
+
+def test_words_are_filled_in():
+    assert Words("en")("stats.drafts", a=3, d=4, p=75) == "3/4 drafts accepted (75%)"
+    assert Words("ja")("stats.drafts", a=3, d=4, p=75) == "ドラフト 4 個中 3 個受理 (75%)"
+
+
+def test_the_terms_our_first_users_look_for():
+    japanese = Words("ja")
+    assert japanese("spec.title") == "投機的デコーディング"
+    assert japanese("spec.help").startswith("選択的デコーディングとも呼ばれます。")
+    assert japanese("none.title") == "互換性のあるドラフトモデルはありません"
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        ("ja,en-US;q=0.9,en;q=0.8", "ja"),
+        ("en-GB,en;q=0.9,ja;q=0.1", "en"),
+        ("fr,de;q=0.9,ja;q=0.3,en;q=0.1", "ja"),
+        ("fr", "en"),
+        ("", "en"),
+        ("ja;q=x, en", "en"),
+        ("*", "en"),
+    ],
+)
+def test_the_browser_decides_the_language(header, language):
+    assert negotiate(header) == language
+
+
+@pytest.mark.parametrize(
+    ("locale", "language"), [("ja_JP.UTF-8", "ja"), ("C.UTF-8", "en"), ("en-GB", "en"), ("", "en"), ("jam", "en")]
+)
+def test_the_systems_locale_names_the_language(locale, language):
+    assert of_locale(locale) == language
