@@ -15,7 +15,7 @@ from foredraft.engines.toy import ToyEngine
 from foredraft.engines.toy.engine import ToyClock
 from foredraft.pair.llm import LLM
 from foredraft.pair.load_settings import LoadSettings
-from foredraft.pair.speculation import adaptive
+from foredraft.pair.speculation import tune
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.speculative.controllers import Adaptive
 from foredraft.speculative.controllers.disk import FORMAT
@@ -168,7 +168,7 @@ def test_a_fixed_look_ahead_out_of_range_is_refused_at_the_load(tiny_llama: Path
 
 def test_a_load_says_that_its_memory_was_damaged_or_foreign_and_rebuilds_it(tmp_path: Path) -> None:
     engine = ToyEngine.random(seed=1)
-    tuning = adaptive(engine, None, folder=tmp_path, clock=engine.clock)
+    tuning = tune(engine, None, folder=tmp_path, clock=engine.clock)
     LLM(engine, tuning.drafter, tuning.controller).generate("ab", seed=1, max_tokens=30)
     tuning.save()
     files = {path.name.split("-")[0]: path for path in tmp_path.iterdir()}
@@ -182,17 +182,17 @@ def test_a_load_says_that_its_memory_was_damaged_or_foreign_and_rebuilds_it(tmp_
             whole.replace('"key": {', '"key": {"x": 1, '),
         ):
             path.write_text(damage, encoding="utf-8")
-            again = adaptive(engine, None, folder=tmp_path, clock=engine.clock)
+            again = tune(engine, None, folder=tmp_path, clock=engine.clock)
             assert [note for note in again.notes if kind in note], (kind, damage[:40])
             again.save()
-            assert adaptive(engine, None, folder=tmp_path, clock=engine.clock).notes == []  # rebuilt
+            assert tune(engine, None, folder=tmp_path, clock=engine.clock).notes == []  # rebuilt
 
 
 def test_a_load_says_that_what_it_learns_cannot_be_kept(tmp_path: Path) -> None:
     engine = ToyEngine.random(seed=1)
     file = tmp_path / "a file, not a folder"
     file.write_text("", encoding="utf-8")
-    tuning = adaptive(engine, None, folder=file)
+    tuning = tune(engine, None, folder=file)
     (note,) = (note for note in tuning.notes if "could not be stored" in note)
     assert "measured again at the next start" in note
     assert LLM(engine, tuning.drafter, tuning.controller).generate("ab", seed=1, max_tokens=30).tokens

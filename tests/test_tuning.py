@@ -11,7 +11,7 @@ import pytest
 from foredraft.core.params import SpeculationParams
 from foredraft.engines.toy import ToyEngine
 from foredraft.pair.llm import LLM
-from foredraft.pair.speculation import Tuning, adaptive, written_off
+from foredraft.pair.speculation import Tuning, tune, written_off
 from foredraft.speculative.drafters import ModelDrafter
 
 
@@ -51,7 +51,7 @@ class Machine:
         """A load with the draft, and how many passes of main model and draft it took."""
         passes = len(self.main.passes), len(self.draft.passes)
         drafter = ModelDrafter(self.draft, 60, clock=self.main.clock)
-        made = adaptive(
+        made = tune(
             self.main,
             drafter,
             folder=folder,
@@ -140,7 +140,7 @@ def test_a_draft_that_cannot_pay_is_left_out_unless_it_was_asked_for(tmp_path: P
     tuning, *_ = machine.tuned(tmp_path, keep_draft=False)
     assert tuning.hopeless == "drafting and reading one guess costs 184 % of a plain step"
     assert "model" not in tuning.drafter.sources  # type: ignore[attr-defined]
-    assert answer(tuning, machine.main) == answer(adaptive(machine.main, None), machine.main)
+    assert answer(tuning, machine.main) == answer(tune(machine.main, None), machine.main)
     kept, *_ = machine.tuned(tmp_path, keep_draft=True)
     assert kept.hopeless == tuning.hopeless
     assert "model" in kept.drafter.sources  # type: ignore[attr-defined]
@@ -189,34 +189,34 @@ def test_a_draft_that_was_left_out_is_not_opened_again_before_something_changes(
 
 def test_damaged_memory_is_rebuilt_and_said(tmp_path: Path) -> None:
     engine = ToyEngine.random(seed=1)
-    answer(adaptive(engine, None, folder=tmp_path), engine)
+    answer(tune(engine, None, folder=tmp_path), engine)
     for path in tmp_path.iterdir():
         path.write_text("{ not json", encoding="utf-8")
-    assert any("anew" in note for note in adaptive(engine, None, folder=tmp_path).notes)
+    assert any("anew" in note for note in tune(engine, None, folder=tmp_path).notes)
 
 
 def test_nothing_is_kept_where_nothing_may_be(tmp_path: Path) -> None:
     engine = ToyEngine.random(seed=1)
     file = tmp_path / "a file, not a folder"
     file.write_text("", encoding="utf-8")
-    tuning = adaptive(engine, None, folder=file)
+    tuning = tune(engine, None, folder=file)
     assert answer(tuning, engine)
     assert file.read_text(encoding="utf-8") == ""
-    assert answer(adaptive(engine, None), engine)
+    assert answer(tune(engine, None), engine)
 
 
 def test_answers_are_kept_only_when_asked_and_only_for_the_same_vocabulary(tmp_path: Path) -> None:
     engine = ToyEngine.random(seed=1)
-    answer(adaptive(engine, None), engine)
+    answer(tune(engine, None), engine)
     assert not list(tmp_path.iterdir())
-    said = answer(adaptive(engine, None, past_folder=tmp_path), engine)
+    said = answer(tune(engine, None, past_folder=tmp_path), engine)
     (file,) = tmp_path.iterdir()
     assert " ".join(map(str, said)) in file.read_text(encoding="utf-8")
-    again = adaptive(engine, None, past_folder=tmp_path)
+    again = tune(engine, None, past_folder=tmp_path)
     assert again.past is not None
     assert len(again.past) == 1
     answer(again, engine, remember=False)
-    assert len(adaptive(engine, None, past_folder=tmp_path).past or ()) == 1, "this one was to be left out"
-    other = adaptive(ToyEngine.random(seed=1, n_vocab=30), None, past_folder=tmp_path)
+    assert len(tune(engine, None, past_folder=tmp_path).past or ()) == 1, "this one was to be left out"
+    other = tune(ToyEngine.random(seed=1, n_vocab=30), None, past_folder=tmp_path)
     assert other.past is not None
     assert len(other.past) == 0

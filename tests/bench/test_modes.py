@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from foredraft.bench.modes import METHODS, parse, stage
+from foredraft.bench.modes import parse, stage
 from foredraft.core.errors import ForedraftError, ParameterError
+from foredraft.core.tables import methods
 from foredraft.speculative.controllers import Fixed
 from foredraft.speculative.drafters import NoDrafter
 from tests.bench.toys import pair
@@ -16,7 +17,7 @@ from tests.bench.toys import pair
 def test_names_become_modes() -> None:
     assert parse("fixed:0").gamma == 0
     assert parse("fixed:16").gamma == 16
-    for name in METHODS:
+    for name in methods():
         assert parse(name).gamma is None
         assert parse(name).speculation.method == name
     assert not parse("plain").speculation.enabled
@@ -24,7 +25,7 @@ def test_names_become_modes() -> None:
 
 @pytest.mark.parametrize("name", ["fixed", "fixed:", "fixed:17", "fixed:-1", "fixed:x", "fixed:３", "often", ""])
 def test_other_names_are_answered_with_the_known_ones(name: str) -> None:
-    with pytest.raises(ParameterError, match="one of off, model, suffix, ngram, auto, or fixed:γ"):
+    with pytest.raises(ParameterError, match="one of auto, model, grammar, prediction, suffix, ngram, off, or fixed:γ"):
         parse(name)
 
 

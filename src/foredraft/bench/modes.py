@@ -2,7 +2,7 @@
 
 - `off`: the pair as it is loaded, with speculation switched off for the request (what having a draft costs);
 - `fixed:γ`: the draft model guesses γ tokens in every round, nothing else decides;
-- `model`, `suffix`, `ngram`: the loaded controller with this source of guesses alone;
+- a source (`model`, `suffix`, `ngram` …): the loaded controller with this source of guesses alone;
 - `auto`: as users get it.
 
 Everything is compared with `plain`: no draft and no controller at all.
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from foredraft.core.errors import ForedraftError, ParameterError
 from foredraft.core.params import MAX_DRAFT, SpeculationParams
+from foredraft.core.tables import methods
 from foredraft.pair.llm import LLM
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.speculative.controllers import Adaptive, Fixed
@@ -26,7 +27,6 @@ from foredraft.speculative.drafters import Drafter, ModelDrafter, NoDrafter
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.thread_time}
 """`cpu` is the processor time of the thread that runs the models: what wall time would be if nothing else ran here. It
 means that only where each model runs on one thread."""
-METHODS = ("off", "model", "suffix", "ngram", "auto")
 PLAIN = "plain"
 SWEEP = (1, 2, 3, 4, 6, 8)
 """Look-aheads that `--sweep` tries."""
@@ -45,12 +45,12 @@ def parse(name: str) -> Mode:
     """A mode by its name. Raises `ParameterError` with the allowed names."""
     if name == PLAIN:
         return Mode(PLAIN, SpeculationParams(enabled=False))
-    if name in METHODS:
+    if name in methods():
         return Mode(name, SpeculationParams(method=name))
     kind, _, number = name.partition(":")
     if kind == "fixed" and number.isascii() and number.isdigit() and int(number) <= MAX_DRAFT:
         return Mode(name, SpeculationParams(method="model"), int(number))
-    raise ParameterError("mode", name, f"one of {', '.join(METHODS)}, or fixed:γ with γ from 0 to {MAX_DRAFT}")
+    raise ParameterError("mode", name, f"one of {', '.join(methods())}, or fixed:γ with γ from 0 to {MAX_DRAFT}")
 
 
 class Stage:

@@ -26,12 +26,11 @@ from foredraft.engines.llamacpp import LoadOptions
 from foredraft.engines.toy.engine import ToyClock
 from foredraft.pair.llm import LLM
 from foredraft.pair.load_settings import LoadSettings
-from foredraft.pair.speculation import FINDERS
 from foredraft.sampling.sampler import Sampler
 from foredraft.speculative.acceptance import RULES
 from foredraft.speculative.controllers import Adaptive, DraftController, Fixed
 from foredraft.speculative.controllers.costs import CostModel
-from foredraft.speculative.drafters import DRAFTERS, Arbiter, Drafter, ModelDrafter
+from foredraft.speculative.drafters import Arbiter, Drafter, ModelDrafter, lookup_drafters
 from foredraft.speculative.round import run_round
 from foredraft.speculative.sequence import Sequence as RunningSequence
 
@@ -147,7 +146,7 @@ def _round_times(pair: InstantPair, controller: DraftController, count: int, clo
     """Milliseconds of rounds through `run_round`, with all sources of guesses where the controller is the adaptive."""
     drafter: Drafter = ModelDrafter(pair.draft, pair.target.info.n_vocab, pair.clock)
     if isinstance(controller, Adaptive):
-        drafter = Arbiter([*(DRAFTERS[name]() for name in FINDERS), drafter])
+        drafter = Arbiter([*lookup_drafters(), drafter])
     times: list[float] = []
     sequence = pair.sequence(_PROMPT)
     for number in range(count + _WARM_UP):

@@ -8,17 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Self
+from typing import Any, Protocol, Self
 
+from foredraft.core import tables
 from foredraft.core.errors import ParameterError
 
 BUILTIN = "builtin"
 """In the place of a draft's name or path: the one inside the main model's file."""
 MAX_DRAFT = 16
 """Largest look-ahead γ of a drafted proposal, in tokens. Deterministic sources may go further on their own."""
-
-ACCEPTANCE = ("match", "rejection", "block")
-METHODS = ("auto", "model", "suffix", "ngram", "prediction", "off")
 
 
 def _number(name: str, value: object, low: float, high: float, words: str) -> None:
@@ -96,13 +94,25 @@ class SamplingParams:
         )
 
 
+class Rule(Protocol):
+    """An acceptance rule, as far as parameters go (`speculative/acceptance/base.py`)."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def needs_laws(self) -> bool: ...
+
+    def accept(self, laws: Any, proposal: Any) -> Any: ...
+
+
 @dataclass(frozen=True, slots=True)
 class SpeculationParams:
     """How the draft is used for one request. The text does not depend on any of this."""
 
     enabled: bool = True
     method: str = "auto"
-    """Which source guesses: auto, model, suffix, ngram, prediction or off."""
+    """Who guesses: auto, off, or a source (`tables.methods`)."""
     max_draft: int | None = None
     """Most tokens guessed in one round; None leaves it to the controller. 0 is plain decoding."""
     adapt: bool = True
@@ -112,16 +122,16 @@ class SpeculationParams:
     """Fewest tokens guessed once a round guesses at all."""
     p_min: float = 0.0
     """Stop guessing when the draft's own confidence falls below this."""
-    acceptance: str = "match"
-    """match (same seed, same text), rejection or block (same law, most tokens; for temperature > 0)."""
+    acceptance: str | Rule | type[Rule] = "match"
+    """match (same seed, same text), rejection or block (same law, most tokens; for temperature > 0), or another rule:
+    its name in `tables.RULES`, an object, or a class that is made without arguments for each answer."""
     remember: bool = True
     """Where past answers are kept as guesses for later ones: keep this one too, and guess from them."""
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ParameterError("method", self.method, f"one of {', '.join(METHODS)}")
-        if self.acceptance not in ACCEPTANCE:
-            raise ParameterError("acceptance", self.acceptance, f"one of {', '.join(ACCEPTANCE)}")
+        tables.check_method(self.method)
+        if isinstance(self.acceptance, str) or not callable(getattr(self.acceptance, "accept", None)):
+            tables.RULES.check(self.acceptance)
         words = f"a whole number from 0 to {MAX_DRAFT}"
         if self.max_draft is not None:
             _integer("max_draft", self.max_draft, 0, MAX_DRAFT, words)

@@ -16,12 +16,12 @@ from foredraft.engines.base import Engine, ModelInfo
 from foredraft.pair.files import check_pair, load_options, share_of
 from foredraft.pair.load_settings import LoadSettings
 from foredraft.pair.opening import Isolation, isolation, open_draft
-from foredraft.pair.speculation import Tuning, adaptive, fixed, written_off
+from foredraft.pair.speculation import Controller, Tuning, measures, tune, written_off
 from foredraft.pair.stream import Progress
 from foredraft.scheduling.request import SpeculationStatus
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.speculative.controllers import Fixed
-from foredraft.speculative.drafters import Arbiter, HeadDrafter, ModelDrafter, NoDrafter
+from foredraft.speculative.drafters import Arbiter, Drafter, HeadDrafter, ModelDrafter, NoDrafter
 
 
 class PairDraft:
@@ -36,9 +36,12 @@ class PairDraft:
         *,
         main_isolation: tuple[Isolation, ...] = (),
         unavailable: str = "",
+        own: Drafter | None = None,
+        controller: Controller | None = None,
     ) -> None:
         """`notes` receives what is decided here, in words. `main_isolation`: where the main model lies, if it was
-        loaded from a file. `unavailable` says why there is no draft, where one was wanted."""
+        loaded from a file. `unavailable` says why there is no draft, where one was wanted. `own` is the caller's own
+        source of guesses, beside the others; `controller` the caller's own, None is that of the settings."""
         self._scheduler = scheduler
         self._engine: Engine = scheduler.engine
         self._settings = settings
@@ -50,6 +53,8 @@ class PairDraft:
         """The draft model, if there is one."""
         self.isolation: tuple[Isolation, ...] = ()
         """Where it lies, as far as it was loaded from a file."""
+        self._own = own
+        self._controller = controller
         self._tuning: Tuning | None = None
         self._may_give_back = False
         self._given_back = ""
@@ -127,9 +132,10 @@ class PairDraft:
         self.unavailable, self._tuning = unavailable, None
         self.info = drafter.engine.info if drafter is not None else None
         self.isolation = where
-        if wanted and self._engine.rewind_limit.possible and self._engine.exact_rows != 1:
+        guesses = wanted or self._own is not None
+        if guesses and self._engine.rewind_limit.possible and self._engine.exact_rows != 1:
             try:
-                given_back = self._tune(drafter)
+                given_back = self._tune(drafter, lookups=wanted)
             except BaseException:  # one of the two cannot compute, or has died
                 if drafter is not None:
                     drafter.close()
@@ -207,7 +213,7 @@ class PairDraft:
             self.notes.append(why)
             if chosen is None:
                 return None
-            self._may_give_back = wish.controller != "fixed" and not is_embedded(chosen)
+            self._may_give_back = measures(self._controller or wish.controller) and not is_embedded(chosen)
             reason = ""
             if self._may_give_back:
                 reason = written_off(self._engine, chosen, self._tuning_folder, conditions=self._conditions)
@@ -217,23 +223,24 @@ class PairDraft:
             self._give_back(chosen, chosen.stem, f"was not loaded: {reason}")
             skip.append(chosen)
 
-    def _tune(self, drafter: ModelDrafter | None) -> Path | None:
+    def _tune(self, drafter: ModelDrafter | None, *, lookups: bool) -> Path | None:
         """Give the scheduler its sources of guesses and its controller. Returns which draft was given back, if any."""
         settings = self._settings
-        if settings.controller == "fixed":
-            tuning = fixed(drafter or NoDrafter(), settings.max_draft)
-        else:
-            tuning = adaptive(
-                self._engine,
-                drafter,
-                promise=settings.promise,
-                keep_draft=not self._may_give_back,
-                folder=self._tuning_folder,
-                past_folder=data_folder() / "answers" if settings.remember_answers else None,
-                conditions=self._conditions,
-            )
-            if drafter is not None and tuning.hopeless:
-                self._hopeless(drafter, tuning.hopeless)
+        tuning = tune(
+            self._engine,
+            drafter,
+            controller=self._controller or settings.controller,
+            own=self._own,
+            lookups=lookups,
+            gamma=settings.max_draft,
+            promise=settings.promise,
+            keep_draft=not self._may_give_back,
+            folder=self._tuning_folder,
+            past_folder=data_folder() / "answers" if settings.remember_answers else None,
+            conditions=self._conditions,
+        )
+        if drafter is not None and tuning.hopeless:
+            self._hopeless(drafter, tuning.hopeless)
         self.notes += [note for note in tuning.notes if note not in self.notes]
         self._scheduler.on_finish = tuning.remember
         self._tuning = tuning
@@ -288,6 +295,12 @@ class PairDraft:
         """Keep what was learned about the pair."""
         if self._tuning is not None:
             self._tuning.save()
+
+    def close(self) -> None:
+        """Close the sources of guesses, the caller's own with them."""
+        self._scheduler.drafter.close()
+        if self._own is not None:
+            self._own.close()
 
 
 _ONLY_SINGLE_STEPS = (

@@ -31,16 +31,19 @@ from foredraft.pair.draft import PairDraft
 from foredraft.pair.files import open_main_file
 from foredraft.pair.load_settings import LoadSettings
 from foredraft.pair.opening import Isolation
+from foredraft.pair.speculation import Controller
 from foredraft.pair.stream import AnswerStream, Progress
 from foredraft.runtime.managed_model import Place
 from foredraft.scheduling.logprobs import TokenLogprob
 from foredraft.scheduling.request import Generation, ScheduledRequest, SpeculationStatus
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.scheduling.stream import Piece
+from foredraft.speculative.acceptance import AcceptanceRule
 from foredraft.speculative.controllers import DraftController, Fixed
 from foredraft.speculative.drafters import Drafter, NoDrafter
 
 Message = Mapping[str, Any]
+Rule = str | AcceptanceRule | type[AcceptanceRule]
 
 
 class LLM:
@@ -53,13 +56,17 @@ class LLM:
         drafter: Drafter | None = None,
         controller: DraftController | None = None,
         *,
+        rule: Rule = "match",
         unavailable: str = "",
         settings: LoadSettings | None = None,
         notes: list[str] | None = None,
         isolation: tuple[Isolation, ...] = (),
+        own_drafter: Drafter | None = None,
+        own_controller: Controller | None = None,
     ) -> None:
         """From parts, for tests and experiments; `load` is the usual way. `unavailable` says why there is no draft,
-        where one was wanted; `isolation` where the main model lies, if it was loaded from a file."""
+        where one was wanted; `isolation` where the main model lies, if it was loaded from a file. `own_drafter` and
+        `own_controller`: see `load`; they take their place when a draft is set."""
         self.engine = engine
         self._closed = False
         self._turn = threading.RLock()
@@ -68,8 +75,15 @@ class LLM:
         """What the load decided on its own, in words."""
         self.scheduler = Scheduler(engine, drafter or NoDrafter(), controller or Fixed())
         self.draft = PairDraft(
-            self.scheduler, settings or LoadSettings(), self.notes, main_isolation=isolation, unavailable=unavailable
+            self.scheduler,
+            settings or LoadSettings(),
+            self.notes,
+            main_isolation=isolation,
+            unavailable=unavailable,
+            own=own_drafter,
+            controller=own_controller,
         )
+        self._rule = rule
         self._template: ChatTemplate | None = None
 
     @classmethod
@@ -78,6 +92,9 @@ class LLM:
         main: str | Path | None = None,
         draft: str | Path | None = "auto",
         *,
+        drafter: Drafter | None = None,
+        rule: Rule = "match",
+        controller: Controller | None = None,
         settings: LoadSettings | None = None,
         draft_required: bool = False,
         force: bool = False,
@@ -89,13 +106,26 @@ class LLM:
         inside the main model's file), "auto" (the best there is, if any) or "off"/None. A draft that does not fit
         raises `IncompatibleDraftError` when `draft_required`, else it is left off and `speculation` and `notes` say
         why. `force` takes a draft whose vocabulary only looks different; ids the main model lacks are never proposed.
+
+        `drafter`: a source of guesses of your own, which the arbiter asks first, beside the draft and what is found in
+        the text (with `draft=None`: alone). `rule` judges the guesses of requests that say nothing of it: a name of
+        `RULES`, an object, or a class. `controller`: a name of `CONTROLLERS`, an object, or a class, instead of
+        `settings.controller`. None of the three may change the text, but a rule that says so.
         """
         settings = settings or LoadSettings()
         main_path, draft_wish = _embedded(draft) if main is None else (locate(main), draft)
         notes: list[str] = []
         engine, where = open_main_file(main_path, settings, notes, progress)
         try:
-            llm = cls(engine, settings=settings, notes=notes, isolation=(where,))
+            llm = cls(
+                engine,
+                rule=rule,
+                settings=settings,
+                notes=notes,
+                isolation=(where,),
+                own_drafter=drafter,
+                own_controller=controller,
+            )
             llm.set_draft(draft_wish, required=draft_required, force=force, progress=progress)
         except BaseException:
             engine.close()
@@ -147,7 +177,7 @@ class LLM:
         return Request(
             prompt=tuple(encode(prompt) if isinstance(prompt, str) else prompt),
             sampling=dataclasses.replace(sampling or SamplingParams(), **fields),
-            speculation=speculation or SpeculationParams(),
+            speculation=speculation or SpeculationParams(acceptance=self._rule),
             stop=(stop,) if isinstance(stop, str) else tuple(stop),
             max_tokens=max_tokens,
             prediction=_predicted(prediction, encode) if prediction else (),
@@ -308,7 +338,7 @@ class LLM:
             self._closed = True
             self.scheduler.close()
             self.draft.save()
-            self.scheduler.drafter.close()
+            self.draft.close()
             self.engine.close()
 
     def _require_open(self) -> None:

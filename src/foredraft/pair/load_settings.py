@@ -21,7 +21,6 @@ MIN_BATCH, MAX_BATCH = 16, 2**16
 CHOICES: Mapping[str, Sequence[str]] = {
     "kv_type": KV_TYPES,
     "flash_attention": ("auto", "on", "off"),
-    "controller": tuple(CONTROLLERS),
     "promise": tuple(PRESETS),
     "guardrail": ("off", "relaxed", "strict"),
 }
@@ -69,6 +68,7 @@ class LoadSettings:
     """Keep the answers themselves on this machine, as a source of guesses for later ones."""
 
     def __post_init__(self) -> None:
+        CONTROLLERS.check(self.controller)
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ParameterError(name, getattr(self, name), f"one of {', '.join(allowed)}")

@@ -18,22 +18,32 @@ from pathlib import Path
 
 from foredraft.core.errors import ForedraftError
 from foredraft.core.params import BUILTIN
+from foredraft.core.registry import made, wanted
+from foredraft.core.tables import ALONE, TOGETHER
 from foredraft.engines.base import Engine
 from foredraft.scheduling.request import ScheduledRequest
-from foredraft.speculative.controllers import Adaptive, DraftController, Fixed
+from foredraft.speculative.controllers import CONTROLLERS, Adaptive, DraftController
 from foredraft.speculative.controllers.calibration import Calibration
 from foredraft.speculative.controllers.costs import CostModel
 from foredraft.speculative.controllers.disk import Key
 from foredraft.speculative.controllers.measure import drift, measure
-from foredraft.speculative.drafters import DRAFTERS, Arbiter, Drafter, ModelDrafter
-from foredraft.speculative.drafters.suffix import SuffixDrafter, SuffixStore
+from foredraft.speculative.drafters import (
+    DRAFTERS,
+    Arbiter,
+    Drafter,
+    ModelDrafter,
+    NoDrafter,
+    SuffixStore,
+    lookup_drafters,
+)
 
-FINDERS = ("grammar", "prediction", "suffix", "ngram")
-"""Sources that find their guesses in texts and cost next to nothing, in order of preference among equals."""
 KEPT_S = 7 * 86_400.0
 """Seconds after which costs are measured anew however well they seem to hold: a draft that was measured at a bad moment
 and is not loaded for that is looked at again within a week."""
 Clock = Callable[[], float]
+Controller = str | DraftController | type[DraftController]
+"""Which controller: by its name in `CONTROLLERS`, one that is there already, or a class that is made with what it names
+among its parameters (`core/tables.py: CONTROLLERS`)."""
 NOTHING: Key = {}
 
 
@@ -47,6 +57,10 @@ class Tuning:
     costs_key: Key = field(default_factory=dict)
     pair_key: Key = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    costs: CostModel | None = None
+    """What passes cost, where the controller asked for it; it goes on learning."""
+    calibration: Calibration | None = None
+    """What gets accepted, likewise."""
     past: SuffixStore | None = None
     """Past answers on this machine, where the user asked to keep them."""
     hopeless: str = ""
@@ -59,9 +73,10 @@ class Tuning:
 
     def save(self) -> None:
         """Keep what was learned. Failing to is noted, never an error."""
-        if isinstance(self.controller, Adaptive) and self.folder is not None:
-            self.controller.costs.save(self.folder, self.costs_key)
-            self.controller.calibration.save(self.folder, self.pair_key)
+        if self.folder is not None and self.costs is not None:
+            self.costs.save(self.folder, self.costs_key)
+        if self.folder is not None and self.calibration is not None:
+            self.calibration.save(self.folder, self.pair_key)
         if self.past is not None:
             try:
                 self.past.save()
@@ -69,15 +84,20 @@ class Tuning:
                 self.notes.append(error.message)
 
 
-def fixed(drafter: Drafter, gamma: int | None) -> Tuning:
-    """Always the same look-ahead: for comparisons, and for those who want it so."""
-    return Tuning(drafter, Fixed() if gamma is None else Fixed(gamma))
+def measures(controller: Controller) -> bool:
+    """Whether a controller wants to know what passes cost, so that they are measured as the pair is loaded."""
+    part = CONTROLLERS[controller] if isinstance(controller, str) else controller
+    return isinstance(controller, (str, type)) and "costs" in wanted(part)  # type: ignore[arg-type]
 
 
-def adaptive(
+def tune(
     target: Engine,
     draft: ModelDrafter | None,
     *,
+    controller: Controller = "adaptive",
+    own: Drafter | None = None,
+    lookups: bool = True,
+    gamma: int | None = None,
     promise: str = "standard",
     keep_draft: bool = True,
     folder: Path | None = None,
@@ -88,35 +108,29 @@ def adaptive(
 ) -> Tuning:
     """The sources of guesses for a main model, with a draft model or without, and the controller that weighs them.
 
-    Measures what a pass costs unless that is known from an earlier start and still holds. `conditions`: see
-    `costs_key`. Without `keep_draft` a draft that cannot pay (`Tuning.hopeless`) is left out, and may be closed.
-    `folder` None keeps nothing. `past_folder` keeps the answers themselves, to guess from later: off unless the user
-    asks for it. `clock` times passes, `now` (Unix seconds) dates what is measured.
+    `own` is a source of the caller's, which goes before all others; without `lookups` those of `DRAFTERS` are left out.
+    Measures what a pass costs, where the controller wants to know that, unless it is known from an earlier start and
+    still holds. `conditions`: see `costs_key`. Without `keep_draft` a draft that cannot pay (`Tuning.hopeless`) is left
+    out, and may be closed. `folder` None keeps nothing. `past_folder` keeps the answers themselves, to guess from
+    later: off unless the user asks for it. `clock` times passes, `now` (Unix seconds) dates what is measured.
     """
     notes: list[str] = []
     engine = None if draft is None else draft.engine
     pair_key: Key = {"main": identity(target), "draft": None if engine is None else identity(engine)}
     key = costs_key(target, pair_key["draft"], conditions)
-    costs = CostModel.load(folder, key, notes)
-    stale = "" if costs is None else _stale(costs, target, engine, clock, now)
-    if stale:
-        notes.append(f"The stored costs no longer hold and are measured anew: {stale}.")
-    if costs is None or stale:
-        costs = measure(target, engine, clock=clock)
-        if not keep_draft and cannot_pay(costs):  # nobody is sent away for one bad moment
-            again = measure(target, engine, clock=clock)
-            costs = costs if cannot_pay(again) else again
-        costs.measured_at = now()
-        costs.save(folder, key)
-        notes += costs.notes
-    hopeless = cannot_pay(costs)
-    if hopeless and not keep_draft:
-        draft, costs = None, costs.beside(None)
-        pair_key = {**pair_key, "draft": None}
-        key = {**key, "draft": None}
-    calibration = Calibration.load(folder, pair_key)
-    notes += calibration.notes
-    controller = Adaptive(costs, calibration, promise=promise)
+    costs, calibration, hopeless = None, None, ""
+    if measures(controller):
+        costs = _costs(target, engine, keep_draft, folder, key, notes, clock, now)
+        hopeless = cannot_pay(costs)
+        if hopeless and not keep_draft:
+            draft, costs = None, costs.beside(None)
+            pair_key = {**pair_key, "draft": None}
+            key = {**key, "draft": None}
+        calibration = Calibration.load(folder, pair_key)
+        notes += calibration.notes
+    chosen, kind = _controller(controller, costs=costs, calibration=calibration, promise=promise, gamma=gamma)
+    if kind == ALONE and own is None:
+        return Tuning(draft or NoDrafter(), chosen)
     past = None
     if past_folder is not None:
         # Token ids mean something in one vocabulary only: the file is named after the model's.
@@ -127,14 +141,50 @@ def adaptive(
         past = SuffixStore(past_folder / f"{name}.txt", vocabulary=name)
         notes += [past.note] if past.note else []
         notes.append(f"Answers are kept in {past_folder}, on this machine only, to guess later ones from.")
-    sources: list[Drafter] = [
-        SuffixDrafter(store=past) if name == SuffixDrafter.name else DRAFTERS[name]() for name in FINDERS
-    ]
+    sources: list[Drafter] = [] if own is None else [own]
+    if lookups and kind != ALONE:
+        sources += [source for source in lookup_drafters(past) if own is None or source.name != own.name]
+        notes += DRAFTERS.notes
     if draft is not None:
-        draft.window = costs.window
+        if costs is not None:
+            draft.window = costs.window
         sources.append(draft)
-    arbiter = Arbiter(sources, on_park=controller.park)
-    return Tuning(arbiter, controller, folder, key, pair_key, notes, past, hopeless)
+    arbiter = Arbiter(sources, on_park=getattr(chosen, "park", None), lent=() if own is None else (own.name,))
+    return Tuning(arbiter, chosen, folder, key, pair_key, notes, costs, calibration, past, hopeless)
+
+
+def _controller(wish: Controller, **offered: object) -> tuple[DraftController, str]:
+    """(the controller, its kind); what is not given (None) is the controller's own default."""
+    given = {name: value for name, value in offered.items() if value is not None}
+    if isinstance(wish, str):
+        return made(CONTROLLERS[wish], **given), CONTROLLERS.entries[wish].kind
+    return (made(wish, **given) if isinstance(wish, type) else wish), TOGETHER
+
+
+def _costs(
+    target: Engine,
+    draft: Engine | None,
+    keep_draft: bool,
+    folder: Path | None,
+    key: Key,
+    notes: list[str],
+    clock: Clock,
+    now: Clock,
+) -> CostModel:
+    """What passes cost: as an earlier start found, or measured."""
+    costs = CostModel.load(folder, key, notes)
+    stale = "" if costs is None else _stale(costs, target, draft, clock, now)
+    if stale:
+        notes.append(f"The stored costs no longer hold and are measured anew: {stale}.")
+    if costs is None or stale:
+        costs = measure(target, draft, clock=clock)
+        if not keep_draft and cannot_pay(costs):  # nobody is sent away for one bad moment
+            again = measure(target, draft, clock=clock)
+            costs = costs if cannot_pay(again) else again
+        costs.measured_at = now()
+        costs.save(folder, key)
+        notes += costs.notes
+    return costs
 
 
 def costs_key(target: Engine, draft: str | int | float | None, conditions: Key) -> Key:

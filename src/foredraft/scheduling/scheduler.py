@@ -31,7 +31,7 @@ from foredraft.scheduling.logprobs import LogprobObserver, PromptLogprobs
 from foredraft.scheduling.request import ScheduledRequest
 from foredraft.scheduling.slots import Slots
 from foredraft.scheduling.stream import TextStream
-from foredraft.speculative.acceptance import RULES
+from foredraft.speculative.acceptance import rule_of
 from foredraft.speculative.controllers.base import DraftController
 from foredraft.speculative.drafters.base import Drafter
 from foredraft.speculative.proposal import Round
@@ -220,7 +220,7 @@ class Scheduler:
             request,
             slot,
             sampler,
-            rule=RULES[request.speculation.acceptance](),
+            rule=rule_of(request.speculation.acceptance),
             eog=self.engine.tokenizer.eog | request.end_tokens,
             n_ctx=info.n_ctx,
             stopwatch=answer.stream,

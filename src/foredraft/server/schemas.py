@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from foredraft.core.params import ACCEPTANCE, MAX_DRAFT, METHODS, SamplingParams, SpeculationParams
+from foredraft.core.params import MAX_DRAFT, SamplingParams, SpeculationParams
+from foredraft.core.tables import RULES, check_method, methods
 from foredraft.server import limits
 from foredraft.server.errors import RequestError
-from foredraft.server.lenient import Number, Schema, Seed, TopK, Whole, note
+from foredraft.server.lenient import Number, Schema, Seed, TopK, Whole, note, one_of
 
 MAX_TOP_LOGPROBS = 20
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -21,9 +22,7 @@ class Speculative(Schema):
     """How the draft is used for this request. The text does not depend on any of it."""
 
     enabled: bool = True
-    method: Literal["auto", "model", "suffix", "ngram", "prediction", "off"] = Field(
-        default="auto", description="Which source guesses."
-    )
+    method: Annotated[str, one_of(methods, check_method)] = Field(default="auto", description="Who guesses.")
     max_draft: Annotated[Whole, Field(ge=0, le=MAX_DRAFT)] | None = Field(
         default=None,
         description="Most tokens guessed in one round; null leaves it to the controller, 0 is plain decoding.",
@@ -32,7 +31,7 @@ class Speculative(Schema):
         default=0, ge=0, le=MAX_DRAFT, description="Fewest tokens guessed once a round guesses at all."
     )
     p_min: Number = Field(default=0.0, ge=0, le=1, description="Stop guessing when the draft is less sure than this.")
-    acceptance: Literal["match", "rejection", "block"] = Field(
+    acceptance: Annotated[str, one_of(RULES.names, RULES.check)] = Field(
         default="match", description="match: same seed, same text. rejection and block: same law, more tokens."
     )
     remember: bool = Field(
@@ -52,10 +51,6 @@ class Speculative(Schema):
             acceptance=self.acceptance,
             remember=self.remember,
         )
-
-
-assert set(ACCEPTANCE) == {"match", "rejection", "block"}, "the schema names every rule"
-assert set(METHODS) == {"auto", "model", "suffix", "ngram", "prediction", "off"}, "the schema names every method"
 
 
 def _pairs(value: Any) -> Any:

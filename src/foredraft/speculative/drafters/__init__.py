@@ -1,7 +1,10 @@
-"""Who guesses: one file a source. To add one, write it and add a line here; the contract tests find it."""
+"""Who guesses: one file a source. To add one, write it and add a line to `core/tables.py`; the contract tests find
+it."""
 
 from collections.abc import Callable
 
+from foredraft.core import tables
+from foredraft.core.registry import Registry, made
 from foredraft.speculative.drafters.arbiter import Arbiter
 from foredraft.speculative.drafters.base import Drafter
 from foredraft.speculative.drafters.grammar import GrammarDrafter
@@ -24,16 +27,14 @@ __all__ = [
     "PredictionDrafter",
     "SuffixDrafter",
     "SuffixStore",
+    "lookup_drafters",
 ]
 
-DRAFTERS: dict[str, Callable[..., Drafter]] = {
-    "auto": Arbiter,
-    "none": NoDrafter,
-    "model": ModelDrafter,
-    "head": HeadDrafter,
-    "ngram": NgramDrafter,
-    "suffix": SuffixDrafter,
-    "prediction": PredictionDrafter,
-    "grammar": GrammarDrafter,
-}
+DRAFTERS: Registry[Callable[..., Drafter]] = tables.DRAFTERS
 """By name. All but the two that draw their guesses, which need an engine, can be made without arguments."""
+
+
+def lookup_drafters(store: SuffixStore | None = None) -> list[Drafter]:
+    """New ones of all sources that find their guesses in texts and cost next to nothing, in order of preference among
+    equals. `store` has answers of the past, for those that look there."""
+    return [made(part, store=store) for part in DRAFTERS.usable(tables.LOOKUP).values()]

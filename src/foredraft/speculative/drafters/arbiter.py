@@ -11,7 +11,7 @@ guesses, any choice at any time is lossless: there a drawn guess may be cut, or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import ParamSpec, TypeVar
 
 from foredraft.core.errors import ForedraftError
@@ -46,15 +46,23 @@ class Arbiter:
 
     name = "auto"
 
-    def __init__(self, sources: Sequence[Drafter] = (), *, on_park: Callable[[str, str], None] | None = None) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Drafter] = (),
+        *,
+        on_park: Callable[[str, str], None] | None = None,
+        lent: Collection[str] = (),
+    ) -> None:
         """`sources`: those that find guesses, in the order of preference among equals, and the one that draws them.
-        `on_park(source, reason)` is told once when a source has failed."""
+        `on_park(source, reason)` is told once when a source has failed. Sources of the names `lent` are somebody
+        else's to close."""
         self.sources = {source.name: source for source in sources if not isinstance(source, NoDrafter)}
         self.parked: dict[str, str] = {}
         """Why sources have stopped guessing for good, in words, by name."""
         self._finders = [source for name, source in self.sources.items() if name != DRAWN]
         self._drawer = self.sources.get(DRAWN)
         self._on_park = on_park
+        self._lent = frozenset(lent)
 
     def propose(self, sequences: Sequence[RunningSequence], plans: Sequence[LookAhead]) -> list[Proposal]:
         best = [Proposal() for _ in sequences]
@@ -87,8 +95,9 @@ class Arbiter:
             source.forget(slot)
 
     def close(self) -> None:
-        for source in self.sources.values():
-            source.close()
+        for name, source in self.sources.items():
+            if name not in self._lent:
+                source.close()
 
     def _find(
         self,
