@@ -232,9 +232,9 @@ def test_greedy_confidence_is_the_drafts_probability() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("temperature", -0.1, "0 (greedy) to 100"),
-        ("temperature", math.nan, "0 (greedy) to 100"),
-        ("temperature", True, "0 (greedy) to 100"),
+        ("temperature", -0.1, "0 to 100 (0 is greedy)"),
+        ("temperature", math.nan, "0 to 100 (0 is greedy)"),
+        ("temperature", True, "0 to 100 (0 is greedy)"),
         ("top_k", -1, "at least 0"),
         ("top_k", 2.0, "at least 0"),
         ("top_p", 1.01, "from 0 to 1"),

@@ -1,6 +1,7 @@
 """What can be asked of a model: plain values, checked where they are made.
 
 Every value out of range raises `ParameterError` with the parameter's name and its range; nothing is clamped in silence.
+Each parameter is declared here and nowhere else (`core/declared.py`).
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol, Self
+from typing import Annotated, Any, Protocol, Self
 
 from foredraft.core import tables
+from foredraft.core.declared import Param, check_all, is_number, is_whole
 from foredraft.core.errors import ParameterError
 
 BUILTIN = "builtin"
@@ -19,16 +21,21 @@ MAX_DRAFT = 16
 """Largest look-ahead γ of a drafted proposal, in tokens. Deterministic sources may go further on their own."""
 
 
-def _number(name: str, value: object, low: float, high: float, words: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ParameterError(name, value, words)
-    if not low <= value <= high:
-        raise ParameterError(name, value, words)
+def _check_bias(table: Mapping[int, float]) -> None:
+    """Raises `ParameterError` for what is no table of token ids and numbers."""
+    words = "a table of token id to a number from -1000000 to 1000000, or -inf"
+    if not isinstance(table, Mapping):
+        raise ParameterError("logit_bias", table, words)
+    for token, bias in table.items():
+        if not is_whole(token) or not 0 <= token < 2**31:
+            raise ParameterError("logit_bias", token, words)
+        if not is_number(bias) or not (bias == -math.inf or abs(bias) <= 1e6):
+            raise ParameterError("logit_bias", bias, words)
 
 
-def _integer(name: str, value: object, low: int, high: float, words: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ParameterError(name, value, words)
+def _check_acceptance(rule: object) -> None:
+    if isinstance(rule, str) or not callable(getattr(rule, "accept", None)):
+        tables.RULES.check(rule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,44 +45,56 @@ class SamplingParams:
     The order of the steps is fixed (`sampling/sampler.py`): bias, penalties, top-k, top-p, min-p, temperature.
     """
 
-    temperature: float = 0.8
-    """0 is greedy: the most likely token, ties to the lowest id."""
-    top_k: int = 40
-    """Keep the k most likely tokens; 0 keeps all."""
-    top_p: float = 0.95
-    """Keep the smallest set of tokens whose probabilities sum to p; 1 keeps all."""
-    min_p: float = 0.05
-    """Keep tokens at least this share as likely as the most likely one; 0 keeps all."""
-    repeat_penalty: float = 1.0
-    """Divide positive (multiply negative) logits of recent tokens by this; 1 is off (Keskar et al. 2019)."""
-    presence_penalty: float = 0.0
-    """Subtract this from the logit of every token that occurred in the window (OpenAI)."""
-    frequency_penalty: float = 0.0
-    """Subtract this for every occurrence in the window (OpenAI)."""
-    penalty_last_n: int = 64
-    """The window of all three penalties, in tokens back from the end, prompt included; -1 is everything, 0 nothing."""
-    logit_bias: Mapping[int, float] = field(default_factory=dict)
-    """Added to the logits of single token ids, before everything else. -inf forbids a token."""
-    seed: int | None = None
-    """None draws a fresh seed, which the answer reports."""
+    temperature: Annotated[
+        float,
+        Param("How freely tokens are chosen; 0 is greedy: the most likely one, ties to the lowest id.",
+              low=0, high=100, note="0 is greedy", flags=("--temperature", "--temp", "-t"), slider=(0, 2, 0.05)),
+    ] = 0.8  # fmt: skip
+    top_k: Annotated[int, Param("Keep the k most likely tokens; 0 keeps all.", low=0, same={-1: 0})] = 40
+    top_p: Annotated[
+        float,
+        Param("Keep the smallest set of tokens whose probabilities sum to p; 1 keeps all.", low=0, high=1,
+              slider=(0, 1, 0.01)),
+    ] = 0.95  # fmt: skip
+    min_p: Annotated[
+        float,
+        Param("Keep tokens at least this share as likely as the most likely one; 0 keeps all.", low=0, high=1,
+              slider=(0, 1, 0.01)),
+    ] = 0.05  # fmt: skip
+    repeat_penalty: Annotated[
+        float,
+        Param("Make recent tokens less likely by this factor (Keskar et al. 2019); 1 is off.", low=0.001, high=1000,
+              note="1 is off", aliases=("repetition_penalty",), slider=(1, 2, 0.01)),
+    ] = 1.0  # fmt: skip
+    presence_penalty: Annotated[
+        float,
+        Param(
+            "Subtract this from the logit of every recent token; 0 is off.", low=-100, high=100, slider=(-2, 2, 0.05)
+        ),
+    ] = 0.0
+    frequency_penalty: Annotated[
+        float,
+        Param("Subtract this from a recent token's logit for each time it occurred; 0 is off.", low=-100, high=100,
+              slider=(-2, 2, 0.05)),
+    ] = 0.0  # fmt: skip
+    penalty_last_n: Annotated[
+        int,
+        Param("How many tokens back the three penalties look, prompt included; -1 is all, 0 none.", low=-1,
+              aliases=("repeat_last_n",), flags=("--repeat-last-n", "--penalty-last-n")),
+    ] = 64  # fmt: skip
+    logit_bias: Annotated[
+        Mapping[int, float],
+        Param("Added to the logits of single token ids, before everything else; -inf forbids a token.",
+              check=_check_bias, flags=(), setting=""),
+    ] = field(default_factory=dict)  # fmt: skip
+    seed: Annotated[
+        int | None,
+        Param("The same seed gives the same text, with any draft; left out or -1: a fresh one, which is reported.",
+              low=0, high=2**64 - 1, same={-1: None}),
+    ] = None  # fmt: skip
 
     def __post_init__(self) -> None:
-        _number("temperature", self.temperature, 0.0, 100.0, "a number from 0 (greedy) to 100")
-        _integer("top_k", self.top_k, 0, math.inf, "a whole number of at least 0 (0 keeps all)")
-        _number("top_p", self.top_p, 0.0, 1.0, "a number from 0 to 1")
-        _number("min_p", self.min_p, 0.0, 1.0, "a number from 0 to 1")
-        _number("repeat_penalty", self.repeat_penalty, 1e-3, 1e3, "a number from 0.001 to 1000 (1 is off)")
-        _number("presence_penalty", self.presence_penalty, -100.0, 100.0, "a number from -100 to 100")
-        _number("frequency_penalty", self.frequency_penalty, -100.0, 100.0, "a number from -100 to 100")
-        _integer("penalty_last_n", self.penalty_last_n, -1, math.inf, "a whole number of at least -1")
-        for token, bias in self.logit_bias.items():
-            _integer("logit_bias", token, 0, 2**31 - 1, "a table of token id to number")
-            if bias != -math.inf:
-                _number(
-                    "logit_bias", bias, -1e6, 1e6, "a table of token id to a number from -1000000 to 1000000, or -inf"
-                )
-        if self.seed is not None:
-            _integer("seed", self.seed, 0, 2**64 - 1, "a whole number from 0 to 2^64 - 1")
+        check_all(self)
 
     @classmethod
     def of(cls, source: object) -> Self:
@@ -110,33 +129,42 @@ class Rule(Protocol):
 class SpeculationParams:
     """How the draft is used for one request. The text does not depend on any of this."""
 
-    enabled: bool = True
-    method: str = "auto"
-    """Who guesses: auto, off, or a source (`tables.methods`)."""
-    max_draft: int | None = None
-    """Most tokens guessed in one round; None leaves it to the controller. 0 is plain decoding."""
-    adapt: bool = True
-    """Let the controller choose how far to guess, and whether at all. False: `max_draft` tokens in every round, also
-    where that is slower."""
-    min_draft: int = 0
-    """Fewest tokens guessed once a round guesses at all."""
-    p_min: float = 0.0
-    """Stop guessing when the draft's own confidence falls below this."""
-    acceptance: str | Rule | type[Rule] = "match"
-    """match (same seed, same text), rejection or block (same law, most tokens; for temperature > 0), or another rule:
-    its name in `tables.RULES`, an object, or a class that is made without arguments for each answer."""
-    remember: bool = True
-    """Where past answers are kept as guesses for later ones: keep this one too, and guess from them."""
+    enabled: Annotated[bool, Param("Whether anything is guessed.", flags=(), setting="")] = True
+    method: Annotated[
+        str, Param("Who guesses: auto, a single source, or off.", choices=tables.methods, check=tables.check_method)
+    ] = "auto"
+    max_draft: Annotated[
+        int | None,
+        Param("Most tokens guessed in one round; left out, the controller decides; 0 is plain decoding.",
+              low=0, high=MAX_DRAFT, slider=(1, MAX_DRAFT, 1)),
+    ] = None  # fmt: skip
+    adapt: Annotated[
+        bool,
+        Param("Let the controller choose how far to guess, and whether at all; else max_draft tokens in every round."),
+    ] = True
+    min_draft: Annotated[
+        int,
+        Param("Drafts shorter than this are not sent to the main model.", low=0, high=MAX_DRAFT,
+              slider=(0, MAX_DRAFT, 1)),
+    ] = 0  # fmt: skip
+    p_min: Annotated[
+        float,
+        Param("Stop guessing when the draft is less sure than this.", low=0, high=1, slider=(0, 0.95, 0.05)),
+    ] = 0.0
+    acceptance: Annotated[
+        str | Rule | type[Rule],
+        Param("How guesses are judged. match: same seed, same text; rejection and block: same law, more tokens.",
+              choices=tables.RULES.names, check=_check_acceptance),
+    ] = "match"  # fmt: skip
+    """A name of `tables.RULES`, an object, or a class that is made without arguments for each answer."""
+    remember: Annotated[
+        bool,
+        Param("Where answers are kept as guesses for later ones: keep this one too, and guess from them.",
+              flags=(), setting=""),
+    ] = True  # fmt: skip
 
     def __post_init__(self) -> None:
-        tables.check_method(self.method)
-        if isinstance(self.acceptance, str) or not callable(getattr(self.acceptance, "accept", None)):
-            tables.RULES.check(self.acceptance)
-        words = f"a whole number from 0 to {MAX_DRAFT}"
-        if self.max_draft is not None:
-            _integer("max_draft", self.max_draft, 0, MAX_DRAFT, words)
-        _integer("min_draft", self.min_draft, 0, MAX_DRAFT, words)
-        _number("p_min", self.p_min, 0.0, 1.0, "a number from 0 to 1")
+        check_all(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +188,8 @@ class Request:
     """Tokens that end the answer beside those the model's file names."""
 
     def __post_init__(self) -> None:
-        if self.max_tokens is not None:
-            _integer("max_tokens", self.max_tokens, 0, math.inf, "a whole number of at least 0")
+        if self.max_tokens is not None and not (is_whole(self.max_tokens) and self.max_tokens >= 0):
+            raise ParameterError("max_tokens", self.max_tokens, "a whole number of at least 0")
         for text in self.stop:
             if not text:
                 raise ParameterError("stop", text, "texts of at least one character")
