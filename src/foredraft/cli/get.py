@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -83,27 +83,11 @@ def _room() -> int:
 
 
 def _download(store: ModelStore, repository: HubRepository, choice: HubChoice, *, quiet: bool) -> Path:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
     from foredraft.models.hub import download
+    from foredraft.pair.fetching import download_bar
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(compact=True),
-    )
-    with Progress(*columns, console=Console(stderr=True), disable=quiet or not sys.stderr.isatty()) as bar:
-        tasks: dict[str, Any] = {}
-
-        def tell(name: str, there: int, size: int) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=size, completed=there)
-            bar.update(tasks[name], completed=there)
-
-        return download(repository, choice, store.own, tell)
+    with download_bar(quiet=quiet) as arrived:
+        return download(repository, choice, store.own, arrived)
 
 
 def _print_choices(repository: HubRepository, room: int, json_output: bool) -> None:

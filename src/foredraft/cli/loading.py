@@ -32,6 +32,7 @@ def loaded(asked: Asked, *, draft_required: bool = False) -> Iterator[tuple[LLM,
             draft_required=asked.draft_required or draft_required,
             force=asked.force,
             progress=progress,
+            download=False,
         )
         progress.stop()
         with llm:

@@ -408,6 +408,10 @@ def _explained(repository: str) -> Iterator[None]:
         ) from error
     except errors.HFValidationError as error:
         raise DownloadError("not_found", f"{repository!r} is not a repository's name (OWNER/NAME).") from error
+    except errors.OfflineModeIsEnabled as error:
+        raise DownloadError(
+            "no_network", "The hub may not be asked: HF_HUB_OFFLINE is set.", hint="Unset it to download."
+        ) from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
         raise DownloadError(

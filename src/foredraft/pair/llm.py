@@ -3,7 +3,7 @@
 >>> from foredraft import LLM
 >>> with LLM.load() as llm:                       # the embedded pair
 ...     print(llm.chat("What is 2 + 3?", temperature=0).text)
-5
+2 + 3 = 5
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from foredraft.config.shelf import locate
 from foredraft.core.errors import (
     ClosedError,
     EmptyPromptError,
@@ -28,6 +27,7 @@ from foredraft.core.params import Request, SamplingParams, SpeculationParams
 from foredraft.engines.base import Engine, ModelInfo, Numerics
 from foredraft.models.template import ChatTemplate, fallback_template
 from foredraft.pair.draft import PairDraft
+from foredraft.pair.fetching import draft_file, main_file
 from foredraft.pair.files import open_main_file
 from foredraft.pair.load_settings import LoadSettings
 from foredraft.pair.opening import Isolation
@@ -98,14 +98,17 @@ class LLM:
         settings: LoadSettings | None = None,
         draft_required: bool = False,
         force: bool = False,
+        download: bool = True,
         progress: Progress | None = None,
     ) -> LLM:
         """Load a main model and its draft from GGUF files.
 
-        `main`: a path or a name on the shelf; None is the embedded pair. `draft`: a path or name, "builtin" (the one
-        inside the main model's file), "auto" (the best there is, if any) or "off"/None. A draft that does not fit
-        raises `IncompatibleDraftError` when `draft_required`, else it is left off and `speculation` and `notes` say
-        why. `force` takes a draft whose vocabulary only looks different; ids the main model lacks are never proposed.
+        `main`: a path, a name on the shelf, or a repository of the hub ("OWNER/NAME", ":QUANT" behind it), which is
+        fetched where it is not here yet and `download` allows that (a bar on a terminal; `progress` gets "download");
+        None is the embedded pair. `draft`: the same, "builtin" (the one inside the main model's file), "auto" (the best
+        there is, if any) or "off"/None. A draft that does not fit raises `IncompatibleDraftError` when
+        `draft_required`, else it is left off and `speculation` and `notes` say why. `force` takes a draft whose
+        vocabulary only looks different; ids the main model lacks are never proposed.
 
         `drafter`: a source of guesses of your own, which the arbiter asks first, beside the draft and what is found in
         the text (with `draft=None`: alone). `rule` judges the guesses of requests that say nothing of it: a name of
@@ -113,7 +116,11 @@ class LLM:
         `settings.controller`. None of the three may change the text, but a rule that says so.
         """
         settings = settings or LoadSettings()
-        main_path, draft_wish = _embedded(draft) if main is None else (locate(main), draft)
+        if main is None:
+            main_path, draft_wish = _embedded(draft)
+        else:
+            main_path, draft_wish = main_file(main, download=download, progress=progress), draft
+        draft_wish = draft_file(draft_wish, download=download, progress=progress)
         notes: list[str] = []
         engine, where = open_main_file(main_path, settings, notes, progress)
         try:

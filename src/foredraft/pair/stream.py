@@ -9,7 +9,7 @@ from foredraft.scheduling.request import Generation, ScheduledRequest
 from foredraft.scheduling.stream import Piece
 
 Progress = Callable[[str, float], None]
-"""Called with what is going on ("main", "draft", "prompt") and the share done, 0 to 1."""
+"""Called with what is going on ("download", "main", "draft", "prompt") and the share done, 0 to 1."""
 
 
 class Stepper(Protocol):

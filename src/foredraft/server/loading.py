@@ -30,6 +30,7 @@ def load_pair(spec: LoadSpec, progress: Progress) -> LoadedModel | Embedder:
         draft_required=spec.draft_required,
         force=spec.force,
         progress=progress,
+        download=False,
     )
 
 
