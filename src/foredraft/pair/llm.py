@@ -348,6 +348,12 @@ class LLM:
             self.draft.close()
             self.engine.close()
 
+    def __repr__(self) -> str:
+        info, draft = self.info, self.draft_info
+        with_draft = f", draft {draft.name}" if draft is not None else ", no draft"
+        state = "closed" if self._closed else f"context {info.n_ctx:,}, answers at once: {info.n_slots}"
+        return f"LLM({info.name} {info.quantisation}{with_draft}, {state})"
+
     def _require_open(self) -> None:
         if self._closed:
             raise ClosedError(self.info.name)

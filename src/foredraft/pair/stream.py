@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from foredraft.scheduling.notebook import short
 from foredraft.scheduling.request import Generation, ScheduledRequest
 from foredraft.scheduling.stream import Piece
 
@@ -77,6 +78,15 @@ class AnswerStream:
 
     def __str__(self) -> str:
         return self.text
+
+    def __repr__(self) -> str:
+        answer = self._answer
+        state = f"ended by {answer.stop_reason}" if answer.done else "being written"
+        return f"{type(self).__name__}({short(answer.text)}, {answer.stats.tokens} tokens, {state})"
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: the whole answer, its tokens in colour."""
+        return self.result._repr_html_()
 
     def _finish(self) -> None:
         for _ in self:

@@ -12,6 +12,7 @@ from foredraft.core.stats import GenerationStats
 from foredraft.engines.base import Numerics
 from foredraft.sampling.sampler import Constraint
 from foredraft.scheduling.logprobs import PromptLogprobs, TokenLogprob
+from foredraft.scheduling.notebook import coloured, short
 from foredraft.scheduling.stream import Piece, TextStream
 from foredraft.speculative.sequence import Observer, Sequence
 
@@ -90,6 +91,22 @@ class Generation:
     """Of every token of the prompt but the first, where they were asked for."""
     end_logprob: TokenLogprob | None = None
     """Of the token that ended it, which is in no piece, where log probabilities were asked for."""
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({short(self.text)}, {self._counted()})"
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: the tokens in colour."""
+        with_draft = f" with {self.draft}" if self.draft is not None else ""
+        return coloured(self.pieces, self.text, f"{self.model}{with_draft}: {self._counted()}")
+
+    def _counted(self) -> str:
+        stats = self.stats
+        drafted = f", {stats.accepted} of {stats.drafted} guesses accepted" if stats.drafted else ""
+        return f"{stats.tokens} tokens, ended by {self.stop_reason}{drafted}"
 
     def as_dict(self) -> dict[str, Any]:
         """The object of `foredraft run --json`."""

@@ -34,6 +34,14 @@ class Piece:
     control: str = ""
     """The name of a control token (`<|im_end|>`), which is no part of the text; empty for others."""
 
+    def __repr__(self) -> str:
+        by = f" by {self.source}" if self.source else ""
+        instead = f" instead of {self.guess!r}" if self.guess else ""
+        return f"Piece({(self.text or self.control)!r}, {self.origin}{by}{instead})"
+
+    def __str__(self) -> str:
+        return self.text
+
 
 class TextStream:
     """The text of one answer. Fed by `Sequence.extend` (it is the sequence's stop watch), emptied by the scheduler."""
