@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from foredraft.core.errors import ForedraftError
     from foredraft.core.params import Request, SamplingParams, SpeculationParams
+    from foredraft.pair.embedding import Embedder
     from foredraft.pair.llm import LLM
     from foredraft.pair.load_settings import LoadSettings
     from foredraft.pair.verification import verify
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LLM",
+    "Embedder",
     "ForedraftError",
     "Generation",
     "LoadSettings",
@@ -29,6 +31,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "LLM": "foredraft.pair.llm",
+    "Embedder": "foredraft.pair.embedding",
     "ForedraftError": "foredraft.core.errors",
     "Generation": "foredraft.scheduling.request",
     "LoadSettings": "foredraft.pair.load_settings",

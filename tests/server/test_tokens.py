@@ -10,7 +10,7 @@ import pytest
 
 from foredraft.engines.llamacpp.tokenizer import LlamaTokenizer
 from foredraft.engines.toy import ToyTokenizer
-from foredraft.server.openai.tokens import spelt
+from foredraft.pair.tokens import spelt
 from foredraft.server.services import ServerSettings
 from tests.server import toy
 

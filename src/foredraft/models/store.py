@@ -223,13 +223,7 @@ class ModelStore:
         if model.facts is None:
             raise ModelError(f"{model.name} cannot be read: {model.problem}", path=str(model.path))
         if model.facts.kind not in kinds:
-            raise UnsupportedModelError(
-                f"{model.name} cannot be loaded: {NOT_TEXT[model.facts.kind][0]}.",
-                path=str(model.path),
-                hint=f"It is a draft for {made_for(model.facts)}."
-                if model.facts.kind == "helper"
-                else "Choose a text generation model.",
-            )
+            raise _of_another_kind(model, model.facts, kinds)
         return model
 
     # ---- matching ----
@@ -383,6 +377,16 @@ class Watch:
             for place in self.store.places
             for found in places.walk(place, ignored)
         )
+
+
+def _of_another_kind(model: ModelFile, facts: ModelFacts, kinds: Sequence[str]) -> UnsupportedModelError:
+    hint = "Choose an embedding model." if "embedding" in kinds else "Choose a text generation model."
+    if facts.kind == "helper":
+        hint = f"It is a draft for {made_for(facts)}."
+    elif facts.kind == "embedding":
+        hint += " (In Python foredraft.Embedder loads it.)"
+    why = NOT_TEXT[facts.kind][0] if facts.kind in NOT_TEXT else "It writes text and makes no vectors"
+    return UnsupportedModelError(f"{model.name} cannot be loaded: {why}.", path=str(model.path), hint=hint)
 
 
 def _require_unicode(path: Path) -> None:

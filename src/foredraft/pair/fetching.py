@@ -34,6 +34,13 @@ def draft_file(name: str | Path | None, *, download: bool, progress: Progress | 
     return _found(name, locate_draft, DRAFT_KINDS, download, progress)
 
 
+def embedding_file(name: str | Path, *, download: bool, progress: Progress | None = None) -> Path:
+    """The same for an embedding model. Raises `UnsupportedModelError` for a file of another kind."""
+    return _found(
+        name, lambda known: open_shelf().require(known, ("embedding",)).path, ("embedding",), download, progress
+    )
+
+
 def _of_hub(name: str | Path) -> bool:
     return isinstance(name, str) and _OF_HUB.fullmatch(name) is not None and not name.lower().endswith(".gguf")
 

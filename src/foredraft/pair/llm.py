@@ -33,6 +33,7 @@ from foredraft.pair.load_settings import LoadSettings
 from foredraft.pair.opening import Isolation
 from foredraft.pair.speculation import Controller
 from foredraft.pair.stream import AnswerStream, Progress
+from foredraft.pair.tokens import spelt
 from foredraft.runtime.managed_model import Place
 from foredraft.scheduling.logprobs import TokenLogprob
 from foredraft.scheduling.request import Generation, ScheduledRequest, SpeculationStatus
@@ -240,6 +241,31 @@ class LLM:
         if isinstance(messages, str):
             messages = [{"role": "user", "content": messages}]
         return self.template.render(messages, tools=tools, extra=template_variables)
+
+    # ---- counting ----
+
+    def tokenize(self, text: str, *, add_special: bool = True, parse_special: bool = True) -> list[int]:
+        """A text as token ids, as `generate` reads it. `add_special` puts the token in front that the model wants
+        there; `parse_special` reads "<|im_end|>" as the one control token that it names."""
+        self._require_open()
+        return self.engine.tokenizer.encode(text, add_special=add_special, parse_special=parse_special)
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """A text that becomes these tokens again, where there is one; control tokens by their names."""
+        self._require_open()
+        return spelt(self.engine.tokenizer, tokens)
+
+    def count(
+        self,
+        text: str | Sequence[Message],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        template_variables: Mapping[str, Any] | None = None,
+    ) -> int:
+        """How many tokens a text has as a prompt of `generate`, or a conversation as one of `chat`."""
+        if not isinstance(text, str):
+            text = self.render(text, tools=tools, template_variables=template_variables)
+        return len(self.tokenize(text))
 
     @property
     def template(self) -> ChatTemplate:

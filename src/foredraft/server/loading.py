@@ -9,10 +9,9 @@ from typing import get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from foredraft.core.errors import ParameterError
-from foredraft.pair.files import SMALL_MODEL_BYTES
+from foredraft.pair.embedding import open_queue
 from foredraft.pair.llm import LLM
 from foredraft.pair.load_settings import LoadSettings
-from foredraft.pair.opening import isolation, open_embedder
 from foredraft.runtime.embedder import Embedder
 from foredraft.runtime.managed_model import LoadedModel, LoadSpec, Progress
 
@@ -22,7 +21,7 @@ def load_pair(spec: LoadSpec, progress: Progress) -> LoadedModel | Embedder:
     it is one."""
     settings = load_settings(dict(spec.settings))
     if spec.kind == "embedding":
-        return _load_embedder(Path(spec.model), settings, progress)
+        return open_queue(Path(spec.model), settings, progress)
     return LLM.load(
         spec.model or None,
         spec.draft,
@@ -48,20 +47,3 @@ def load_settings(given: dict[str, object]) -> LoadSettings:
             wanted = error.errors()[0]["msg"].removeprefix("Input should be ")
             raise ParameterError(name, value, wanted) from None
     return LoadSettings(**given)  # type: ignore[arg-type]
-
-
-def _load_embedder(path: Path, settings: LoadSettings, progress: Progress) -> Embedder:
-    from foredraft.engines.llamacpp import LoadOptions
-    from foredraft.models.facts import read_facts
-
-    facts = read_facts(path)  # refuses damaged headers with a typed error; some would end the process in the library
-    options = LoadOptions(
-        n_ctx=settings.context,
-        n_threads=1 if settings.threads is None and facts.size_bytes < SMALL_MODEL_BYTES else settings.threads,
-        gpu_layers=settings.gpu_layers,
-        flash_attention=settings.flash_attention,
-        use_mmap=settings.mmap,
-    )
-    where = isolation(path, options, settings.isolation)
-    engine = open_embedder(path, options, where=where, progress=lambda share: progress("main", share))
-    return Embedder(engine, engine.notes, place_reason=where.reason)

@@ -3,14 +3,14 @@ programs (lm-eval) use to count and cut as the model does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from fastapi import APIRouter
 
-from foredraft.core.errors import ParameterError
 from foredraft.engines.base import ModelInfo, Tokenizer
 from foredraft.pair.llm import LLM
+from foredraft.pair.tokens import spelt
 from foredraft.server.asking import Question, find_model
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
@@ -58,7 +58,9 @@ async def tokens_of(body: TokensRequest, services: ServicesOf) -> dict[str, Any]
 @router.post("/detokenize")
 async def text_of_tokens(body: DetokenizeRequest, services: ServicesOf) -> dict[str, Any]:
     """The text of some tokens, control tokens by their names."""
-    text = await _with_model(services, body.model, lambda model: spelt(model.engine.tokenizer, body.tokens))
+    text = await _with_model(
+        services, body.model, lambda model: spelt(model.engine.tokenizer, body.tokens, still_wanted)
+    )
     return {"prompt": text, "content": text}
 
 
@@ -73,23 +75,6 @@ async def _with_model(services: Services, name: str, work: Callable[[LLM], T]) -
     model_id, _ = await find_model(services, name)
     with services.runtime.use(model_id) as model:
         return await services.pools.prompts.run(work, cast(LLM, model))
-
-
-def spelt(tokenizer: Tokenizer, tokens: Sequence[int]) -> str:
-    """A text that becomes these tokens again, where there is one."""
-    pieces = []
-    for number, token in enumerate(tokens):
-        if number % 4096 == 0:
-            still_wanted()
-        try:
-            pieces.append(tokenizer.piece(token, special=True))
-        except ParameterError as error:
-            raise ParameterError("tokens", token, error.allowed) from None
-    text = b"".join(pieces).decode("utf-8", "replace")
-    if tokenizer.kind == "spm" and text.startswith(" "):  # a space that it puts in front of every text, or one more
-        again = tokenizer.encode(text[1:], add_special=False)
-        return text[1:] if again == list(tokens) else text
-    return text
 
 
 def described(info: ModelInfo, tokenizer: Tokenizer) -> dict[str, Any]:
