@@ -477,9 +477,8 @@ def test_a_misspelt_parameter_is_told_its_name() -> None:
             llm.generate("ab", temprature=1)
         with pytest.raises(ParameterError, match="Did you mean max_tokens"):
             llm.generate("ab", max_token=1)
-        for wrong in (["ab", "cd"], b"ab"):
-            with pytest.raises(ParameterError, match="prompt"):
-                llm.generate(wrong)  # type: ignore[arg-type]
+        with pytest.raises(ParameterError, match="prompt"):
+            llm.generate(b"ab")  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("name", ["kv_type", "guardrail", "flash_attention", "promise", "controller"])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from foredraft.core.errors import ForedraftError
     from foredraft.core.params import Request, SamplingParams, SpeculationParams
+    from foredraft.pair.batch import BatchError
     from foredraft.pair.embedding import Embedder
     from foredraft.pair.llm import LLM
     from foredraft.pair.load_settings import LoadSettings
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LLM",
+    "BatchError",
     "Embedder",
     "ForedraftError",
     "Generation",
@@ -31,6 +33,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "LLM": "foredraft.pair.llm",
+    "BatchError": "foredraft.pair.batch",
     "Embedder": "foredraft.pair.embedding",
     "ForedraftError": "foredraft.core.errors",
     "Generation": "foredraft.scheduling.request",

@@ -9,12 +9,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar, Unpack, overload
 
 from foredraft.core.errors import (
     ClosedError,
@@ -23,12 +23,25 @@ from foredraft.core.errors import (
     ForedraftError,
     ParameterError,
 )
-from foredraft.core.params import Request, SamplingParams, SpeculationParams
+from foredraft.core.params import Request, SpeculationParams
 from foredraft.engines.base import Engine, ModelInfo, Numerics
 from foredraft.models.template import ChatTemplate, fallback_template
+from foredraft.pair.batch import checked_n, run_batch, with_seed
 from foredraft.pair.draft import PairDraft
 from foredraft.pair.fetching import draft_file, main_file
 from foredraft.pair.files import open_main_file
+from foredraft.pair.keywords import (
+    AnswerKeywords,
+    Conversation,
+    Conversations,
+    Message,
+    Prompt,
+    Prompts,
+    check_names,
+    listed,
+    listed_conversations,
+    sampling_of,
+)
 from foredraft.pair.load_settings import LoadSettings
 from foredraft.pair.opening import Isolation
 from foredraft.pair.speculation import Controller
@@ -43,8 +56,8 @@ from foredraft.speculative.acceptance import AcceptanceRule
 from foredraft.speculative.controllers import DraftController, Fixed
 from foredraft.speculative.drafters import Drafter, NoDrafter
 
-Message = Mapping[str, Any]
 Rule = str | AcceptanceRule | type[AcceptanceRule]
+P = TypeVar("P")
 
 
 class LLM:
@@ -159,51 +172,111 @@ class LLM:
 
     # ---- answering ----
 
-    def request(
-        self,
-        prompt: str | Sequence[int],
-        *,
-        stop: str | Sequence[str] = (),
-        max_tokens: int | None = None,
-        prediction: str | None = None,
-        speculation: SpeculationParams | None = None,
-        ignore_eos: bool = False,
-        sampling: SamplingParams | None = None,
-        **fields: Any,
-    ) -> Request:
-        """A request from text or token ids. `fields` are single ones of `SamplingParams`, instead of `sampling`'s."""
+    def request(self, prompt: str | Sequence[int], **params: Unpack[AnswerKeywords]) -> Request:
+        """A request from text or token ids. Single fields of `SamplingParams` stand instead of `sampling`'s."""
         self._require_open()
-        for name in fields:
-            _check_name(name, fields[name])
-        if not isinstance(prompt, str) and not all(isinstance(token, int) for token in prompt):
-            raise ParameterError("prompt", prompt, "a text, or a list of token ids")
-        if isinstance(prompt, bytes):
-            raise ParameterError("prompt", prompt, "a text, or a list of token ids: decode bytes first")
-        if not prompt:
-            raise EmptyPromptError
-        encode = self.engine.tokenizer.encode
+        return self._with_prompt(self._asked(params), prompt)
+
+    def _asked(self, params: AnswerKeywords) -> Request:
+        """A request without its prompt: what many prompts can share."""
+        check_names(params)
+        encode, prediction, stop = self.engine.tokenizer.encode, params.get("prediction"), params.get("stop", ())
         return Request(
-            prompt=tuple(encode(prompt) if isinstance(prompt, str) else prompt),
-            sampling=dataclasses.replace(sampling or SamplingParams(), **fields),
-            speculation=speculation or SpeculationParams(acceptance=self._rule),
+            prompt=(),
+            sampling=sampling_of(params),
+            speculation=params.get("speculation") or SpeculationParams(acceptance=self._rule),
             stop=(stop,) if isinstance(stop, str) else tuple(stop),
-            max_tokens=max_tokens,
+            max_tokens=params.get("max_tokens"),
             prediction=_predicted(prediction, encode) if prediction else (),
-            ignore_eos=ignore_eos,
+            ignore_eos=params.get("ignore_eos", False),
         )
 
+    def _with_prompt(self, request: Request, prompt: str | Sequence[int]) -> Request:
+        if isinstance(prompt, bytes):
+            raise ParameterError("prompt", prompt, "a text, or a list of token ids: decode bytes first")
+        if not isinstance(prompt, str) and not all(isinstance(token, int) for token in prompt):
+            raise ParameterError("prompt", prompt, "a text, or a list of token ids")
+        if not prompt:
+            raise EmptyPromptError
+        tokens = self.engine.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
+        return dataclasses.replace(request, prompt=tuple(tokens))
+
     def stream(
-        self, prompt: str | Sequence[int] | Request, *, progress: Progress | None = None, **params: Any
+        self, prompt: Prompt, *, progress: Progress | None = None, **params: Unpack[AnswerKeywords]
     ) -> AnswerStream:
-        """Continue a text (no chat template), piece by piece. `params` are those of `request`."""
-        request = prompt if isinstance(prompt, Request) else self.request(prompt, **params)
+        """Continue a text (no chat template), piece by piece."""
+        self._require_open()
+        return self._begin(self._asks(params)(prompt), progress)
+
+    def _asks(self, params: AnswerKeywords) -> Callable[[Prompt], Request]:
+        """Requests with these parameters. What is wrong with them is raised here, and not for each prompt."""
+        common = self._asked(params)
+
+        def asked(prompt: Prompt) -> Request:
+            if not isinstance(prompt, Request):
+                return self._with_prompt(common, prompt)
+            for name, value in params.items():
+                raise ParameterError(name, value, "left out: the request that was made beforehand has its own")
+            return prompt
+
+        return asked
+
+    def _begin(self, request: Request, progress: Progress | None = None) -> AnswerStream:
         with self._turn:
             self._require_open()
             return AnswerStream(self, self.scheduler.submit(request), progress)
 
-    def generate(self, prompt: str | Sequence[int] | Request, **params: Any) -> Generation:
-        """Continue a text (no chat template) to its end."""
-        return self.stream(prompt, **params).result
+    @overload
+    def generate(
+        self, prompt: Prompt, *, n: None = None, progress: Progress | None = None, **params: Unpack[AnswerKeywords]
+    ) -> Generation: ...
+    @overload
+    def generate(
+        self, prompt: Prompt, *, n: int, progress: Progress | None = None, **params: Unpack[AnswerKeywords]
+    ) -> list[Generation]: ...
+    @overload
+    def generate(
+        self, prompt: Prompts, *, n: None = None, progress: Progress | None = None, **params: Unpack[AnswerKeywords]
+    ) -> list[Generation]: ...
+    @overload
+    def generate(
+        self, prompt: Prompts, *, n: int, progress: Progress | None = None, **params: Unpack[AnswerKeywords]
+    ) -> list[list[Generation]]: ...
+    def generate(
+        self,
+        prompt: Prompt | Prompts,
+        *,
+        n: int | None = None,
+        progress: Progress | None = None,
+        **params: Unpack[AnswerKeywords],
+    ) -> Generation | list[Generation] | list[list[Generation]]:
+        """Continue a text (no chat template) to its end; of a list of texts each, as one batch
+        (`LoadSettings.slots` at once), in their order. `n` gives so many answers to each, as a list; with a seed they
+        have seed, seed + 1, …
+
+        An answer of a batch is what it is alone, and one that fails ends no other: `BatchError` comes at the end and
+        has the results of all.
+        """
+        self._require_open()
+        asked = self._asks(params)
+        prompts, alone = listed(prompt)
+        if alone and n is None:
+            return self._begin(asked(prompts[0]), progress).result
+        answers = self._batch(prompts, asked, n, progress)
+        return answers[0] if alone else answers if n is not None else [answer for (answer,) in answers]
+
+    def _batch(
+        self, prompts: Sequence[P], asked: Callable[[P], Request], n: int | None, progress: Progress | None
+    ) -> list[list[Generation]]:
+        """`n` answers to each prompt, one where that is None."""
+        n = 1 if n is None else checked_n(n)
+        begin = [partial(self._one_of, prompt, asked, i) for prompt in prompts for i in range(n)]
+        slots = self.info.n_slots
+        found = run_batch(begin, lambda stream: stream.result, slots=slots, progress=progress)
+        return [found[at : at + n] for at in range(0, len(found), n)]
+
+    def _one_of(self, prompt: P, asked: Callable[[P], Request], number: int) -> AnswerStream:
+        return self._begin(with_seed(asked(prompt), number))
 
     def score(self, text: str | Sequence[int], *, top: int = 0) -> list[TokenLogprob]:
         """How likely the model finds a text: ln of the probability of each of its tokens but the first, given those
@@ -215,18 +288,74 @@ class LLM:
         assert scored is not None, "they were asked for"
         return scored
 
+    @overload
     def chat(
         self,
-        messages: str | Sequence[Message],
+        messages: Conversation,
         *,
+        n: None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
         template_variables: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
-        **params: Any,
-    ) -> AnswerStream:
-        """Answer a conversation, with the file's own chat template. A text alone is one message of the user's."""
-        text = self.render(messages, tools=tools, template_variables=template_variables)
-        return self.stream(text, progress=progress, **params)
+        **params: Unpack[AnswerKeywords],
+    ) -> AnswerStream: ...
+    @overload
+    def chat(
+        self,
+        messages: Conversation,
+        *,
+        n: int,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        template_variables: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+        **params: Unpack[AnswerKeywords],
+    ) -> list[Generation]: ...
+    @overload
+    def chat(
+        self,
+        messages: Conversations,
+        *,
+        n: None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        template_variables: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+        **params: Unpack[AnswerKeywords],
+    ) -> list[Generation]: ...
+    @overload
+    def chat(
+        self,
+        messages: Conversations,
+        *,
+        n: int,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        template_variables: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+        **params: Unpack[AnswerKeywords],
+    ) -> list[list[Generation]]: ...
+    def chat(
+        self,
+        messages: Conversation | Conversations,
+        *,
+        n: int | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        template_variables: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+        **params: Unpack[AnswerKeywords],
+    ) -> AnswerStream | list[Generation] | list[list[Generation]]:
+        """Answer a conversation, with the file's own chat template. A text alone is one message of the user's. A list
+        of texts or conversations is answered as one batch, and `n` gives so many answers to each, as with `generate`.
+        """
+        self._require_open()
+        asks = self._asks(params)
+
+        def asked(conversation: Conversation) -> Request:
+            return asks(self.render(conversation, tools=tools, template_variables=template_variables))
+
+        conversations, alone = listed_conversations(messages)
+        if alone and n is None:
+            return self._begin(asked(conversations[0]), progress)
+        answers = self._batch(conversations, asked, n, progress)
+        return answers[0] if alone else answers if n is not None else [answer for (answer,) in answers]
 
     def render(
         self,
@@ -391,19 +520,6 @@ class LLM:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-_FIELDS = tuple(field.name for field in dataclasses.fields(SamplingParams))
-
-
-def _check_name(name: str, value: object) -> None:
-    """Raises `ParameterError` for a parameter that nobody knows."""
-    if name in _FIELDS:
-        return
-    others = ("stop", "max_tokens", "prediction", "speculation", "ignore_eos", "sampling")
-    near = difflib.get_close_matches(name, (*_FIELDS, *others), n=1)
-    meant = f" Did you mean {near[0]}?" if near else ""
-    raise ParameterError(name, value, f"left out: the parameters are {', '.join(sorted((*_FIELDS, *others)))}.{meant}")
 
 
 def _embedded(draft: str | Path | None) -> tuple[Path, str | Path | None]:

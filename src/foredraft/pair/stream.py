@@ -52,6 +52,15 @@ class AnswerStream:
         if answer.error is not None:
             raise answer.error
 
+    @property
+    def done(self) -> bool:
+        """Whether the answer has ended."""
+        return self._answer.done
+
+    def step(self) -> None:
+        """A pass of the model, in which this answer has its share. Does nothing when it has ended."""
+        self._llm.step(self._answer)
+
     def cancel(self) -> None:
         """End the answer with what it has. Does nothing when it has ended."""
         if self._answer.done:

@@ -1,0 +1,89 @@
+"""The keyword arguments of an answer, as editors complete them and type checkers hold to them.
+
+The names, defaults and ranges are those of `SamplingParams` and `Request` (`tests/test_llm_keywords.py` compares them);
+this is the form in which a call can take them: `llm.generate(prompt, temperature=0, max_tokens=50)`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict, cast
+
+from foredraft.core.errors import ParameterError
+from foredraft.core.params import Request, SamplingParams, SpeculationParams
+
+Message = Mapping[str, Any]
+"""A message of a conversation in OpenAI's form: `{"role": "user", "content": "Hello"}`."""
+Conversation = str | Sequence[Message]
+"""Messages, or the text of one message of the user's."""
+Conversations = list[str] | Sequence[Sequence[Message]]
+Prompt = str | Sequence[int] | Request
+"""A text or token ids to continue, or a request made beforehand."""
+Prompts = list[str] | Sequence[Sequence[int]] | Sequence[Request]
+
+
+class SamplingKeywords(TypedDict, total=False):
+    """Single fields of `SamplingParams`, instead of `sampling`'s."""
+
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    repeat_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
+    penalty_last_n: int
+    logit_bias: Mapping[int, float]
+    seed: int | None
+
+
+class AnswerKeywords(SamplingKeywords, total=False):
+    """What can be asked of one answer."""
+
+    sampling: SamplingParams | None
+    """All of the sampling at once."""
+    speculation: SpeculationParams | None
+    """How the draft is used. The text does not depend on it."""
+    stop: str | Sequence[str]
+    """The answer ends before the first of these texts."""
+    max_tokens: int | None
+    """Most tokens of the answer; None ends at end of generation or the context's end."""
+    prediction: str | None
+    """Text that is expected in the answer: a free source of guesses."""
+    ignore_eos: bool
+    """Go on past end of generation (benchmarks)."""
+
+
+_SAMPLING = tuple(field.name for field in dataclasses.fields(SamplingParams))
+_NAMES = tuple(sorted(AnswerKeywords.__annotations__))
+
+
+def check_names(given: Mapping[str, Any]) -> None:
+    """Raises `ParameterError` for a parameter that nobody knows, with the nearest name."""
+    for name, value in given.items():
+        if name not in _NAMES:
+            near = difflib.get_close_matches(name, _NAMES, n=1)
+            meant = f" Did you mean {near[0]}?" if near else ""
+            raise ParameterError(name, value, f"left out: the parameters are {', '.join(_NAMES)}.{meant}")
+
+
+def sampling_of(given: AnswerKeywords) -> SamplingParams:
+    """All of the sampling: `sampling`, with the single fields instead of its own."""
+    fields = {name: value for name, value in given.items() if name in _SAMPLING}
+    return dataclasses.replace(given.get("sampling") or SamplingParams(), **cast(dict[str, Any], fields))
+
+
+def listed(prompt: Prompt | Prompts) -> tuple[list[Prompt], bool]:
+    """(the prompts, whether it was one and no list of them). Nothing at all is one empty prompt."""
+    if isinstance(prompt, (str, bytes, Request)) or not prompt or isinstance(prompt[0], int):
+        return [cast(Prompt, prompt)], True
+    return [cast(Prompt, one) for one in prompt], False
+
+
+def listed_conversations(messages: Conversation | Conversations) -> tuple[list[Conversation], bool]:
+    """The same of conversations."""
+    if isinstance(messages, str) or not messages or isinstance(messages[0], Mapping):
+        return [cast(Conversation, messages)], True
+    return [cast(Conversation, one) for one in messages], False
