@@ -16,10 +16,14 @@ MINUTES ?= 110
 HARDEN_MINUTES ?= 5
 JOBS ?= auto
 
-.PHONY: setup run test real lint bench e2e harden evaluation audit sbom train clean
+.DEFAULT_GOAL := help
+.PHONY: help setup run test real lint bench e2e harden evaluation audit sbom train clean
 
 run: $(STAMP)            ## the app, in the browser, on the embedded pair
-	$(BIN)/foredraft $(ARGS)
+	$(BIN)/foredraft app $(ARGS)
+
+help:                    ## this list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: $(STAMP)           ## all tests but the browser's and those on trained models, on all cores: JOBS=1
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not e2e and not real" $(ARGS)

@@ -4,6 +4,9 @@ Those of the app want a Chromium (`CHROMIUM` names it)."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from io import StringIO
@@ -14,31 +17,35 @@ from rich.text import Text
 
 from docs.app_pictures import dark_japanese, light_english
 from docs.concept_pictures import a_round, the_promise, the_same_text, when_it_pays
-from foredraft import LLM, LoadSettings
-from foredraft.cli.terminal import one_line
-
-STYLES = {"accepted": "green underline", "corrected": "dim underline"}
-QUESTIONS = ("What is the quadratic equation formula?", "Write a story that begins: 'The door creaked open...'")
 
 
 def terminal(path: Path) -> None:
-    """Two answers as `foredraft run` shows them: much of the formula is accepted, little of the story."""
+    """What `foredraft demo` shows, on a terminal of its own: the command's every word and colour. On a machine that is
+    busy with other work it says so instead of comparing times: then it is asked again later."""
     console = Console(record=True, highlight=False, width=100, file=StringIO(), force_terminal=True)
-    with LLM.load(settings=LoadSettings(controller="fixed", max_draft=4)) as llm:
-        for question in QUESTIONS:
-            console.print(Text(f'$ foredraft run "{question}" --seed 7 --controller fixed --max-draft 4', style="bold"))
-            stream = llm.chat(question, temperature=0.8, seed=7, max_tokens=90)
-            answer = Text()
-            for piece in stream:
-                answer.append(piece.text, STYLES.get(piece.origin, ""))
-            console.print(answer)
-            console.print(one_line(stream.result), style="dim")
-            console.print()
-    legend = Text.assemble(
-        ("drafted and accepted", STYLES["accepted"]), " · ", ("corrected by the main model", STYLES["corrected"])
+    console.print(Text("$ foredraft demo", style="bold"))
+    console.print(Text.from_ansi(_on_a_terminal("demo")))
+    console.save_svg(str(path), title="foredraft demo")
+
+
+def _on_a_terminal(*arguments: str) -> str:
+    """What a command writes when a person watches."""
+    import pty
+
+    leader, follower = pty.openpty()
+    shown = {"TERM": "xterm-256color", "COLUMNS": "100", "LC_ALL": "C.UTF-8"}
+    command = [sys.executable, "-m", "foredraft", *arguments]
+    process = subprocess.Popen(  # noqa: S603 - our own command
+        command, stdin=subprocess.DEVNULL, stdout=follower, stderr=follower, env={**os.environ, **shown}
     )
-    console.print(legend)
-    console.save_svg(str(path), title="foredraft run")
+    os.close(follower)
+    seen = b""
+    with contextlib.suppress(OSError):  # the other side has closed
+        while data := os.read(leader, 65536):
+            seen += data
+    os.close(leader)
+    process.wait()
+    return seen.decode("utf-8").replace("\r\n", "\n").strip()
 
 
 PICTURES: dict[str, Callable[[Path], None]] = {

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,8 +16,7 @@ import pytest
 from foredraft.cli.main import ALIASES, COMMANDS
 from foredraft.config.folders import data_folder
 from tests import tiny_gguf
-
-COMMAND = [sys.executable, "-m", "foredraft"]
+from tests.cli.terminals import COMMAND, at_a_terminal, read_until
 
 
 def foredraft(*args: object, stdin: bytes = b"", **env: str) -> subprocess.CompletedProcess[bytes]:
@@ -191,35 +187,6 @@ def test_every_alias_is_a_command() -> None:
 
 
 # ---- at a terminal ----
-
-
-def at_a_terminal(*args: object, **env: str) -> tuple[subprocess.Popen[bytes], int]:
-    pty = pytest.importorskip("pty", reason="pseudo-terminals are POSIX")
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        [*COMMAND, *map(str, args)],
-        stdin=follower,
-        stdout=follower,
-        stderr=follower,
-        start_new_session=True,
-        env={**os.environ, "TERM": "xterm-256color", **env},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    os.close(follower)
-    return process, leader
-
-
-def read_until(leader: int, mark: str, nudge: Callable[[], None] = lambda: None) -> str:
-    """What the program shows, up to a mark. `nudge` at first, and whenever nothing has come for a second."""
-    seen, ends = "", time.monotonic() + 60
-    nudge()
-    while mark not in seen:
-        assert time.monotonic() < ends, seen
-        if select.select([leader], [], [], 1.0)[0]:
-            seen += os.read(leader, 65536).decode("utf-8", "replace")
-        else:
-            nudge()
-    return seen
 
 
 def test_ctrl_c_at_the_prompt_gives_up_the_line_and_keeps_the_conversation() -> None:

@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from filelock import FileLock
+
 from foredraft.bench.inflate import SIZES, inflate
 from foredraft.config.folders import cache_folder
 from foredraft.core.errors import ModelError, ModelNotFoundError, ParameterError
@@ -39,8 +41,11 @@ def inflated(source: Path, size: str, say: Callable[[str], None] = lambda words:
             path=str(folder),
             hint="Set FOREDRAFT_HOME to a folder with more room, or choose a smaller size.",
         )
-    say(f"Making {path} ({BYTES[size] / 1e9:.1f} GB), once …")
-    return inflate(source, path, size)
+    with FileLock(folder / ".lock", mode=0o600):  # two programs at once: the second finds it made
+        if not path.is_file():
+            say(f"Making {path} ({BYTES[size] / 1e9:.1f} GB), once …")
+            inflate(source, path, size)
+    return path
 
 
 def _digest(source: Path) -> str:

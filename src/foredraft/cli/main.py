@@ -21,11 +21,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from foredraft.cli import streams
+from foredraft.cli import first, streams
 from foredraft.core.errors import ForedraftError, ParameterError, SettingsError
 
 COMMANDS: dict[str, str] = {
     "app": "foredraft.cli.app:app",
+    "demo": "foredraft.cli.demo:demo",
     "run": "foredraft.cli.run:run",
     "chat": "foredraft.cli.chat:chat",
     "verify": "foredraft.cli.verify:verify",
@@ -81,6 +82,8 @@ class LazyGroup(TyperGroup):
         return command
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing and first.someone_is_there():
+            args = first.choose()
         if args[:1] == ["version"]:
             args = ["--version", *args[1:]]
         elif args[:1] == ["help"]:  # `foredraft help run`
