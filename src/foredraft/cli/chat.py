@@ -300,12 +300,13 @@ class Conversation:
             # The conversation is kept as it was before this message.
             terminal.errors().print(f"Error: {error}", style="red", markup=False)
             return False
-        self.last = generation
+        before, self.last = self.last, generation
         self.messages = [*turn, as_message(told)]
         self.text += said + generation.text
         if self.asked.as_json:
             print(json.dumps(as_dict(told, generation), ensure_ascii=False), flush=True)
         else:
             writer.end()
-            terminal.report(generation, writer, full=self.asked.stats or interrupted)
+            known = before.speculation if before is not None else None
+            terminal.report(generation, writer, full=self.asked.stats or interrupted, before=known)
         return interrupted

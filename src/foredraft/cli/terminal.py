@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from foredraft.core.stats import GenerationStats
     from foredraft.formats.token_parser import Placed
     from foredraft.pair.llm import LLM
-    from foredraft.scheduling.request import Generation
+    from foredraft.scheduling.request import Generation, SpeculationStatus
 
 ACCEPTED = "\x1b[32;4m"  # green, underlined
 CORRECTED = "\x1b[2;4m"  # dim, underlined
@@ -156,25 +156,38 @@ def say_what_was_loaded(llm: LLM, *, template: bool) -> None:
         console.print(f"Note: {note}", style="yellow", markup=False, soft_wrap=True)
 
 
-def one_line(generation: Generation) -> str:
-    """The line after an answer."""
-    stats = generation.stats
-    parts = [
-        f"{stats.tokens_per_second:.1f} tok/s",
-        f"{stats.tokens} tokens",
-        f"first token {stats.time_to_first_token_s:.2f} s",
-    ]
+SHORTEST_S = 0.25
+"""Seconds of writing from which on times say something: below, a scheduler's whim is larger than any gain."""
+
+
+def one_line(generation: Generation, before: SpeculationStatus | None = None) -> str:
+    """The line after an answer. Of a short one it tells passes and no times. `before`: the status that was told last,
+    whose reason is not repeated."""
+    stats, status = generation.stats, generation.speculation
+    parts = [f"{stats.tokens} tokens in {stats.rounds} passes"]
+    if stats.generation_s >= SHORTEST_S:
+        parts = [f"{stats.tokens_per_second:.1f} tok/s", *parts, f"first token {stats.time_to_first_token_s:.2f} s"]
     if stats.drafted:
         parts.append(f"accepted {stats.accepted} of {stats.accepted + stats.rejected} tested guesses")
-        parts.append(f"{stats.tokens_per_round:.2f} tokens a round")
-    if generation.speculation.status != "active":
-        parts.append(f"speculation {generation.speculation.status}: {generation.speculation.reason}")
-    if stats.saved_s is not None and stats.saved_error_s is not None:
-        word = "saved" if stats.saved_s >= 0 else "lost"
-        parts.append(f"{word} {abs(stats.saved_s):.2f} ± {stats.saved_error_s:.2f} s against plain decoding")
+    if status.status != "active":
+        told = before is not None and before.status == status.status
+        parts.append(f"speculation {status.status}" + ("" if told else f": {status.reason.rstrip('.')}"))
+    gain = gain_words(stats)
+    if gain and stats.generation_s >= SHORTEST_S:
+        parts.append(gain)
     if generation.numerics is not None:
         parts.append(f"{generation.numerics.mode} numerics")
     return " · ".join(parts)
+
+
+def gain_words(stats: GenerationStats) -> str:
+    """What speculation brought in seconds, where that is certain and not next to nothing; else ""."""
+    saved, error = stats.saved_s, stats.saved_error_s
+    if saved is None or error is None or abs(saved) <= max(error, 0.005):
+        return ""
+    digits = 2 if abs(saved) >= 0.1 else 3
+    error = max(error, 10**-digits)
+    return f"{'saved' if saved > 0 else 'lost'} {abs(saved):.{digits}f} ± {error:.{digits}f} s against plain decoding"
 
 
 def print_stats(generation: Generation) -> None:
@@ -201,7 +214,7 @@ def _rows(generation: Generation, stats: GenerationStats) -> Iterator[tuple[str,
     yield "first token", f"{stats.time_to_first_token_s:.3f} s"
     status = generation.speculation
     yield "speculation", status.status + (f": {status.reason}" if status.reason else "")
-    yield "rounds", f"{stats.rounds} ({stats.tokens_per_round:.2f} tokens a round)"
+    yield "passes", f"{stats.rounds} ({stats.tokens_per_round:.2f} tokens a pass)"
     if stats.drafted:
         share = f" = {stats.acceptance:.1%} of those tested" if stats.acceptance is not None else ""
         yield (
@@ -214,8 +227,8 @@ def _rows(generation: Generation, stats: GenerationStats) -> Iterator[tuple[str,
         for name, of in sorted(stats.by_source.items()):
             yield f"from {name}", f"{of.accepted} of {of.drafted} accepted, {of.draft_s:.3f} s"
     yield "time", f"draft {stats.draft_s:.3f} s · verify {stats.verify_s:.3f} s · other {stats.other_s:.3f} s"
-    if stats.saved_s is not None and stats.saved_error_s is not None:
-        yield "against plain", f"{stats.saved_s:+.3f} ± {stats.saved_error_s:.3f} s saved"
+    if stats.saved_s is not None and stats.drafted:
+        yield "against plain", gain_words(stats) or "no difference that can be told"
     if generation.numerics is not None:
         yield "numerics", generation.numerics.describe()
 
@@ -230,8 +243,11 @@ def closed_pipes_are_quiet() -> Iterator[None]:
         raise SystemExit(1) from None
 
 
-def report(generation: Generation, writer: AnswerWriter, *, full: bool) -> None:
-    """After an answer: the legend of the colours, and the statistics (one line on a terminal, or all of them)."""
+def report(
+    generation: Generation, writer: AnswerWriter, *, full: bool, before: SpeculationStatus | None = None
+) -> None:
+    """After an answer: the legend of the colours, and the statistics (one line on a terminal, or all of them).
+    `before`: see `one_line`."""
     console = errors()
     legend = writer.legend()
     if legend:
@@ -239,4 +255,4 @@ def report(generation: Generation, writer: AnswerWriter, *, full: bool) -> None:
     if full:
         print_stats(generation)
     elif console.is_terminal:
-        console.print(one_line(generation), style="dim", markup=False, soft_wrap=True)
+        console.print(one_line(generation, before), style="dim", markup=False, soft_wrap=True)
