@@ -5,7 +5,7 @@
 - `when_it_pays`: speed over γ on measured cost curves, with the bound n/v(n), and what the controller makes of them;
 - `the_promise`: time lost against plain, and the credit that limits it.
 
-The last two run the shipped controller on the virtual clock of `tests/speculative/simulator.py`.
+The last two run the shipped controller on the virtual clock of `tests/speculative/simulator/`.
 """
 
 from __future__ import annotations

@@ -1,24 +1,18 @@
-"""The production controller and arbiter on a virtual clock: is speculation never slower, and how near to the best?
+"""The simulated world: texts, cost curves, a draft, and a round on a virtual clock.
 
-Everything here is the shipped code but the two models: a `Stream` says, position by position, how sure the draft is and
-whether its token is the target's, and a `World` says what passes and draft steps cost. The oracle is a dynamic
-programme that knows the acceptance probability of every position of the text in advance.
-
-    python -m tests.speculative.simulator            the whole table, 20,000 tokens a run
-    python -m tests.speculative.simulator --quick    a few runs
+A `Stream` says, position by position, how sure the draft is and whether its token is the target's; a `World` says what
+passes and draft steps cost.
 """
 
 from __future__ import annotations
 
-import argparse
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from foredraft.core.params import MAX_DRAFT, Request, SamplingParams, SpeculationParams
-from foredraft.engines.rewind import CARRIED, FORK
+from foredraft.core.params import Request, SamplingParams, SpeculationParams
+from foredraft.engines.rewind import FORK
 from foredraft.sampling.sampler import Sampler
 from foredraft.speculative.acceptance.match import Match
 from foredraft.speculative.controllers.adaptive import Adaptive
@@ -268,115 +262,3 @@ def simulate(
         run.trace.append((record.emitted[0], record.total_s / T1))
         run.gammas.append(len(record.proposals[0]))
     return run
-
-
-def oracle(text: Stream, world: World, depth: int = MAX_DRAFT) -> float:
-    """Tokens per plain step of the best look-ahead at every position, all chances of the text known in advance.
-
-    T(i) = min over k of k·c + v(k+1) + E[T(i + 1 + accepted)], by dynamic programming from the end; then that policy is
-    run on what really stands, and pays for the draft's catching up, so that luck and costs are the same on both sides.
-    """
-    n = len(text)
-    chance = np.array(text.chance)
-    cost = np.array([k * world.c + world.v(k + 1) for k in range(depth + 1)])
-    ahead = np.zeros(n + depth + 2)
-    best = [0] * n
-    for i in range(n - 1, -1, -1):
-        a = chance[i : i + depth]
-        s = np.concatenate(([1.0], np.cumprod(a)))  # s[j]: the first j stand
-        t = ahead[i + 1 : i + 2 + len(a)]
-        # k guesses: j < k stand exactly with s[j]·(1 − a[j]), all k with s[k]
-        exactly = np.concatenate(([0.0], np.cumsum(s[:-1] * (1.0 - a) * t[:-1])))
-        times = cost[: len(a) + 1] + exactly + s * t
-        best[i] = int(times.argmin())
-        ahead[i] = times[best[i]]
-    i, read, time = 0, -1, 0.0
-    while i < n:
-        k = best[i]
-        time += cost[k]
-        j = 0
-        while j < k and text.stands[i + j]:
-            j += 1
-        if k:
-            time += world.catch_up(i - read)
-            read = i + min(j, k - 1)
-        i += j + 1
-    return i / time
-
-
-def fork_oracle(text: Stream, world: World, depth: int = MAX_DRAFT) -> float:
-    """The same where a rejection is read again: T(i, o), with o tokens owed. A full acceptance clears that, and a round
-    without guesses. From `CARRIED` on there is only that."""
-    n, most = len(text), CARRIED + depth + 1
-    v = np.array([world.v(rows) for rows in range(1, most + depth + 2)])
-    ahead = np.zeros((n + depth + 2, most))
-    best = np.zeros((n, CARRIED), dtype=int)
-    owes = np.arange(CARRIED)
-    chance = np.array(text.chance)
-    for i in range(n - 1, -1, -1):
-        ahead[i] = v[:most] + ahead[i + 1, 0]  # nothing guessed
-        a = chance[i : i + depth]
-        s = np.concatenate(([1.0], np.cumprod(a)))
-        failed = np.zeros(CARRIED)
-        for k in range(1, len(a) + 1):
-            # the first k - 1 stand, and the k-th does not: so many more are owed
-            failed = failed + s[k - 1] * (1.0 - a[k - 1]) * ahead[i + k, np.minimum(owes + k, most - 1)]
-            times = k * world.c + v[owes + k] + failed + s[k] * ahead[i + k + 1, 0]
-            better = times < ahead[i, :CARRIED]
-            ahead[i, :CARRIED][better], best[i][better] = times[better], k
-    i, owed, read, time = 0, 0, -1, 0.0
-    while i < n:
-        k = int(best[i, owed]) if owed < CARRIED else 0
-        time += k * world.c + v[k + owed]
-        j = 0
-        while j < k and text.stands[min(i + j, n - 1)]:
-            j += 1
-        if k:
-            time += world.catch_up(i - read)
-            read = i + min(j, k - 1)
-        owed = owed + j + 1 if j < k else 0
-        i += j + 1
-    return i / time
-
-
-def table(
-    tokens: int, cold: int, curves: Sequence[str], promise: str, streams: Sequence[str] = STREAMS, *, fork: bool = False
-) -> None:
-    print(
-        f"{'curve':9} {'stream':12} {'speed':>6} {'oracle':>7} {'share':>6} {'cold 300':>9} {'worst':>6} {'depth':>6}"
-    )
-    for curve, kind in itertools.product(curves, streams):
-        text = stream(kind, tokens, 1)
-        world = World(CURVES[curve], seed=5, fork=fork)
-        run = simulate(text, world, Adaptive(world.measured(), promise=promise))
-        best = fork_oracle(text, world) if fork else oracle(text, world)
-        colds = []
-        for seed in range(cold):
-            cold_world = World(CURVES[curve], seed=seed, fork=fork)
-            piece = stream(kind, 300, 100 + seed)
-            colds.append(simulate(piece, cold_world, Adaptive(cold_world.measured(), promise=promise)).speed)
-        print(
-            f"{curve:9} {kind:12} {run.speed:6.3f} {best:7.3f} {run.speed / best:6.3f} {np.mean(colds):9.3f}"
-            f" {min(colds):6.3f} {np.mean(run.gammas):6.2f}",
-            flush=True,
-        )
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="The controller against an oracle, on a virtual clock.")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--tokens", type=int, default=20_000)
-    parser.add_argument("--cold", type=int, default=20, help="cold runs of 300 tokens")
-    parser.add_argument("--curves", nargs="*", default=list(CURVES))
-    parser.add_argument("--streams", nargs="*", default=list(STREAMS))
-    parser.add_argument("--promise", default="standard")
-    parser.add_argument("--fork", action="store_true", help="rejected guesses are read again (recurrent models)")
-    asked = parser.parse_args()
-    table(
-        3000 if asked.quick else asked.tokens,
-        3 if asked.quick else asked.cold,
-        ["CPU", "GPU", "MoE"] if asked.quick else asked.curves,
-        asked.promise,
-        asked.streams,
-        fork=asked.fork,
-    )
