@@ -11,7 +11,6 @@ Mutants that were made by hand and the test that kills each:
 - `min_draft` ignored: test_a_guess_once_begun_has_the_least_length_asked_for
 - the time of a clock jump is charged: test_a_clock_that_jumps
 - probes never happen: test_probes_are_few_and_do_not_stop
-- credit is spent on whatever it covers: test_credit_is_not_spent_on_guesses_too_short_to_bring_anything
 - the state of an answer is kept by slot and not by answer: test_the_next_answer_in_a_slot_is_another_answer
 """
 
@@ -31,7 +30,7 @@ from foredraft.sampling.sampler import Sampler
 from foredraft.speculative.acceptance import RULES
 from foredraft.speculative.controllers.adaptive import Adaptive
 from foredraft.speculative.controllers.bucket import PRESETS, Bucket
-from foredraft.speculative.controllers.calibration import BUCKETS, CONTEXTS, Calibration
+from foredraft.speculative.controllers.calibration import Calibration
 from foredraft.speculative.controllers.costs import SPIKE, CostModel
 from foredraft.speculative.drafters import Arbiter
 from foredraft.speculative.proposal import Proposal, Round, Verification
@@ -297,11 +296,11 @@ def test_probes_are_few_and_do_not_stop() -> None:
     drafter, sequence = Arbiter([SimulatedDraft(world, {0: stream("adversarial", 3000, 1)})]), new_sequence()
     seen = []
     for _ in range(2400):
-        one_round([sequence], drafter, controller, world)
-        seen.append(controller.counts["probes"])
-    assert seen[600] > 0
-    assert seen[-1] > seen[1200]
-    assert seen[-1] < 40
+        [x] = one_round([sequence], drafter, controller, world).proposals
+        seen.append(bool(x.tokens or x.rivals))
+    assert sum(seen[:600]) > 0
+    assert sum(seen[1200:]) > 0
+    assert sum(seen) < 40
 
 
 def test_the_next_answer_in_a_slot_is_another_answer() -> None:
@@ -414,12 +413,11 @@ def test_it_says_why_it_pauses() -> None:
     controller = Adaptive(world.measured())
     drafter = Arbiter([SimulatedDraft(world, {0: stream("adversarial", 3000, 1)})])
     sequence = new_sequence()
-    events = [event for _ in range(150) for event in one_round([sequence], drafter, controller, world).events]
+    for _ in range(150):
+        one_round([sequence], drafter, controller, world)
     status, reason = controller.status
     assert status == "paused"
     assert "%" in reason or "plain steps" in reason
-    assert events[0][0] == "paused"
-    assert events[0][1]
 
 
 def test_a_parked_draft_is_off_with_its_reason() -> None:
@@ -428,7 +426,6 @@ def test_a_parked_draft_is_off_with_its_reason() -> None:
     [plan] = controller.plan([sequence])
     assert plan.limit == 0
     assert controller.status == ("off", "The draft model failed: NaN.")
-    assert ("parked", "The draft model failed: NaN.") in verdict(controller, sequence, Proposal(), 0).events
 
 
 def test_without_a_draft_only_found_guesses_are_planned() -> None:
@@ -468,22 +465,6 @@ def test_what_nobody_notices_may_be_risked() -> None:
     assert credit_at_first(0.0001, answers=[10] * 30) < 2.5
 
 
-def test_credit_is_not_spent_on_guesses_too_short_to_bring_anything() -> None:
-    """v(2) = 1.8: one guess hardly pays even if it stands, three do. Credit for one is saved for three."""
-    costs = CostModel({1: T1, 2: 1.8 * T1, 3: 1.9 * T1, 4: 2.0 * T1, 8: 2.5 * T1}, 0.1 * T1)
-    controller = Adaptive(costs)
-    for context in CONTEXTS:
-        for _ in range(50):
-            controller.calibration.table("model", "greedy").learn_first(context, BUCKETS - 1)
-    sequence = new_sequence()
-    controller.calibration.credit = None
-    bucket = controller._answer(sequence).bucket
-    bucket.credit = 1.0
-    assert controller.plan([sequence])[0].limit == 0
-    bucket.credit = 3.0
-    assert controller.plan([sequence])[0].limit >= 3
-
-
 def test_earned_credit_outlives_the_process(tmp_path: Path) -> None:
     calibration = Calibration()
     controller = Adaptive(CostModel({1: T1}, 0.1 * T1), calibration)
@@ -517,8 +498,9 @@ def test_a_draft_that_could_never_pay_is_never_asked_and_the_reason_says_so() ->
     controller = Adaptive(world.measured())
     drafter, sequence = Arbiter([SimulatedDraft(world, {0: stream("good", 400, 1)})]), new_sequence()
     for _ in range(200):
-        one_round([sequence], drafter, controller, world)
-    assert controller.counts["probes"] == 0
+        [x] = one_round([sequence], drafter, controller, world).proposals
+        assert not x.tokens
+        assert not x.rivals
     status, reason = controller.status
     assert status == "paused"
     assert "cannot pay here, not even if all of them stood" in reason

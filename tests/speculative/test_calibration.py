@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foredraft.speculative.controllers import calibration, disk
+from foredraft.speculative.controllers import disk
 from foredraft.speculative.controllers.calibration import BUCKETS, Calibration, Table, Trust, bucket, isotonic
 
 KEY: disk.Key = {"main": "m", "draft": "d"}
@@ -53,7 +53,7 @@ def test_rates_rise_with_confidence(verdicts: list[tuple[float, bool]]) -> None:
     table.refresh()
     assert all(0.0 < a <= b < 1.0 for a, b in itertools.pairwise(table.rates))
     assert table.learned == len(verdicts)
-    for law in (*table.next_laws(), *(table.first_law(c) for c in calibration.CONTEXTS)):
+    for law in (*table.next_laws(), table.first_law()):
         assert sum(law) == pytest.approx(1.0)
 
 
@@ -71,13 +71,13 @@ def test_the_prior_yields_to_verdicts() -> None:
 def test_old_counts_fade() -> None:
     table = Table()
     for _ in range(3000):
-        table.learn_first("all", 2)
+        table.learn_first(2)
         table.learn_next(3, 2)
     for _ in range(3000):
-        table.learn_first("all", 9)
+        table.learn_first(9)
         table.learn_next(3, 9)
         table.learn([5], 1)
-    assert table.first_law("all")[9] > 0.9
+    assert table.first_law()[9] > 0.9
     assert table.next_laws()[3][9] > 0.85
 
 
@@ -99,7 +99,7 @@ def filled() -> Calibration:
     table = learned.table("model", "greedy")
     for i in range(500):
         table.learn([i % BUCKETS], int(i % 3 > 0))
-        table.learn_first("some", i % BUCKETS)
+        table.learn_first(i % BUCKETS)
         table.learn_next(i % BUCKETS, (i + 1) % BUCKETS)
     return learned
 
@@ -111,7 +111,7 @@ def test_what_was_learned_is_found_again(tmp_path: Path) -> None:
     before, after = learned.table("model", "greedy"), again.table("model", "greedy")
     before.refresh()
     assert after.rates == pytest.approx(before.rates)
-    assert after.first_law("some") == pytest.approx(before.first_law("some"))
+    assert after.first_law() == pytest.approx(before.first_law())
     assert after.next_laws()[4] == pytest.approx(before.next_laws()[4])
     assert again.notes == []
 

@@ -75,9 +75,6 @@ class Round:
     """Those of them that are each sequence's own: the last piece of its prompt, in its first round."""
     replayed: int = 0
     """Tokens read again in the same pass, because of guesses of earlier rounds that were rejected (`Engine.owed`)."""
-    events: list[tuple[str, str]] = field(default_factory=list)
-    """What the controller decided in this round beyond the ordinary, as (kind, reason in words): paused, active,
-    parked, reset …"""
 
     @property
     def rows_share(self) -> float:

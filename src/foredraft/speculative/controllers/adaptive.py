@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from bisect import bisect_right
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 
 from foredraft.core.params import MAX_DRAFT
@@ -30,8 +30,6 @@ from foredraft.speculative.sequence import Sequence as RunningSequence
 
 _MARGIN = 0.05
 """Gain, in plain steps, from which on a forecast is believed: the best of many estimates is too good on average."""
-_WORTH = 0.3
-"""What a guess must be able to bring, in plain steps, if little may be risked."""
 _PROBE_DEPTH = 2
 UNNOTICED_S = 0.01
 """Seconds that nobody notices: where a plain step takes half a millisecond, more than the promise's two steps."""
@@ -67,12 +65,8 @@ class Adaptive:
         self.promise = preset(promise) if isinstance(promise, str) else promise
         self.max_draft = max_draft
         self.rounds = 0
-        self.counts: Counter[str] = Counter()
-        """Probes, and those won and lost."""
         self.depths: deque[tuple[int, int, str]] = deque(maxlen=2048)
         """(round, guesses put before the target, source), one entry an answer and round."""
-        self.events: deque[tuple[int, str, str]] = deque(maxlen=256)
-        """(round, kind, reason in words): paused, active, parked, reset."""
         self.parked: dict[str, str] = {}
         """Sources that have stopped for good, and why."""
         self._answers: dict[int, Answer] = {}
@@ -88,7 +82,6 @@ class Adaptive:
         self._asleep = False
         self._ask_every, self._unasked = 1, 0  # answers, and since the last that was probed as it began
         self._guessed = False  # whether the target read guesses in the last round
-        self._untold: list[tuple[str, str]] = []
         self._quiet = 0
         self._short: tuple[float, float] | None = None  # (what a guess could cost, what may be risked), when it may not
 
@@ -145,19 +138,12 @@ class Adaptive:
         plan = Plan(answer, prices, self.calibration, table, policy, max(found, 0))
         if limit < 1 or MODEL in self.parked or speculation.method not in ("auto", MODEL):
             return plan
-        gain = policy.start[answer.came][grid(answer.worth)] - catch_up
-        if limit < wish and gain > _MARGIN and prices.best(limit, answer.lam) - catch_up < _WORTH:
-            # so short a guess brings next to nothing even if all of it stands: what may be risked is better saved
-            self._short = prices.worst[limit + 1] + catch_up, max(credit, 0.0)
-            return plan
+        gain = policy.start[grid(answer.worth)] - catch_up
         if gain > _MARGIN:
             plan.limit, plan.gain = limit, gain
         elif prices.best(wish, answer.lam) > _MARGIN:  # else not even a draft that is always right would pay
             risk = prices.first + catch_up + (0.0 if answer.may_hold else prices.price[1])
-            if (begins and self._greets(answer, behind)) or answer.probe(
-                risk, sure=self.costs.draft_known, jitter=self.rounds
-            ):
-                self.counts["probes"] += 1
+            if (begins and self._greets(answer, behind)) or answer.probe(risk, sure=self.costs.draft_known):
                 plan.limit, plan.gain = min(limit, max(_PROBE_DEPTH, least)), 1e-6
         return plan
 
@@ -252,7 +238,7 @@ class Adaptive:
             return True
         answer = Answer(sequence, Bucket(self.promise, self._credit))
         policy = self._policy(self.calibration.table(MODEL, answer.mode), prices, answer, (1, 1))
-        return policy.start[answer.came][grid(answer.worth)] > _MARGIN
+        return policy.start[grid(answer.worth)] > _MARGIN
 
     # ---- learning ----
 
@@ -317,7 +303,7 @@ class Adaptive:
         elif not drawn and all(sequence.request.speculation.adapt for sequence in record.sequences):
             # learning from a round takes about as long as planning it
             self._rest.quiet(2.0 * draft_s / plain_s, self._due(record))
-        self._tell(record, read)
+        self._quiet = 0 if read else self._quiet + 1
 
     def _due(self, record: Round) -> int:
         """Rounds until an answer may want to probe; those whose time has come wait for credit, not for rounds."""
@@ -338,29 +324,23 @@ class Adaptive:
                 self._carry(answer)
                 self._account(answer)
         self._quiet += 1
-        if self._quiet == _QUIET:
-            self._event("paused", self.status[1])
 
     def _drew(self, answer: Answer, model: Proposal, x: Proposal, accepted: int, emitted: int) -> None:
         """The draft model guessed: note where it stands, and what to expect of its next guess."""
         if model.confidence:
-            self.calibration.table(MODEL, answer.mode).learn_first(answer.came, bucket(model.confidence[0]))
+            self.calibration.table(MODEL, answer.mode).learn_first(bucket(model.confidence[0]))
         tokens = answer.sequence.tokens
         before = len(tokens) - emitted
         guess = model.whole or model.tokens
         if model is x and x.tokens:
             right = accepted > 0
-            came = "all" if accepted == len(x.tokens) else "some" if right else "none"
         else:
             right = bool(guess) and emitted > 0 and guess[0] == tokens[before]
-            came = "held right" if right else "held wrong"
-        if answer.probing:
-            self.counts["probes won" if right else "probes lost"] += 1
         if answer.greeting and not right:
             self._ask_every = min(2 * self._ask_every, _RAREST)
         elif answer.probing and right:
             self._ask_every = 1
-        answer.drew(came, right)
+        answer.drew(right)
         answer.read = max(1, min(before + min(accepted, max(0, len(guess) - 1)), len(tokens) - 1))
 
     def _learn(self, answer: Answer, x: Proposal, accepted: int, emitted: int) -> None:
@@ -413,29 +393,6 @@ class Adaptive:
         """A source has stopped for good; the answers go on without it."""
         if source not in self.parked:
             self.parked[source] = reason
-            self._event("parked", reason)
-
-    def reset(self, reason: str) -> None:
-        """Something has changed (a new turn, another kind of text): look again soon."""
-        self._rest.wake()
-        for answer in self._answers.values():
-            answer.look_again()
-        self._event("reset", reason)
-
-    def _event(self, kind: str, reason: str) -> None:
-        self.events.append((self.rounds, kind, reason))
-        self._untold.append((kind, reason))
-
-    def _tell(self, record: Round, guessed: bool) -> None:
-        was_quiet = self._quiet >= _QUIET
-        self._quiet = 0 if guessed else self._quiet + 1
-        if self._quiet == _QUIET:
-            self._event("paused", self.status[1])
-        elif was_quiet and guessed:
-            self._event("active", "Guessing pays again.")
-        if self._untold:
-            record.events += self._untold
-            self._untold.clear()
 
     @property
     def hopeless(self) -> str:

@@ -10,12 +10,8 @@ _DECAY = 0.9
 """Memory of λ: about ten rounds."""
 _PRIOR = 6.0
 """Plain steps by which λ is held to 1 at first: one lucky round must not make all others look poor."""
-_STALE = 4
-"""Plain tokens after which what came of the last guess says nothing any more."""
 _FIRST_WAIT, _LONGEST_WAIT = 8, 256
 """Plain tokens before a probe: the first, and the most after doublings."""
-_NEXT_WAIT = 2
-"""Plain tokens before the probe after one that was right: it is cheap, the draft has just caught up."""
 _FUND, _FUND_RATE = 1.0, 0.002
 """What probes may cost, in plain steps: at first, and for each plain token since."""
 _WON_FUND, _WON_RATE = 6.0, 0.05
@@ -49,22 +45,15 @@ class Answer:
         self.probing = self.greeting = False
         """Whether this round asks the draft only to find out; and whether it does so because the answer begins."""
         self.saved_s = self.saved_var = 0.0
-        self._came = "start"
         self._tokens = self._time = 0.0
         self._wait = _FIRST_WAIT
         self._fund = _FUND
         self._rested = 0
-        self._hopeful = False
 
     @property
     def worth(self) -> float:
         """What one drafted token that the calibration is sure of is worth here, in plain steps."""
         return self.trust.level / self.lam
-
-    @property
-    def came(self) -> str:
-        """What came of the draft's last guess (`calibration.CONTEXTS`)."""
-        return self._came if self.plain_run < _STALE else "stale"
 
     def wrote(self, tokens: int, time: float) -> None:
         """A round wrote tokens in so many plain steps."""
@@ -88,12 +77,10 @@ class Answer:
         if self._fund < _FUND:
             self._fund += _FUND_RATE * tokens
 
-    def drew(self, came: str, right: bool) -> None:
-        """A round with the draft model: what came of its guess, and whether its first token was right."""
+    def drew(self, right: bool) -> None:
+        """A round with the draft model: whether its first token was right."""
         if self.probing:
             self._wait = max(self._wait // 4, _FIRST_WAIT) if right else min(2 * self._wait, _LONGEST_WAIT)
-        self._hopeful = self.probing and right
-        self._came = came
         self.plain_run = 0
 
     def look_again(self) -> None:
@@ -103,15 +90,11 @@ class Answer:
     @property
     def wait(self) -> int:
         """Plain tokens before the next probe."""
-        if self._hopeful:
-            return _NEXT_WAIT
         return min(self._wait, _WON_WAIT) if self._fund > 2.0 * _FUND else self._wait
 
-    def probe(self, risk: float, *, sure: bool, jitter: int) -> bool:
-        """Whether to find out now if guessing pays again, at this risk; `sure`: its cost is known from use. `jitter`,
-        any number, makes some waits shorter: the same text asked for again is then probed in other places."""
-        wait = self.wait - jitter % (min(self.wait, 16) // 2 + 1)
-        if self.plain_run < wait or (sure and self._fund < min(risk, _FUND)):
+    def probe(self, risk: float, *, sure: bool) -> bool:
+        """Whether to find out now if guessing pays again, at this risk; `sure`: its cost is known from use."""
+        if self.plain_run < self.wait or (sure and self._fund < min(risk, _FUND)):
             return False
         self.probing = True
         self._fund -= risk

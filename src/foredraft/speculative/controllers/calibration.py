@@ -31,9 +31,6 @@ _LEVEL_PRIOR: _Weights = (0.1, 0.1, 0.2, 0.45, 0.15)
 _HAZARD = 1.0 / 120.0
 """Chance per token that the level changes."""
 
-CONTEXTS = ("all", "some", "none", "held right", "held wrong", "stale", "start")
-"""What came of the draft's last guess in this answer: all stood, some, none; it was held back and would have been
-right, or wrong; there was none lately; or the answer has just begun."""
 _FIRST_KAPPA, _FIRST_RHO = 4.0, 0.995
 _NEXT_KAPPA, _NEXT_RHO = 4.0, 0.9992
 _FIRST_PRIOR = (0.04, 0.05, 0.06, 0.06, 0.07, 0.07, 0.08, 0.09, 0.10, 0.11, 0.12, 0.15)
@@ -66,8 +63,8 @@ class Table:
     def __init__(self) -> None:
         self._stood = [0.0] * BUCKETS
         self._tested = [0.0] * BUCKETS
-        self.first = {context: [0.0] * BUCKETS for context in CONTEXTS}
-        """Confidence of the first guess of a round, by what came before: counts, the newest weighing most."""
+        self.first = [0.0] * BUCKETS
+        """Confidence of the first guess of a round: counts, the newest weighing most."""
         self._first_weight = self._next_weight = 1.0  # of the newest count: they grow so that the old ones fade
         self.next = [[0.0] * BUCKETS for _ in range(BUCKETS)]
         """Confidence of the next guess, by the bucket of the one before it, which stood."""
@@ -88,10 +85,10 @@ class Table:
         if self._stale >= 32 or self.learned < 32:
             self.refresh()
 
-    def learn_first(self, context: str, at: int) -> None:
+    def learn_first(self, at: int) -> None:
         """A round's first guess came with a confidence of this bucket."""
         self._first_weight /= _FIRST_RHO
-        self.first[context][at] += self._first_weight
+        self.first[at] += self._first_weight
 
     def learn_next(self, before: int, at: int) -> None:
         """After a guess of one bucket, which stood, came one of another."""
@@ -100,7 +97,7 @@ class Table:
 
     def refresh(self) -> None:
         """Acceptance with prior, made to rise with confidence; counts brought back to size now and then."""
-        self._first_weight = _shrunk(self._first_weight, self.first.values())
+        self._first_weight = _shrunk(self._first_weight, [self.first])
         self._next_weight = _shrunk(self._next_weight, self.next)
         means = [(s + _KAPPA * m) / (w + _KAPPA) for s, w, m in zip(self._stood, self._tested, _MIDDLES, strict=True)]
         # a bucket nobody has seen must not outvote its neighbours: as evidence its prior weighs little
@@ -113,11 +110,9 @@ class Table:
         tested = sum(self._tested)
         return sum(self._stood) / tested if tested else 0.0
 
-    def first_law(self, context: str) -> list[float]:
-        """P(bucket of the first guess | what came before): the context's counts, backed by those of all contexts."""
-        weight = _FIRST_KAPPA * self._first_weight
-        total = [sum(column) for column in zip(*self.first.values(), strict=True)]
-        return _backed(self.first[context], _backed(total, _FIRST_PRIOR, weight), weight)
+    def first_law(self) -> list[float]:
+        """P(bucket of a round's first guess)."""
+        return _backed(self.first, _FIRST_PRIOR, _FIRST_KAPPA * self._first_weight)
 
     def next_laws(self) -> list[list[float]]:
         """P(next bucket | bucket): counts, backed half by all transitions, half by staying where it is."""
@@ -134,7 +129,7 @@ class Table:
         return {
             "stood": self._stood,
             "tested": self._tested,
-            "first": {context: [x / self._first_weight for x in row] for context, row in self.first.items()},
+            "first": [x / self._first_weight for x in self.first],
             "next": [[x / self._next_weight for x in row] for row in self.next],
             "learned": self.learned,
         }
@@ -146,7 +141,7 @@ class Table:
         table._stood, table._tested = _row(stored["stood"]), _row(stored["tested"])
         if any(s > t + 1e-9 for s, t in zip(table._stood, table._tested, strict=True)):
             raise ValueError("more stood than were tested")
-        table.first = {context: _row(stored["first"][context]) for context in CONTEXTS}
+        table.first = _row(stored["first"])
         table.next = [_row(row) for row in stored["next"]]
         if len(table.next) != BUCKETS:
             raise ValueError("wrong size")

@@ -34,8 +34,6 @@ _PLAIN_RATE, _OTHER_RATE = 0.1, 0.03
 """How fast the pace follows plain passes, and others of a well-known n."""
 _MOVED = 0.03
 """Relative change of a figure from which on decisions are made anew."""
-_AGEING, _AGEING_EVERY = 0.03, 32
-"""Share of the way home that figures drift, and after how many passes."""
 _WINDOWS = (16, 512)
 """Least and most tokens a draft reads to catch up."""
 _FIRST_BIN = 8
@@ -50,10 +48,10 @@ def bin_of(context: int) -> int:
 class Figure:
     """One running estimate in seconds at pace 1: an average that takes no notice of single disturbances."""
 
-    __slots__ = ("count", "home", "last", "marked", "seconds")
+    __slots__ = ("count", "last", "marked", "seconds")
 
     def __init__(self, seconds: float, count: int = 0) -> None:
-        self.seconds = self.marked = self.home = seconds
+        self.seconds = self.marked = seconds
         self.count = count
         """Times it stands on."""
         self.last = (1.0,) * min(count, _LAST)
@@ -73,13 +71,7 @@ class Figure:
             if self.count > 1 and not ordinary(middle):
                 self.seconds *= min(middle, SPIKE)
                 self.last, self.count = (1.0,), _LAST
-        if self.count == _LAST and ordinary(ratio):
-            self.home = self.seconds
         return charged
-
-    def age(self) -> None:
-        """Drift back to where it came from: a figure that bad moments drove up is not used, and so never corrected."""
-        self.seconds += _AGEING * (self.home - self.seconds)
 
 
 def ordinary(ratio: float) -> bool:
@@ -288,8 +280,6 @@ class CostModel:
         if not 0.0 < seconds < JUMP * expected:
             return expected
         self.passes += 1
-        if self.passes % _AGEING_EVERY == 0:
-            self._age(curve)
         if n > ROWS:
             return min(seconds, SPIKE * expected)
         if not same and (n == 1 or plain):  # a graph was built for it: that says nothing about the pace
@@ -348,14 +338,6 @@ class CostModel:
     def plain_error(self) -> float:
         """Relative standard error of the plain step's time: its spread over the passes that inform it."""
         return 0.003 + 1.25 * self.spread / math.sqrt(min(max(self.passes, 1), 20))
-
-    def _age(self, curve: Curve) -> None:
-        figures = [*curve.figures.values(), *self._draft.values(), *self._first.values()]
-        for figure in figures:
-            figure.age()
-        moved = [self._moved(figure) for figure in figures]
-        if any(moved):
-            curve.refresh()
 
     def _moved(self, figure: Figure) -> bool:
         """Whether a figure has moved enough for decisions to be made anew."""

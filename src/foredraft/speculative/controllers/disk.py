@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FORMAT = 2
+FORMAT = 3
 Key = Mapping[str, str | int | float | None]
 """What a file is valid for: model file, size, time of change, machine, threads, library, KV type …"""
 

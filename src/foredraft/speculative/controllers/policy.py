@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from foredraft.speculative.controllers.calibration import BUCKETS, CONTEXTS, Table
+from foredraft.speculative.controllers.calibration import BUCKETS, Table
 
 _LOWEST, _HIGHEST, _POINTS = 0.02, 1.4, 44
 _STEP = math.log(_HIGHEST / _LOWEST) / (_POINTS - 1)
@@ -68,7 +68,7 @@ class Policy:
         gain = rates[:, None] * _U
         fails = _U - gain
         laws = np.array(table.next_laws())
-        firsts = np.array([table.first_law(context) for context in CONTEXTS])
+        firsts = np.array(table.first_law())
         stop = _stop(np.array(price), rates, may_hold=may_hold)
 
         on = np.empty((depth, BUCKETS, _POINTS))
@@ -87,8 +87,8 @@ class Policy:
                 value = np.maximum(on[k], stop[k])
         self._on = on
         self._rows: list[list[list[float]] | None] = [None] * depth
-        self.start: dict[str, list[float]] = dict(zip(CONTEXTS, (firsts @ ahead - first).tolist(), strict=True))
-        """By what came before, grid point of 1 / λ: the value of drafting at all."""
+        self.start: list[float] = (firsts @ ahead - first).tolist()
+        """By grid point of 1 / λ: the value of drafting at all."""
 
     def go_on(self, drafted: int) -> list[list[float]]:
         """By bucket of the last of 1 or more guesses drafted, and grid point of u: the value of drafting on."""
