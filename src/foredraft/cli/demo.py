@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foredraft.cli import terminal
-from foredraft.cli.models import Json, language
+from foredraft.cli.models import Json
+from foredraft.cli.words import language
 from foredraft.core.errors import ForedraftError
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def _both(llm: LLM, asked: str, words: dict[str, str], *, quiet: bool, timed: bo
 
 def _watch(llm: LLM, request: Request, words: dict[str, str], title: str, *, quiet: bool, timed: bool) -> Watched:
     """Write one answer as it comes."""
-    from foredraft.server.placing import Placed
+    from foredraft.formats.token_parser import Placed
 
     said = terminal.errors()
     if not quiet:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from foredraft.cli.models import language
+from foredraft.cli.words import language
 
 OFFER = {
     "en": """\
