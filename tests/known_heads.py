@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from foredraft.bench.random_kinds import KINDS, VOCABULARY, WIDTH, glm4moe, write_plan
+from benchmarks.random_kinds import KINDS, VOCABULARY, WIDTH, glm4moe, write_plan
 
 CIRCLE = list(range(270, 286))
 """Token ids, in the order in which they come."""

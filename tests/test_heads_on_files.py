@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foredraft.bench.random_kinds import KINDS as PLANS
-from foredraft.bench.random_kinds import write_plan, write_random_kind
+from benchmarks.random_kinds import KINDS as PLANS
+from benchmarks.random_kinds import write_plan, write_random_kind
 from foredraft.core.errors import IncompatibleDraftError, UnsupportedModelError
 from foredraft.core.params import SpeculationParams
 from foredraft.pair.llm import LLM

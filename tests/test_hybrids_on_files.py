@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.random_kinds import write_random_kind
 from foredraft.bench.costs import measure_costs
-from foredraft.bench.random_kinds import write_random_kind
 from foredraft.cli.main import app
 from foredraft.core.errors import MemoryLimitError
 from foredraft.core.params import MAX_DRAFT, Request, SpeculationParams

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from foredraft.bench.random_model import Shape
+from benchmarks.random_model import Shape
 from foredraft.config.folders import cache_folder
 from foredraft.config.shelf import open_shelf
 from foredraft.core.errors import (

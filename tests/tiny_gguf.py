@@ -8,7 +8,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from foredraft.bench.random_model import SHAPES, Shape, add_vocabulary, write_random_model
+from benchmarks.random_model import SHAPES, Shape, add_vocabulary, write_random_model
 
 LLAMA = SHAPES["tiny"]
 

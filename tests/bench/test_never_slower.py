@@ -1,4 +1,4 @@
-"""The bar of "never slower" as `foredraft bench --draft random|self` measures it, on a clock without noise."""
+"""The bar of "never slower" as `foredraft bench` measures it with drafts that cannot pay, on a clock without noise."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.random_draft import random_draft
 from foredraft.bench.runner import Run, Step
 from foredraft.cli.main import app
 from foredraft.pair.llm import LLM
@@ -84,7 +85,6 @@ def test_interrupted_it_keeps_what_is_done(
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["bread"], 2, "pair, overhead, stack, round, memory"),
         (["--mode", "fast"], 2, "one of off, model, suffix, ngram, auto, or fixed:γ with γ from 0 to 16"),
         (["--mode", "fixed:17"], 2, "from 0 to 16"),
         (["--category", "poems"], 2, "one of maths, facts, code"),
@@ -98,9 +98,8 @@ def test_interrupted_it_keeps_what_is_done(
         (["--json", "no/such/folder/out.json"], 1, "there is no folder"),
         (["--markdown", "."], 1, "is a folder"),
         (["--model", "no-such-file.gguf", "--draft", "off"], 1, "no-such-file.gguf"),
-        (["--model", "no-such-file.gguf", "--draft", "random"], 1, "no-such-file.gguf"),
+        (["--model", "no-such-file.gguf", "--draft", "self"], 1, "no-such-file.gguf"),
         (["--json", "no/such/folder/out.json", "--mode", "fast"], 1, "Error: no"),
-        (["round", "--json", "no/such/folder/out.json"], 1, "there is no folder"),
         (["--context", "17"], 1, "No prompt fits: the shortest has"),
         (["--rival", "plain"], 2, "given with --against"),
         (["--part", "plain"], 2, "given with --against"),
@@ -113,7 +112,6 @@ def test_interrupted_it_keeps_what_is_done(
         (["--against", "x", "--temperature", "0.8"], 2, "left out with --against"),
         (["--against", "x", "--sweep"], 2, "left out with --against"),
         (["--against", "x", "--repeats", "0"], 2, "at least 1"),
-        (["stack", "--against", "x"], 2, "left out with --against"),
     ],
 )
 def test_bad_input_is_answered_with_what_is_allowed(
@@ -170,8 +168,8 @@ def test_a_disk_that_fills_up_costs_one_file_and_not_the_others(
 
 
 def test_a_draft_that_is_always_wrong_and_one_as_slow_as_the_main_model(tiny_llama: Path, tmp_path: Path) -> None:
-    for draft, accepted in (("random", 0.2), ("self", 1.0)):
-        json_file = tmp_path / f"{draft}.json"
+    for draft, accepted in ((random_draft(tiny_llama), 0.2), ("self", 1.0)):
+        json_file = tmp_path / f"{accepted}.json"
         few = ["--threads", 1, "--draft-threads", 1, "--mode", "fixed:2", "--mode", "auto", "-t", 0]
         code, out, err = bench("--model", tiny_llama, "--draft", draft, *QUICK, *few, "--json", json_file)
         assert code == 0, out + err
@@ -193,14 +191,6 @@ def test_without_a_draft_only_what_guesses_without_one_is_measured(tiny_llama: P
     code, _, err = bench("--model", tiny_llama, "--draft", "off", *QUICK)
     assert code == 1
     assert "what is loaded has" in err
-
-
-def test_what_foredraft_costs(tiny_llama: Path, tmp_path: Path) -> None:
-    json_file = tmp_path / "cost.json"
-    code, out, _ = bench("stack", "--model", tiny_llama, "--json", json_file, "--clock", "cpu")
-    assert code in (0, 1)  # a bar may be missed here: a tiny model's token takes no time
-    assert "plain decoding against the bare loop" in out
-    assert set(json.loads(json_file.read_text(encoding="utf-8"))["stack"]) == {"share", "low", "high", "bare_s"}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is a signal on POSIX")

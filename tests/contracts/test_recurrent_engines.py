@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foredraft.bench.random_kinds import write_random_kind
+from benchmarks.random_kinds import write_random_kind
 from foredraft.core.errors import CacheFullError, Cancelled, EngineError, RewindError
 from foredraft.engines import ENGINES
 from foredraft.engines.base import Chunk, Engine

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foredraft.bench.random_kinds import write_random_kind
+from benchmarks.random_kinds import write_random_kind
 from foredraft.core.errors import EngineError, IncompatibleDraftError
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
 from foredraft.engines.base import Chunk, Hidden

@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from foredraft.bench.random_model import SHAPES
+from benchmarks.random_model import SHAPES
 from foredraft.core.errors import CacheFullError, Cancelled, EngineError, NonFiniteLogitsError, RewindError
 from foredraft.engines.base import Chunk
 from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions

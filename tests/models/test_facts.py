@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from foredraft.bench.random_model import Shape
+from benchmarks.random_model import Shape
 from foredraft.core.errors import ModelFormatError
 from foredraft.engines.llamacpp import quantise
 from foredraft.models.facts import facts_from_json, facts_to_json, read_facts

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from foredraft.bench.random_kinds import KINDS, write_plan, write_random_kind
+from benchmarks.random_kinds import KINDS, write_plan, write_random_kind
 from foredraft.core.errors import ModelNotFoundError, UnsupportedModelError
 from foredraft.models.cache import ShelfCache
 from foredraft.models.facts import ModelFacts, facts_from_json, facts_to_json, inside, read_facts

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from foredraft.bench.random_kinds import write_random_kind
+from benchmarks.random_kinds import write_random_kind
 from foredraft.config.settings import load_settings
 from foredraft.models.cache import ShelfCache
 from foredraft.models.places import OWN, Place

@@ -8,8 +8,8 @@ import gguf
 import numpy as np
 import pytest
 
+from benchmarks.random_model import Shape, write_random_model
 from foredraft.bench.inflate import SIZES, Target, inflate
-from foredraft.bench.random_model import Shape, write_random_model
 from foredraft.core.errors import ModelError, ParameterError
 from foredraft.engines.base import Chunk
 from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions

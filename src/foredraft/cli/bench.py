@@ -1,4 +1,4 @@
-"""`foredraft bench`: what speculation is worth on this machine, and what Foredraft itself costs."""
+"""`foredraft bench`: what speculation is worth on this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
-from typer import Argument, Option
+from typer import Option
 
 from foredraft.cli import terminal
 from foredraft.core.errors import ForedraftError, ParameterError
@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 Show = Callable[[float, str], None]
 """Told the share done and what is going on."""
 
-MADE_DRAFTS = ("random", "self")
-"""Drafts that can bring nothing: what they cost all the same is what `auto` is to be held to."""
-WHAT = ("pair", "overhead", "stack", "round", "memory")
+ITSELF = "self"
+"""The main model as its own draft: it can gain nothing, and what it costs is what `auto` is held to."""
 QUICK_S = 45.0
 _MINUTES = 10.0
 _QUICK_PROMPTS = 3
@@ -104,18 +103,14 @@ def check_file(file: Path) -> None:
 
 
 def bench(
-    what: Annotated[
-        str,
-        Argument(help=f"{', '.join(WHAT)}: the pair's speed; what Foredraft costs (all of it, or one of the three)."),
-    ] = "pair",
     model: Annotated[str | None, Option("--model", "-m", help="Main model. Default: the embedded one.")] = None,
     draft: Annotated[
         str,
         Option(
             "--draft",
             "-d",
-            help="Draft model; auto takes the best that fits; off: none. random: one with the same vocabulary that is "
-            "always wrong; self: the main model once more, so as slow as itself.",
+            help="Draft model; auto takes the best that fits; off: none; self: the main model once more, so as slow "
+            "as itself.",
         ),
     ] = "auto",
     inflate: Annotated[
@@ -177,11 +172,7 @@ def bench(
     Ctrl-C ends it with what has been measured.
     """
     began = time.perf_counter()
-    if what not in WHAT:
-        raise ParameterError("what", what, f"one of {', '.join(WHAT)}")
-    _check_against(
-        against, what, sweep=sweep, plots=plots, temperature=temperature, alone={"rival": rival, "part": part}
-    )
+    _check_against(against, sweep=sweep, plots=plots, temperature=temperature, alone={"rival": rival, "part": part})
     tokens = 128 if max_tokens is None else max_tokens
     threads, draft_threads = _threads(clock, threads, draft_threads)
     from foredraft.pair.llm import LLM
@@ -205,13 +196,6 @@ def bench(
         with terminal.LoadProgress() as progress:
             return LLM.load(main, guesses, settings=settings, force=force, progress=progress)
 
-    if what != "pair":
-        from foredraft.cli import bench_overhead
-        from foredraft.config.shelf import locate
-
-        if json_file is not None:
-            check_file(json_file)
-        raise typer.Exit(bench_overhead.run(what, load, locate(model) if model else None, json_file, clock))
     outputs = Outputs(json_file, markdown_file, plots)
     outputs.check()
     if against is not None:
@@ -304,11 +288,10 @@ def _measure(
 
 
 def _files(model: str | None, draft: str, inflate: str | None) -> tuple[Path | str | None, str | Path | None]:
-    """Main model and draft to load; the main one inflated if asked for, the draft made or the main model's own."""
-    if inflate is None and draft not in MADE_DRAFTS:
+    """Main model and draft to load; the main one inflated if asked for, and what `self` stands for."""
+    if inflate is None and draft != ITSELF:
         return model, draft
     from foredraft.bench.inflated import inflated
-    from foredraft.bench.random_draft import random_draft
     from foredraft.config.shelf import locate
 
     guesses: str | Path = draft
@@ -320,12 +303,10 @@ def _files(model: str | None, draft: str, inflate: str | None) -> tuple[Path | s
             guesses = demo.draft_path()
     else:
         source = locate(model)
-    if draft == "random":
-        guesses = random_draft(source)
     main = source
     if inflate is not None:
         main = inflated(source, inflate, lambda words: terminal.errors().print(words, style="dim", markup=False))
-    return main, main if draft == "self" else guesses
+    return main, main if draft == ITSELF else guesses
 
 
 def _modes(names: list[str] | None, *, quick: bool, sweep: bool) -> tuple[Mode, ...]:
@@ -354,7 +335,6 @@ def _threads(clock: str, threads: int | None, draft_threads: int | None) -> tupl
 
 def _check_against(
     against: str | None,
-    what: str,
     *,
     sweep: bool,
     plots: Path | None,
@@ -368,7 +348,6 @@ def _check_against(
                 raise ParameterError(name, value, "left out, or given with --against")
         return
     for name, given, wrong in (
-        ("what", what, what != "pair"),
         ("sweep", sweep, sweep),
         ("plots", plots, plots is not None),
         ("temperature", temperature, bool(temperature) and any(temperature or ())),

@@ -1,6 +1,6 @@
 """What going back costs on a model with a recurrent state: rounds by rollback and by fork, against passes as wide.
 
-    python -m foredraft.bench.going_back MODEL.gguf --gamma 4
+    python -m benchmarks.going_back MODEL.gguf --gamma 4
 
 All in one run, in turns, as multiples of a plain step. `stand` are rounds whose guesses all stand, `fail` those of
 which half do, so that the other half is taken back; `wide` reads as many tokens with nothing to take back.
@@ -57,7 +57,7 @@ def _of(engine: Engine, gamma: int, turns: int) -> dict[str, float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m foredraft.bench.going_back", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.going_back", description=__doc__.split("\n")[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("--gamma", type=int, default=4)
     parser.add_argument("--turns", type=int, default=12)

@@ -1,5 +1,9 @@
 """What Foredraft itself costs, beside the models: three measurements with their bars.
 
+    python -m benchmarks.overhead [stack round memory] [--model FILE --draft FILE] [--clock cpu] [--json FILE]
+
+The exit code is 1 where a bar is missed.
+
 - `stack`: plain decoding through all layers against the bare loop of `llama_decode` and argmax, side by side;
 - `round`: one round on engines that answer at once, so that only our own work is left;
 - `memory`: whether the process grows while it answers the same requests again and again.
@@ -7,20 +11,27 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median, quantiles
+from typing import TypeVar
 
 import numpy as np
 import psutil
 
-from foredraft.bench.baseline import BareLoop
-from foredraft.bench.instant import InstantEngine
-from foredraft.bench.modes import PLAIN, parse, stage
+from benchmarks.baseline import BareLoop
+from benchmarks.instant import InstantEngine
+from benchmarks.random_model import SHAPES, write_random_model
+from foredraft.bench.categories import prompts as bench_prompts
+from foredraft.bench.modes import CLOCKS, PLAIN, parse, stage
 from foredraft.bench.statistics import Interval, ratio
+from foredraft.config.folders import cache_folder
 from foredraft.core.params import Request, SamplingParams
 from foredraft.engines.llamacpp import LoadOptions
 from foredraft.engines.toy.engine import ToyClock
@@ -34,7 +45,12 @@ from foredraft.speculative.drafters import Arbiter, Drafter, ModelDrafter, looku
 from foredraft.speculative.round import run_round
 from foredraft.speculative.sequence import Sequence as RunningSequence
 
+T = TypeVar("T")
+Reported = tuple[list[tuple[str, str, str, bool]], object]
+"""Rows (what, measured, bar, met), and the figures as JSON."""
 STACK_BAR = 0.97
+GROWTH_BAR = 8 << 20
+"""Bytes that `MEMORY_TOKENS` tokens may leave behind: allocators round up, models do not."""
 GAMMA = 3
 ROUND_BARS = {(8_192, True): 0.10, (151_936, True): 0.30, (8_192, False): 0.4, (151_936, False): 2.0}
 """Milliseconds of one round by vocabulary and greedy or sampled (temperature 0.8, top-k 40, top-p 0.95)."""
@@ -192,3 +208,89 @@ def memory(llm: LLM, prompts: Sequence[str], *, tokens: int = MEMORY_TOKENS) -> 
         yield min(1.0, written / (tokens + warm_up)), None
     after = process.memory_info().rss
     yield 1.0, Memory(before or after, after, written - warm_up, requests)
+
+
+def _report_round(asked: argparse.Namespace) -> Reported:
+    costs = list(rounds(clock=CLOCKS[asked.clock]))
+    rows = [(c.name, f"{c.ms:.3f} ms ({c.low:.3f}–{c.high:.3f})", f"≤ {c.bar:.2f} ms", c.ms <= c.bar) for c in costs]
+    return rows, [asdict(cost) for cost in costs]
+
+
+def _report_stack(asked: argparse.Namespace) -> Reported:
+    path = asked.model or _random_model()
+    threads = 1 if asked.clock == "cpu" else None
+    found = _last(stack(path, threads=threads, clock=CLOCKS[asked.clock]), "stack")
+    share = found.share
+    value = f"{share.value:.3f} [{share.low:.3f}, {share.high:.3f}]" + ("" if found.same_text else ", but another text")
+    name = f"plain decoding against the bare loop, {found.bare_s * 1e3:.1f} ms a token"
+    figures = {"share": share.value, "low": share.low, "high": share.high, "bare_s": found.bare_s}
+    return [(name, value, f"≥ {STACK_BAR}", share.value >= STACK_BAR and found.same_text)], figures
+
+
+def _report_memory(asked: argparse.Namespace) -> Reported:
+    texts = [prompt.text for group in bench_prompts(count=3).values() for prompt in group]
+    threads = 1 if asked.clock == "cpu" else None
+    settings = LoadSettings(threads=threads, draft_threads=threads, remember=False)
+    with LLM.load(asked.model, asked.draft, settings=settings) as llm:
+        found = _last(memory(llm, texts), "memory")
+    name = f"memory after {found.tokens:,} tokens in {found.requests} requests"
+    value = f"{found.growth / 2**20:+.1f} MiB, from {found.before / 2**20:.0f} MiB"
+    return [(name, value, f"≤ {GROWTH_BAR / 2**20:.0f} MiB", found.growth <= GROWTH_BAR)], asdict(found)
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], Reported]] = {
+    "round": _report_round,
+    "stack": _report_stack,
+    "memory": _report_memory,
+}
+
+
+def _random_model() -> Path:
+    """A model of 0.5 billion random parameters, in the cache: large enough for 20 ms a token on most machines."""
+    path = cache_folder() / "random-0.5b-q8_0.gguf"
+    if not path.is_file():
+        print(f"Making {path}, once …", file=sys.stderr)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".part")
+        write_random_model(unfinished, SHAPES["0.5b"], kind="q8_0")
+        unfinished.replace(path)
+    return path
+
+
+def _last(steps: Iterator[tuple[float, T | None]], name: str) -> T:
+    """The result at the end; the share done is shown on a terminal."""
+    found: T | None = None
+    for share, result in steps:
+        found = result
+        if sys.stderr.isatty():
+            print(f"\r{name}: {share:.0%} ", end="", file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    assert found is not None
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all three")
+    parser.add_argument("--model", type=Path, help="default: random weights for stack, the embedded pair for memory")
+    parser.add_argument("--draft", default="auto")
+    parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall")
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args(arguments)
+    if unknown := set(asked.part) - set(PARTS):
+        parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(PARTS)}")
+    figures: dict[str, object] = {}
+    all_met = True
+    for name in asked.part or PARTS:
+        rows, figures[name] = PARTS[name](asked)
+        for what, measured, bar, met in rows:
+            all_met = all_met and met
+            print(f"{what}: {measured}  (bar {bar}: {'met' if met else 'MISSED'})", flush=True)
+    if asked.json is not None:
+        asked.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return 0 if all_met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

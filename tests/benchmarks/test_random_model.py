@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from foredraft.bench.baseline import BareLoop, bare_loop
-from foredraft.bench.random_model import SHAPES, main, write_random_model
+from benchmarks.baseline import BareLoop, bare_loop
+from benchmarks.random_model import SHAPES, main, write_random_model
 from foredraft.core.errors import ModelError, ParameterError
 from foredraft.engines.base import Chunk
 from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions

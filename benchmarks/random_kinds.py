@@ -1,6 +1,6 @@
 """Tiny GGUF files with random weights, one for each kind of model that llama.cpp treats in its own way.
 
-    python -m foredraft.bench.random_kinds FOLDER
+    python -m benchmarks.random_kinds FOLDER
 
 Hybrid and recurrent ones, sliding windows, and drafts inside a model or beside it. Keys and tensors are what the loader
 of llama.cpp asks for (its `src/models/*.cpp`). All share one vocabulary and one width, so that a draft of one kind fits
@@ -19,7 +19,7 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-from foredraft.bench.random_model import add_vocabulary
+from benchmarks.random_model import add_vocabulary
 from foredraft.core.errors import ParameterError
 
 VOCABULARY, WIDTH, CONTEXT = 320, 64, 512
@@ -429,7 +429,7 @@ KINDS: dict[str, Callable[[], Plan]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m foredraft.bench.random_kinds", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.random_kinds", description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kind", choices=KINDS, action="append", help="only this one; may be given several times")
     parser.add_argument("--seed", type=int, default=0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from foredraft.bench import isolation, over_http
+from benchmarks import isolation, over_http
+from benchmarks.serving import LONG, Load, Row, long_prompt, paired, second_turn, speculation, together
 from foredraft.bench.modes import stage
-from foredraft.bench.serving import LONG, Load, Row, long_prompt, paired, second_turn, speculation, together
 from tests.bench.toys import PROMPTS, pair
 
 
@@ -63,7 +64,8 @@ def test_over_http(monkeypatch: pytest.MonkeyPatch) -> None:
     assert after[0][0] >= 0
 
 
-def test_every_row_of_isolation(tiny_llama: Path) -> None:
+def test_every_row_of_isolation(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))  # it is changed, and then as it was
     rows = [*isolation.crossing(1, n_vocab=64), *isolation.measure(tiny_llama, 2, threads=1, steps=2)]
     assert [len(found) for found, _, _ in rows] == [1] * 4 + [2] * 6
     assert all(found[0] > 0 for found, name, _ in rows if name.startswith("crossing") and "processor" not in name)

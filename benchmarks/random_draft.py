@@ -1,18 +1,24 @@
 """A draft with the vocabulary of a main model and random weights: it fits, and is wrong about everything.
 
+    foredraft bench --draft "$(python -m benchmarks.random_draft)" --mode auto --mode fixed:3
+    python -m benchmarks.random_draft MAIN.gguf       # makes it, once, and prints its path
+
 The hardest test of "never slower": a controller must find out by itself that not one guess of it is worth reading.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import gguf
 
-from foredraft.bench.random_model import Shape, write_random_model
+from benchmarks.random_model import Shape, write_random_model
 from foredraft.config.folders import cache_folder
 from foredraft.core.errors import ModelError
+from foredraft.demo import main_path
 
 _SHARE = 5
 """The draft has at most one in so many of the main model's parameters: about what a draft worth having has."""
@@ -75,3 +81,14 @@ def _copy(fields: dict[str, gguf.ReaderField], writer: gguf.GGUFWriter) -> None:
     for key, field in fields.items():
         sub_type = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
         writer.add_key_value(key, field.contents(), field.types[0], sub_type=sub_type)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.random_draft", description=__doc__.split("\n")[0])
+    parser.add_argument("main", type=Path, nargs="?", help="the main model; default: the embedded one")
+    asked = parser.parse_args(arguments)
+    print(random_draft(asked.main or main_path()))
+
+
+if __name__ == "__main__":
+    main()

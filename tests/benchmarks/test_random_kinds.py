@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from foredraft.bench.random_kinds import KINDS, main, write_random_kind
+from benchmarks.random_kinds import KINDS, main, write_random_kind
 from foredraft.core.errors import ParameterError
 
 DRAFTS = {"eagle3", "gemma4-assistant", "qwen35-mtp-only"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from foredraft.bench.random_draft import random_draft
+from benchmarks.random_draft import random_draft
 from foredraft.core.errors import ModelError
 from foredraft.models.pairing import pair
 

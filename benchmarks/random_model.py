@@ -1,6 +1,6 @@
 """A GGUF file with random weights: as large and as slow as a trained model of its shape, and free to make.
 
-    python -m foredraft.bench.random_model PATH --size 0.5b --kind q8_0
+    python -m benchmarks.random_model PATH --size 0.5b --kind q8_0
 
 The same arguments give the same file. Weights are made and written tensor by tensor, so memory stays small.
 """
@@ -156,7 +156,7 @@ def _weights(name: str, size: tuple[int, ...], seed: list[int]) -> NDArray[np.fl
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m foredraft.bench.random_model", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.random_model", description=__doc__.split("\n")[0])
     parser.add_argument("path", type=Path)
     parser.add_argument("--size", choices=SHAPES, default="0.5b")
     parser.add_argument("--kind", choices=KINDS, default="q8_0")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from foredraft.bench.overhead import memory, rounds, stack
+import pytest
+
+from benchmarks.overhead import main, memory, rounds, stack
 from tests.bench.toys import pair
 
 
@@ -38,3 +41,14 @@ def test_memory_is_looked_at_before_and_after() -> None:
     assert result.requests >= 5
     assert result.before > 0
     assert result.growth == result.after - result.before
+
+
+def test_the_command_prints_each_bar_and_keeps_the_figures(
+    tiny_llama: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    json_file = tmp_path / "cost.json"
+    code = main(["stack", "--model", str(tiny_llama), "--json", str(json_file), "--clock", "cpu"])
+    out = capsys.readouterr().out
+    assert code == ("MISSED" in out)  # a tiny model's token takes no time: here the bar may be missed
+    assert "plain decoding against the bare loop" in out
+    assert set(json.loads(json_file.read_text(encoding="utf-8"))["stack"]) == {"share", "low", "high", "bare_s"}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from foredraft.bench.going_back import main
-from foredraft.bench.random_kinds import write_random_kind
+from benchmarks.going_back import main
+from benchmarks.random_kinds import write_random_kind
 
 
 @pytest.mark.parametrize(("kind", "ways"), [("lfm2", ["rollback", "fork"]), ("mamba2", ["fork"])])

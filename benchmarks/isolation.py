@@ -9,6 +9,7 @@ an engine that answers at once: the same without a model, whose passes empty the
 from __future__ import annotations
 
 import dataclasses
+import os
 import statistics
 import tempfile
 import time
@@ -18,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from foredraft.bench.instant import InstantEngine
+from benchmarks.instant import InstantEngine
 from foredraft.core.errors import ForedraftError
 from foredraft.engines.base import Chunk, Engine, Logits
 from foredraft.engines.isolated import IsolatedEngine
@@ -74,6 +75,7 @@ def measure(path: Path, repeats: int, *, threads: int | None = None, steps: int 
         with tempfile.TemporaryDirectory() as folder:
             times = Path(folder) / "times"
             given = {"path": str(path), "options": dataclasses.asdict(options), "times": str(times)}
+            _let_children_import_this()
             there = IsolatedEngine(f"{__name__}:timed", given)
             try:
                 for size in SIZES:
@@ -86,6 +88,7 @@ def measure(path: Path, repeats: int, *, threads: int | None = None, steps: int 
 
 def crossing(repeats: int, n_vocab: int = VOCABULARY) -> Iterator[Found]:
     """Milliseconds of the crossing alone, as `measure` gives them."""
+    _let_children_import_this()
     engine = IsolatedEngine(f"{__name__}:instant", {"n_vocab": n_vocab})
     try:
         for size in SIZES:
@@ -103,6 +106,14 @@ def crossing(repeats: int, n_vocab: int = VOCABULARY) -> Iterator[Found]:
             yield spent[1:], f"{name} of processor time", ""
     finally:
         engine.close()
+
+
+def _let_children_import_this() -> None:
+    """A model's process does not look into the current folder for modules; this one is in no installed package."""
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    root = str(Path(__file__).parents[1])
+    if root not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join([*filter(None, paths), root])
 
 
 class _Clocks:

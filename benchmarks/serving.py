@@ -1,6 +1,6 @@
 """What several requests on one pair cost and bring, and what HTTP costs: the server's bars, row by row.
 
-    python -m foredraft.bench.serving [--main MAIN.gguf --draft DRAFT.gguf | --inflate 1b] [--clock cpu] [--row NAME …]
+    python -m benchmarks.serving [--main MAIN.gguf --draft DRAFT.gguf | --inflate 1b] [--clock cpu] [--row NAME …]
 
 Without a model it is the embedded pair. The two sides of a ratio take turns, and the row is the median of the ratios
 with the smallest and the largest. `--clock cpu` counts the processor time of the thread that runs the models, one
@@ -16,7 +16,7 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from foredraft.bench import isolation, over_http
+from benchmarks import isolation, over_http
 from foredraft.bench.categories import Prompt, prompts
 from foredraft.bench.inflated import inflated
 from foredraft.bench.machine import in_words, machine

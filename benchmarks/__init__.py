@@ -1,0 +1,1 @@
+"""Developers' measurements, which do not ship: `python -m benchmarks.NAME --help`. Users have `foredraft bench`."""
