@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from docs import concept_pictures
+from tools.pictures import concepts
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -46,10 +46,10 @@ def test_drawings_are_small_and_sound(path: Path) -> None:
 @pytest.mark.parametrize(
     "draw",
     [
-        concept_pictures.a_round,
-        concept_pictures.the_same_text,
-        lambda path: concept_pictures.when_it_pays(path, tokens=100),
-        lambda path: concept_pictures.the_promise(path, tokens=300),
+        concepts.a_round,
+        concepts.the_same_text,
+        lambda path: concepts.when_it_pays(path, tokens=100),
+        lambda path: concepts.the_promise(path, tokens=300),
     ],
     ids=["round", "same-text", "when-it-pays", "promise"],
 )

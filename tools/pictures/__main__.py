@@ -1,5 +1,5 @@
-"""Make the pictures of the README and of docs/concepts, from the repository's root: `python -m docs.pictures`, or
-`python -m docs.pictures round promise` for some of them. Nothing in them is drawn by hand: all come from real runs.
+"""Make the pictures of the README and of docs/concepts, from the repository's root: `python -m tools.pictures`, or
+`python -m tools.pictures round promise` for some of them. Nothing in them is drawn by hand: all come from real runs.
 Those of the app want a Chromium (`CHROMIUM` names it)."""
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from docs.app_pictures import dark_japanese, light_english
-from docs.concept_pictures import a_round, the_promise, the_same_text, when_it_pays
+from tools.pictures.app import dark_japanese, light_english
+from tools.pictures.concepts import a_round, the_promise, the_same_text, when_it_pays
 
 
 def terminal(path: Path) -> None:
@@ -59,7 +59,7 @@ PICTURES: dict[str, Callable[[Path], None]] = {
 }
 
 if __name__ == "__main__":
-    images = Path(__file__).parent / "images"
+    images = Path(__file__).parents[2] / "docs" / "images"
     images.mkdir(exist_ok=True)
     for name in sys.argv[1:] or PICTURES:
         PICTURES[name](images / f"{name}.svg")

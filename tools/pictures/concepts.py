@@ -16,7 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from docs.drawing import (
+from foredraft import LLM, LoadSettings
+from foredraft.bench.costs import Costs
+from foredraft.core.params import SpeculationParams
+from foredraft.sampling import noise
+from foredraft.speculative.controllers import Adaptive, DraftController, Fixed
+from foredraft.speculative.controllers.bucket import PRESETS
+from foredraft.speculative.drafters import Arbiter
+from tests.speculative.simulator import CURVES, T1, C, SimulatedDraft, World, new_sequence, one_round, simulate, stream
+from tools.pictures.drawing import (
     BLUE,
     GREEN,
     GRID,
@@ -33,14 +41,6 @@ from docs.drawing import (
     Panel,
     shown,
 )
-from foredraft import LLM, LoadSettings
-from foredraft.bench.costs import Costs
-from foredraft.core.params import SpeculationParams
-from foredraft.sampling import noise
-from foredraft.speculative.controllers import Adaptive, DraftController, Fixed
-from foredraft.speculative.controllers.bucket import PRESETS
-from foredraft.speculative.drafters import Arbiter
-from tests.speculative.simulator import CURVES, T1, C, SimulatedDraft, World, new_sequence, one_round, simulate, stream
 
 QUESTION, TEMPERATURE, SEED, GAMMA = "Write a story that begins: 'The door creaked open...'", 0.8, 7, 4
 

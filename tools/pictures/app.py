@@ -94,7 +94,7 @@ def _served(**preferences: str) -> Iterator[str]:
     address = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory() as home:
         environment = {**os.environ, "FOREDRAFT_HOME": home, "HF_HOME": home}
-        command = [sys.executable, "-m", "docs.app_pictures", str(port), json.dumps(preferences)]
+        command = [sys.executable, "-m", "tools.pictures.app", str(port), json.dumps(preferences)]
         process = subprocess.Popen(command, env=environment)  # noqa: S603
         try:
             while True:

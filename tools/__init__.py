@@ -1,0 +1,1 @@
+"""What makes the documentation: pictures and reference pages. Run from the repository's root."""
