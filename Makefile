@@ -17,7 +17,7 @@ HARDEN_MINUTES ?= 5
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test real lint bench e2e harden evaluation audit sbom train clean
+.PHONY: help setup run test real lint bench e2e harden evaluation docs reference audit sbom train clean
 
 run: $(STAMP)            ## the app, in the browser, on the embedded pair
 	$(BIN)/foredraft app $(ARGS)
@@ -62,6 +62,13 @@ evaluation: $(STAMP)     ## the official lm-eval against the server, on tasks of
 	sed '/--group release/,$$d' constraints.txt > build/constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint build/constraints.txt --constraint constraints-evaluation.txt --group evaluation
 	$(BIN)/python -m pytest tests/evaluation -m "not real" $(ARGS)
+
+docs: $(STAMP)           ## the documentation as a site that works offline: build/site/index.html; every link is checked
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+reference: $(STAMP)      ## docs/reference: commands, REST, settings and Python API anew from the declarations in the code
+	$(BIN)/python -m tools.reference
 
 RELEASE := $(BIN)/python -m pip install --quiet --constraint constraints.txt --group release
 

@@ -1,33 +1,89 @@
-"""The documentation: links lead somewhere, pictures have words for those who cannot see them and can be made anew."""
+"""The documentation: links lead somewhere, pictures have words for those who cannot see them and can be made again,
+pages that are made from the code are current, and nothing is loaded from elsewhere."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+import yaml
 
 from tools.pictures import concepts
+from tools.reference import __main__ as reference
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".github").rglob("*.md")])
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 LARGEST = 60_000
 """Bytes of a drawing."""
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of a page's headings, as the site and the usual hosts make them."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    words = (
+        re.sub(r"[^\w\s-]", "", heading.lower()).strip() for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    )
+    return {re.sub(r"\s", "-", word) for word in words}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere_and_pictures_have_words(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     for picture, words, target in LINK.findall(text):
-        if target.startswith(("http://", "https://", "mailto:", "#")):
+        if target.startswith(("http://", "https://", "mailto:")):
             continue
-        path = page.parent / target.partition("#")[0]
+        if target.startswith("#"):
+            target = page.name + target
+        file, _, anchor = target.partition("#")
+        path = page.parent / file
         assert path.exists(), f"{target} is not there"
+        assert not anchor or anchor in anchors(path), f"{target}: the page has no such heading"
         if picture:
             assert len(words) > 20, f"{target} has no words for those who cannot see it"
+
+
+def pages_of(part: Any) -> Iterator[str]:
+    """The files of a navigation."""
+    if isinstance(part, str):
+        yield part
+    for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        yield from pages_of(inner)
+
+
+def test_every_page_is_in_the_navigation_once() -> None:
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    listed = list(pages_of(site["nav"]))
+    assert sorted(listed) == sorted(
+        path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")
+    )
+
+
+@pytest.mark.parametrize("name", reference.PAGES)
+def test_pages_made_from_the_code_are_current(name: str) -> None:
+    made = (reference.FOLDER / name).read_text(encoding="utf-8")
+    assert made == reference.text(name), "run `python -m tools.reference` (or `make reference`)"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "images").glob("*.svg")), ids=lambda path: path.stem)
+def test_drawings_load_nothing_from_elsewhere(path: Path) -> None:
+    assert not re.search(r"@import|url\([^#]|href=[\"'](?!#|data:)|<script", path.read_text(encoding="utf-8"))
+
+
+def test_the_site_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    """Built as `make docs` does, where its tools are installed."""
+    config = pytest.importorskip("mkdocs.config", reason="make docs installs mkdocs")
+    build = pytest.importorskip("mkdocs.commands.build")
+    site = config.load_config(str(ROOT / "mkdocs.yml"), site_dir=str(tmp_path / "site"), strict=True)
+    build.build(site)
+    loaded = re.compile(r"<(?:script|link|img|iframe|source)[^>]*(?:src|href)=[\"']?(https?:)?//")
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert len(pages) > 30
+    assert [page.name for page in pages if loaded.search(page.read_text(encoding="utf-8"))] == []
 
 
 @pytest.mark.parametrize("page", ["round", "lossless", "when-it-pays", "never-slower"])

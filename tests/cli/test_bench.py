@@ -85,7 +85,7 @@ def test_interrupted_it_keeps_what_is_done(
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["--mode", "fast"], 2, "one of off, model, suffix, ngram, auto, or fixed:γ with γ from 0 to 16"),
+        (["--mode", "fast"], 2, "or fixed:γ with γ from 0 to 16"),
         (["--mode", "fixed:17"], 2, "from 0 to 16"),
         (["--category", "poems"], 2, "one of maths, facts, code"),
         (["--temperature", "-1"], 2, "greedy"),

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,7 +26,9 @@ def terminal(path: Path) -> None:
     console = Console(record=True, highlight=False, width=100, file=StringIO(), force_terminal=True)
     console.print(Text("$ foredraft demo", style="bold"))
     console.print(Text.from_ansi(_on_a_terminal("demo")))
-    console.save_svg(str(path), title="foredraft demo")
+    drawn = console.export_svg(title="foredraft demo")
+    # rich would have the reader's browser load a font from elsewhere; a monospaced one is everywhere
+    path.write_text(re.sub(r"\s*@font-face \{[^}]*\}", "", drawn), encoding="utf-8", newline="\n")
 
 
 def _on_a_terminal(*arguments: str) -> str:

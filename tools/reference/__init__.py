@@ -1,0 +1,1 @@
+"""Reference pages made from the declarations in the code: `python -m tools.reference`."""

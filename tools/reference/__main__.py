@@ -1,0 +1,49 @@
+"""Write docs/reference/{cli,rest,settings,python}.md from the code, or say which of them are not current.
+
+python -m tools.reference            # writes them
+python -m tools.reference --check    # exit code 1, and their names, where the code says something else by now
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tools.reference import cli, python, rest, settings
+
+FOLDER = Path(__file__).parents[2] / "docs" / "reference"
+PAGES: dict[str, Callable[[], str]] = {
+    "cli.md": cli.page,
+    "rest.md": rest.page,
+    "settings.md": settings.page,
+    "python.md": python.page,
+}
+NOTE = "<!-- Made by `python -m tools.reference` from the declarations in the code. Do not edit by hand. -->\n\n"
+
+
+def text(name: str) -> str:
+    """The page as the code would have it now: LF line ends, one at the end, no blanks before one."""
+    lines = (NOTE + PAGES[name]()).splitlines()
+    return "\n".join(line.rstrip() for line in lines).rstrip("\n") + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    asked = parser.parse_args(arguments)
+    stale = []
+    for name in PAGES:
+        path, new = FOLDER / name, text(name)
+        if path.is_file() and path.read_text(encoding="utf-8") == new:
+            continue
+        stale.append(name)
+        if not asked.check:
+            path.write_text(new, encoding="utf-8", newline="\n")
+    print("\n".join(stale) or "All are current.")
+    return 1 if asked.check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
