@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from foredraft.server.asking import Asked, Question, ask
+from foredraft.requests.generation_request import GenerationRequest
+from foredraft.server.pipeline import Submitted, submit
 from foredraft.server.services import Services
 from tests.server.test_streams import settled
 
@@ -23,12 +24,12 @@ def saying(routes: ModuleType, *parts: str) -> Iterator[None]:
     """For as long as the block runs, the model's answers to a dialect's routes are these parts. One that stands in
     angle brackets alone (`</think>`) may be a token of its own."""
 
-    async def told(services: Services, question: Question, **more: Any) -> Asked:
+    async def told(services: Services, request: GenerationRequest, **more: Any) -> Submitted:
         grammar = "start: " + " ".join(json.dumps(part) for part in parts)
-        return await ask(services, replace(question, grammar=grammar, schema=None, tool_choice="auto"), **more)
+        return await submit(services, replace(request, grammar=grammar, schema=None, tool_choice="auto"), **more)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(routes, "ask", told)
+        patch.setattr(routes, "submit", told)
         yield
 
 

@@ -208,7 +208,7 @@ def test_the_clients_own_runner_of_tools_comes_to_an_end(client: Anthropic, serv
 
     told = iter([(CALL,), ("It rains.",)])
 
-    real = routes.ask
+    real = routes.submit
 
     async def turns(services: Services, question: Any) -> Any:
         from dataclasses import replace
@@ -217,7 +217,7 @@ def test_the_clients_own_runner_of_tools_comes_to_an_end(client: Anthropic, serv
         return await real(services, replace(question, grammar=grammar))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(routes, "ask", turns)
+        patch.setattr(routes, "submit", turns)
         runner = client.beta.messages.tool_runner(model="toy", max_tokens=200, messages=ASK, tools=[weather])
         final = runner.until_done()
     assert asked == ["Oslo"]

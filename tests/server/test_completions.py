@@ -153,7 +153,7 @@ def test_impossible_tokens_have_a_number() -> None:
 
 def test_more_log_probabilities_than_allowed_are_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     body = {"model": "toy", "prompt": [5] * 40, "max_tokens": 0, "echo": True, "logprobs": 3, "n": 2}
-    monkeypatch.setattr("foredraft.server.prompting.PROMPT_LOGPROBS", limits.Limit("log probabilities", 319))
+    monkeypatch.setattr("foredraft.server.pipeline.PROMPT_LOGPROBS", limits.Limit("log probabilities", 319))
     answer = httpx.post(f"{address}/v1/completions", json=body, timeout=60)
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == "logprobs"

@@ -12,10 +12,10 @@ import pytest
 
 from foredraft.engines.toy import ToyEngine, ToyTokenizer
 from foredraft.formats.source import CODED
+from foredraft.requests.generation_request import GenerationRequest
+from foredraft.requests.preparing import Preparation
 from foredraft.runtime.managed_model import LoadSpec, Progress
 from foredraft.runtime.runtime import Runtime
-from foredraft.server.asking import Question
-from foredraft.server.prompting import Prompts
 from foredraft.server.services import ServerSettings, Services
 from tests.formats import own_templates
 from tests.server import toy
@@ -214,6 +214,6 @@ def test_prompts_have_control_tokens_by_their_names(name: str) -> None:
     ]
     model = load(LoadSpec(name), lambda *_: None)
     for messages in turns:
-        prompt = Prompts().text(model, Question(messages=messages, tools=TOOLS))
+        prompt = Preparation().text(model.engine, GenerationRequest(messages=messages, tools=TOOLS))
         assert CODED.search(prompt) is None
         assert "clock" in prompt or "It is" in prompt

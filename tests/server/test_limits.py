@@ -13,12 +13,14 @@ from typing import Any
 import httpx
 import pytest
 
+from foredraft.core.errors import LimitError
 from foredraft.engines.llamacpp.tokenizer import LlamaTokenizer
+from foredraft.models.template import ChatTemplate
+from foredraft.requests.tokenizing import BoundedTokenizer
 from foredraft.server import limits
 from foredraft.server.bodies import read_json
-from foredraft.server.limits import LimitError, check_grammar, check_json, check_schema
+from foredraft.server.limits import check_grammar, check_json, check_schema
 from foredraft.server.pools import Pool
-from foredraft.server.prompting import Prompts
 from foredraft.server.services import Services
 
 ASK = [{"role": "user", "content": "Hi"}]
@@ -280,10 +282,8 @@ def test_a_prompt_that_cannot_fit_is_not_read(http: httpx.Client, services: Serv
 
 def test_what_is_left_out_of_a_long_conversation_is_never_rendered(http: httpx.Client, services: Services) -> None:
     http.post("/v1/chat/completions", json=chat())
-    with services.runtime.use("toy") as model:
-        template = type(model.template)  # type: ignore[attr-defined]
     rendered: list[int] = []
-    render = template.render
+    render = ChatTemplate.render
 
     def counted(self: Any, messages: Any, **more: Any) -> str:
         rendered.append(len(messages))
@@ -292,7 +292,7 @@ def test_what_is_left_out_of_a_long_conversation_is_never_rendered(http: httpx.C
     history = [{"role": "user", "content": "a" * 20}, {"role": "assistant", "content": "b" * 20}] * 4000
     system = {"role": "system", "content": "Be brief."}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(template, "render", counted)
+        patch.setattr(ChatTemplate, "render", counted)
         body = chat(messages=[system, *history, *ASK], truncation="auto")
         answer = http.post("/v1/chat/completions", json=body).json()
     assert 3000 < answer["usage"]["prompt_tokens"] < 4096
@@ -329,8 +329,8 @@ def test_a_text_in_pieces_has_the_tokens_of_the_whole(chat_pair: tuple[Path, Pat
                 pieces.append(len(part))
                 return tokenizer.encode(part, **more)
 
-        model = SimpleNamespace(engine=SimpleNamespace(tokenizer=Counted()), info=SimpleNamespace(n_ctx=1 << 20))
-        assert Prompts().encode(model, text) == tokenizer.encode(text)  # type: ignore[arg-type]
+        engine: Any = SimpleNamespace(tokenizer=Counted(), info=SimpleNamespace(n_ctx=1 << 20))
+        assert BoundedTokenizer().encode(engine, text) == tokenizer.encode(text)
         assert max(pieces) < len(text) / 2
 
 

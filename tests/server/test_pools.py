@@ -11,8 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
+from foredraft.core.cancellation import GivenUpError, still_wanted
 from foredraft.server.downloads import Downloads
-from foredraft.server.pools import BusyError, GivenUpError, Pool, still_wanted
+from foredraft.server.pools import BusyError, Pool
 from foredraft.server.services import Services
 from tests.server import toy
 
@@ -130,13 +131,13 @@ def test_prompts_that_wait_hold_up_nothing_else() -> None:
     services.pools.prompts.close()
     services.pools = replaced(services, Pool("prompts to write", 1, 1))
     with served(services) as http:
-        prepare = services.prompts.prepare
+        prepare = services.preparation.prepare
 
         def slow(*asked: Any) -> Any:
             gate()
             return prepare(*asked)
 
-        services.prompts.prepare = slow  # type: ignore[method-assign]
+        services.preparation.prepare = slow  # type: ignore[method-assign]
         answers: list[httpx.Response] = []
         first = threading.Thread(target=lambda: answers.append(http.post("/v1/chat/completions", json=CHAT)))
         first.start()

@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from foredraft.server.lenient import HEADER, LONGEST_HEADER, MOST
+from foredraft.requests.warnings import MOST
+from foredraft.server.lenient import HEADER, LONGEST_HEADER
 
 ASK = [{"role": "user", "content": "What is the capital of France?"}]
 OK = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}

@@ -5,14 +5,14 @@ import json
 import pytest
 
 from foredraft.chats import ChatStore
-from foredraft.grammars.constraints import GrammarError
+from foredraft.grammars.constraints import GrammarError, json_grammar
 from foredraft.runtime.managed_model import LoadSpec
 from foredraft.runtime.runtime import Runtime
 from foredraft.server.services import Services
 from foredraft.ui.choices import Choices
 from foredraft.ui.generation import Generations
 from foredraft.ui.hub import Hub
-from foredraft.ui.structure import EXAMPLE, Fault, fault_of, grammar_of
+from foredraft.ui.structure import EXAMPLE, Fault, fault_of, schema_of
 from tests.server import toy
 from tests.ui.fakes import LOADED, press, sees
 
@@ -27,7 +27,7 @@ SCHEMA = {
 @pytest.mark.parametrize("text", ["", "  \n", "{}", json.dumps(EXAMPLE), json.dumps({"name": "x", "schema": SCHEMA})])
 def test_a_sound_schema_has_no_fault(text):
     assert fault_of(text) is None
-    assert grammar_of(text)
+    assert json_grammar(schema_of(text))
 
 
 def test_a_slip_in_the_json_is_told_by_line_and_column():
@@ -36,7 +36,7 @@ def test_a_slip_in_the_json_is_told_by_line_and_column():
         Fault("Illegal trailing comma before end of object", line=2, column=19),
     )
     with pytest.raises(GrammarError, match="not JSON"):
-        grammar_of("{")
+        schema_of("{")
 
 
 def test_a_fault_in_the_schema_is_told_by_its_path():
@@ -49,7 +49,7 @@ def test_a_fault_in_the_schema_is_told_by_its_path():
 
 def test_what_is_pasted_from_an_api_call_means_its_schema():
     wrapped = json.dumps({"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA}})
-    assert grammar_of(wrapped) == grammar_of(json.dumps(SCHEMA))
+    assert schema_of(wrapped) == SCHEMA
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from foredraft.chats import ChatStore
+from foredraft.models.template import ChatTemplate
 from foredraft.runtime.managed_model import LoadSpec
 from foredraft.runtime.runtime import Runtime
 from foredraft.server.services import Services
-from foredraft.ui import generation
 from foredraft.ui.generation import Generations
 from foredraft.ui.hub import Hub
 from foredraft.ui.tokens import content_of, thought_of
@@ -63,8 +63,8 @@ async def test_the_next_turn_has_it_as_thinking(made, monkeypatch):
     first = generations.answer(chat.id, question)
     await generations.of(first).task
     sent = []
-    rendered = generation.rendered
-    monkeypatch.setattr(generation, "rendered", lambda model, m: (sent.extend(m), rendered(model, m))[1])
+    render = ChatTemplate.render
+    monkeypatch.setattr(ChatTemplate, "render", lambda of, m, **more: (sent.extend(m), render(of, m, **more))[1])
     second = generations.answer(chat.id, chats.add(chat.id, "user", "?", parent=first))
     await generations.of(second).task
     said = sent[1]

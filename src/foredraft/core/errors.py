@@ -57,6 +57,20 @@ class ContextOverflowError(ForedraftError):
         self.context = context
 
 
+class LimitError(ForedraftError):
+    """More was asked for than one request may. `param` is the field, `has` what was sent, `most` what is allowed;
+    `status` is HTTP's."""
+
+    code = "limit"
+
+    def __init__(self, message: str, has: int, most: int, *, param: str = "", status: int = 400) -> None:
+        super().__init__(message)
+        self.param = param
+        self.has = has
+        self.most = most
+        self.status = status
+
+
 class ModelError(ForedraftError):
     """A model file cannot be used. `path` names it."""
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from foredraft.core.errors import EngineDiedError
 from foredraft.core.params import Request
-from foredraft.engines.base import ModelInfo, Numerics
+from foredraft.engines.base import Engine, ModelInfo, Numerics
 from foredraft.runtime.embedder import Embedder, Embeddings
 from foredraft.runtime.handle import RequestHandle
 from foredraft.sampling.sampler import Constraint
@@ -65,6 +65,10 @@ class Place:
 
 class LoadedModel(Protocol):
     """What a loader returns for a model that writes; `foredraft.LLM` is one. Called by one thread at a time."""
+
+    @property
+    def engine(self) -> Engine:
+        """The main model's."""
 
     @property
     def scheduler(self) -> Scheduler: ...

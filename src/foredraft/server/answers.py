@@ -8,11 +8,11 @@ from starlette.requests import Request
 
 from foredraft.formats.response_parser import ResponseParser
 from foredraft.scheduling.request import Generation
-from foredraft.server.asking import Asked, Choice
+from foredraft.server.pipeline import Completion, Submitted
 from foredraft.server.sse import while_connected
 
 
-async def results(request: Request, asked: Asked) -> list[Generation]:
+async def results(request: Request, asked: Submitted) -> list[Generation]:
     """Wait for every answer, unless the client leaves: then they are cancelled."""
     try:
         return await while_connected(request, _all(asked))
@@ -20,14 +20,14 @@ async def results(request: Request, asked: Asked) -> list[Generation]:
         asked.cancel()
 
 
-async def _all(asked: Asked) -> list[Generation]:
+async def _all(asked: Submitted) -> list[Generation]:
     return [await choice.result() for choice in asked.choices]
 
 
-def read_whole(choice: Choice, answer: Generation) -> None:
-    """Read a finished answer: its thinking, content and calls are in `choice.reader` then."""
-    choice.reader.read(answer.pieces)
-    choice.reader.end()
+def read_whole(choice: Completion, answer: Generation) -> None:
+    """Read a finished answer: its thinking, content and calls are in `choice.parser` then."""
+    choice.parser.read(answer.pieces)
+    choice.parser.end()
 
 
 def as_message(reader: ResponseParser) -> dict[str, Any]:

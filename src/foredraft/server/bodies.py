@@ -21,8 +21,9 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
+from foredraft.requests.warnings import noting
 from foredraft.server.errors import RequestError
-from foredraft.server.lenient import HEADER, header, noting
+from foredraft.server.lenient import HEADER, header
 from foredraft.server.limits import check_json
 from foredraft.server.origins import from_a_browser
 from foredraft.server.pools import Pool

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from foredraft.core.cancellation import still_wanted
 from foredraft.core.errors import DownloadError, ForedraftError
 from foredraft.server.errors import RequestError
-from foredraft.server.pools import Pool, still_wanted
+from foredraft.server.pools import Pool
 
 FOLLOW_S = 0.2
 """How often those who follow a download are told how far it is."""

@@ -18,6 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from foredraft.core.cancellation import GivenUpError
 from foredraft.core.errors import (
     ContextOverflowError,
     EmptyPromptError,
@@ -25,6 +26,7 @@ from foredraft.core.errors import (
     EngineError,
     ForedraftError,
     IncompatibleDraftError,
+    LimitError,
     MemoryLimitError,
     ModelError,
     ModelNotFoundError,
@@ -32,6 +34,7 @@ from foredraft.core.errors import (
     ParameterError,
 )
 from foredraft.models.infill import NoInfillError
+from foredraft.requests.grammar import ConstraintError
 from foredraft.runtime.errors import (
     ModelGivenUpError,
     ModelUnloadedError,
@@ -40,8 +43,7 @@ from foredraft.runtime.errors import (
     TextTooLongError,
     WrongKindError,
 )
-from foredraft.server.limits import LimitError
-from foredraft.server.pools import BusyError, GivenUpError
+from foredraft.server.pools import BusyError
 from foredraft.server.wording import sentence
 
 LONGEST_MESSAGE = 2000
@@ -82,6 +84,8 @@ def word(error: ForedraftError) -> Wording:
         code = "context_length_exceeded" if error.code == ContextOverflowError.code else error.code
     elif isinstance(error, ParameterError):
         param = error.name
+    elif isinstance(error, ConstraintError):
+        param = error.param
     elif isinstance(error, NoInfillError):
         param = "suffix"
     elif isinstance(error, ContextOverflowError):

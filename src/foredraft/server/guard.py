@@ -18,9 +18,8 @@ from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from foredraft.core.errors import ForedraftError
+from foredraft.core.errors import ForedraftError, LimitError
 from foredraft.server.errors import RequestError, error_answer
-from foredraft.server.limits import LimitError
 from foredraft.server.origins import CONTAINERS, allows, from_a_browser, is_loopback
 from foredraft.server.proof import Door
 from foredraft.server.services import ServerSettings

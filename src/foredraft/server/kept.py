@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from foredraft.chats.database import StoreError
 from foredraft.chats.responses import Kept, MissingResponseError, ResponseStore, TooLongError, open_responses
-from foredraft.core.errors import ForedraftError
+from foredraft.core.errors import ForedraftError, LimitError
 from foredraft.server import limits
 from foredraft.server.errors import RequestError
 from foredraft.server.pools import Pool
@@ -83,7 +83,7 @@ class Responses:
                 f"{param}: the conversation has {error.size:,} bytes; at most {error.most:,} are taken up again. "
                 "Begin a new one with a summary."
             )
-            raise limits.LimitError(message, error.size, error.most, param=param) from None
+            raise LimitError(message, error.size, error.most, param=param) from None
         limits.MESSAGES.check(len(messages), param)
         return first, messages
 

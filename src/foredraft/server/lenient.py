@@ -6,17 +6,15 @@
 - What is not known is named in the warnings, and so is whatever a converter, the chat template or a schema leaves out.
 
 The warnings of a request are one list for as long as it lasts: `LimitedRoute` begins it and makes the header
-`X-Foredraft-Warnings` of it, `Question.warnings` is the same list, and each dialect repeats it in its answers. A
-warning is a sentence that begins with the field's name.
+`X-Foredraft-Warnings` of it, `GenerationRequest.warnings` is the same list, and each dialect repeats it in its
+answers. A warning is a sentence that begins with the field's name.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Annotated, Any, get_args
 
@@ -26,46 +24,14 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from foredraft.core.errors import ParameterError
+from foredraft.requests.warnings import MOST, note
 
 HEADER = "X-Foredraft-Warnings"
-MOST = 20
-"""Warnings of one request; more are counted out."""
-LONGEST = 200
-"""Characters of one warning."""
 LONGEST_HEADER = 4_000
 LABELS = frozenset({"user", "metadata", "safety_identifier"})
 """Marks for a provider's own books: there is nothing to do with them, and nothing to say."""
 
-_noted: ContextVar[list[str] | None] = ContextVar("noted", default=None)
-
-
 # ---- the warnings of a request ----
-
-
-@contextlib.contextmanager
-def noting() -> Iterator[list[str]]:
-    """Collect the warnings of one request."""
-    said: list[str] = []
-    token = _noted.set(said)
-    try:
-        yield said
-    finally:
-        _noted.reset(token)
-
-
-def noted() -> list[str]:
-    """The warnings of the request that is being served; a list of their own elsewhere."""
-    said = _noted.get()
-    return [] if said is None else said
-
-
-def note(sentence: str, said: list[str] | None = None) -> None:
-    """Add a warning, once: to `said`, or to those of the request that is being served."""
-    said = noted() if said is None else said
-    sentence = sentence if len(sentence) <= LONGEST else sentence[: LONGEST - 1] + "…"
-    sentence = sentence.encode("utf-8", "replace").decode()  # half of a pair of surrogates is no letter
-    if sentence not in said and len(said) < MOST:
-        said.append(sentence)
 
 
 def header(said: Iterable[str]) -> str:

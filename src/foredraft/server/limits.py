@@ -15,20 +15,7 @@ from typing import Any
 from pydantic import BeforeValidator
 
 from foredraft.chats.responses import Bounds
-from foredraft.core.errors import ForedraftError
-
-
-class LimitError(ForedraftError):
-    """More was asked for than one request may. `param` is the field, `has` what was sent, `most` what is allowed."""
-
-    code = "limit"
-
-    def __init__(self, message: str, has: int, most: int, *, param: str = "", status: int = 400) -> None:
-        super().__init__(message)
-        self.param = param
-        self.has = has
-        self.most = most
-        self.status = status
+from foredraft.core.errors import LimitError
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,18 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from foredraft.runtime.events import Event
-from foredraft.server.asking import Choice
+from foredraft.server.pipeline import Completion
 
 
-async def merged(choices: Sequence[Choice]) -> AsyncIterator[tuple[Choice, Event]]:
+async def merged(choices: Sequence[Completion]) -> AsyncIterator[tuple[Completion, Event]]:
     """Each event with its choice, until all have ended. An error of one ends all."""
     if len(choices) == 1:
         async for happened in choices[0].events():
             yield choices[0], happened
         return
-    arrived: asyncio.Queue[tuple[Choice, Event | BaseException | None]] = asyncio.Queue(maxsize=len(choices))
+    arrived: asyncio.Queue[tuple[Completion, Event | BaseException | None]] = asyncio.Queue(maxsize=len(choices))
 
-    async def follow(choice: Choice) -> None:
+    async def follow(choice: Completion) -> None:
         try:
             async for happened in choice.events():
                 await arrived.put((choice, happened))

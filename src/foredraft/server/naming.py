@@ -8,13 +8,21 @@ import contextlib
 from foredraft.core.errors import AmbiguousModelError, ModelError, ModelNotFoundError
 from foredraft.models.names import find_name
 from foredraft.runtime.errors import WrongKindError
-from foredraft.runtime.managed_model import LoadSpec
+from foredraft.runtime.managed_model import LoadSpec, ModelState
 from foredraft.server.errors import RequestError
 from foredraft.server.services import Services
 
 LONGEST_NAME = 4_096
 """Characters of a name, which may be a path. No model has a longer one, and comparing it would take the event loop."""
 NO_EMBEDDER = "There is none on this machine; get one: foredraft get nomic-ai/nomic-embed-text-v1.5-GGUF"
+
+
+def answering(services: Services, wanted: str = "", *, kind: str = "text") -> ModelState | None:
+    """The loaded model that answers, for the server, the app and the commands alike: the wanted one where it is ready,
+    else the default, else the one that was loaded last. None where none is ready."""
+    ready = {s.id: s for s in services.runtime.models() if s.status in ("ready", "changing") and s.kind == kind}
+    default = services.default_model if services.default_model in ready else next(reversed(ready), "")
+    return ready.get(wanted) or ready.get(default)
 
 
 async def named_model(
@@ -30,9 +38,11 @@ async def named_model(
     if name not in ready:  # an alias hides no model that is loaded under this very name
         name = services.aliases.of(name)
     if name in ("", "default"):
-        usable = [model_id for model_id in loaded if model_id in ready and loaded[model_id].kind == (kind or "text")]
-        default = services.default_model if kind != "embedding" else await _only_embedder(services, bool(usable))
-        name = default if default in usable or not usable else usable[-1]
+        meant = answering(services, kind=kind or "text")
+        if meant is not None:
+            name = meant.id
+        else:
+            name = services.default_model if kind != "embedding" else await _only_embedder(services)
     if name in ready:
         await _check_kind(services, name, loaded[name].kind, kind)
         return name, None
@@ -51,15 +61,13 @@ async def named_model(
     return spec.id or spec.model, spec
 
 
-async def _only_embedder(services: Services, loaded: bool) -> str:
+async def _only_embedder(services: Services) -> str:
     """The embedding model that is meant when none is named and none is loaded: the only one of the shelf."""
     names = await _embedders(services)
     if len(names) == 1:
         return names[0]
-    if not loaded:
-        hint = f"Name one: {', '.join(names)}." if names else NO_EMBEDDER
-        raise RequestError("No embedding model was named.", param="model", hint=hint)
-    return ""
+    hint = f"Name one: {', '.join(names)}." if names else NO_EMBEDDER
+    raise RequestError("No embedding model was named.", param="model", hint=hint)
 
 
 async def _embedders(services: Services) -> list[str]:

@@ -12,16 +12,15 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from foredraft.core.cancellation import cancelled_by
 from foredraft.core.errors import ForedraftError
 from foredraft.runtime.errors import RuntimeClosedError
 from foredraft.runtime.runtime import QUEUE_LIMIT
 
 T = TypeVar("T")
-_given_up: ContextVar[threading.Event | None] = ContextVar("given_up", default=None)
 
 
 class BusyError(ForedraftError):
@@ -35,22 +34,6 @@ class BusyError(ForedraftError):
         )
         self.waiting = waiting
         self.retry_after = retry_after
-
-
-class GivenUpError(ForedraftError):
-    """Nobody waits for this work any more."""
-
-    code = "given_up"
-
-    def __init__(self) -> None:
-        super().__init__("Nobody waits for this any more.")
-
-
-def still_wanted() -> None:
-    """Between two pieces of long work in a pool. Raises `GivenUpError`."""
-    given_up = _given_up.get()
-    if given_up is not None and given_up.is_set():
-        raise GivenUpError
 
 
 class Pool:
@@ -88,11 +71,8 @@ class Pool:
             self._given_up.add(given_up)
 
         def run() -> T:
-            token = _given_up.set(given_up)
-            try:
+            with cancelled_by(given_up):
                 return work(*args, **more)
-            finally:
-                _given_up.reset(token)
 
         def ended(_: object) -> None:
             with self._lock:

@@ -9,9 +9,10 @@ from pydantic import BeforeValidator, Field
 
 from foredraft.core.params import MAX_DRAFT, SamplingParams, SpeculationParams
 from foredraft.core.tables import RULES, check_method, methods
+from foredraft.requests.warnings import note
 from foredraft.server import limits
 from foredraft.server.errors import RequestError
-from foredraft.server.lenient import Number, Schema, Seed, TopK, Whole, note, one_of
+from foredraft.server.lenient import Number, Schema, Seed, TopK, Whole, one_of
 
 MAX_TOP_LOGPROBS = 20
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from foredraft.engines.base import ModelInfo
+from foredraft.requests.preparing import Preparation
 from foredraft.runtime.managed_model import LoadSpec
 from foredraft.runtime.runtime import Runtime
 from foredraft.server import limits
@@ -16,7 +17,6 @@ from foredraft.server.journal import Journal
 from foredraft.server.kept import Responses
 from foredraft.server.origins import ALWAYS
 from foredraft.server.pools import Pools
-from foredraft.server.prompting import Prompts
 from foredraft.server.uploads import Uploads
 from foredraft.server.vocabularies import Vocabularies
 
@@ -107,8 +107,8 @@ class Services:
     """What is kept for `previous_response_id`."""
     pools: Pools = field(default_factory=Pools)
     """Threads for what would hold up the event loop."""
-    prompts: Prompts = field(default_factory=Prompts)
-    """Writes prompts for the loaded models."""
+    preparation: Preparation = field(default_factory=Preparation)
+    """Requests to tokens, for the loaded models."""
     uploads: Uploads = field(default_factory=Uploads)
     """Text files that clients have sent, for questions that come later."""
     vocabularies: Vocabularies = field(init=False)

@@ -10,7 +10,7 @@ import dataclasses
 from pydantic import Field
 from starlette.requests import Request
 
-from foredraft.server.asking import Question
+from foredraft.requests.generation_request import GenerationRequest
 from foredraft.server.lenient import Schema
 
 HEADERS = ("x-session-affinity", "x-session-id", "session-id")
@@ -28,7 +28,7 @@ class Session(Schema):
     session_id: str | int | None = Field(default=None, description="The same.")
 
 
-def of_session(question: Question, request: Request, body: Session | None = None) -> Question:
+def of_session(question: GenerationRequest, request: Request, body: Session | None = None) -> GenerationRequest:
     """The question with the name of its session: the body's, else a header's, else the one it has."""
     named = [body.prompt_cache_key, body.session_id] if body is not None else []
     for name in (*named, *map(request.headers.get, HEADERS)):

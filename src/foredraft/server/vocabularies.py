@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 from foredraft.engines.base import Tokenizer
 from foredraft.grammars.constraints import GrammarVocabulary
-from foredraft.pair.llm import LLM
+from foredraft.runtime.managed_model import LoadedModel
 from foredraft.runtime.runtime import Runtime
 from foredraft.server.pools import Pool
 
@@ -22,10 +22,10 @@ class Vocabularies:
     def __init__(self, runtime: Runtime, pool: Pool) -> None:
         self._runtime = runtime
         self._pool = pool
-        self._made: WeakKeyDictionary[LLM, GrammarVocabulary] = WeakKeyDictionary()
+        self._made: WeakKeyDictionary[LoadedModel, GrammarVocabulary] = WeakKeyDictionary()
         self._lock = asyncio.Lock()
 
-    async def of(self, model_id: str, model: LLM) -> GrammarVocabulary:
+    async def of(self, model_id: str, model: LoadedModel) -> GrammarVocabulary:
         async with self._lock:
             made = self._made.get(model)
             if made is None:

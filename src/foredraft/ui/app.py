@@ -36,7 +36,7 @@ def app_state(services: Services) -> AppState:
     services.chats = chats
     hub = Hub()
     shelf = ShelfView(services.store, hub)
-    measuring = Measuring(services.runtime, shelf, hub)
+    measuring = Measuring(services, shelf, hub)
     services.journal.listeners.append(lambda entry: _models_told(entry, hub))
     return AppState(
         services=services,

@@ -6,11 +6,10 @@ Until the message is sent they live in the browser, as its text does.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, cast
+from typing import Any
 
 from foredraft.chats.attachments import LARGEST, Attachment, AttachmentError, attachments_of, read
 from foredraft.core.errors import ForedraftError
-from foredraft.pair.llm import LLM
 from foredraft.ui.names import file_size
 from foredraft.ui.state import AppState
 from foredraft.words import Words
@@ -79,7 +78,7 @@ def _count(state: AppState, words: Words, text: str) -> int:
         raise Refused(words("errors.no_model"), 409)
     try:
         with state.services.runtime.use(model_id) as model:
-            encode = state.services.prompts.encode
-            return len(encode(cast(LLM, model), text, add_special=False, parse_special=False))
+            encode = state.services.preparation.tokenizer.encode
+            return len(encode(model.engine, text, add_special=False, parse_special=False))
     except ForedraftError as error:
         raise Refused(str(error), 409) from None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from foredraft.core.errors import ParameterError
 from foredraft.core.params import SamplingParams, SpeculationParams
+from foredraft.requests.generation_request import GenerationRequest
 
 DEFAULT_MAX_DRAFT = 8
 USUAL = SamplingParams()
@@ -63,6 +65,15 @@ class Choices:
 
     def with_(self, **values: Any) -> Choices:
         return replace(self, **values)
+
+    def request(self, messages: Sequence[Mapping[str, Any]]) -> GenerationRequest:
+        """What is asked for with these settings, but for the answer's schema."""
+        return GenerationRequest(
+            messages=messages,
+            sampling=self.sampling(),
+            speculation=self.speculation(),
+            max_tokens=self.max_tokens,
+        )
 
     def sampling(self) -> SamplingParams:
         return SamplingParams.of(self)

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from foredraft.core.cancellation import still_wanted
 from foredraft.core.errors import ForedraftError
 from foredraft.models import hub as models_hub
 from foredraft.models.store import ModelStore
-from foredraft.server.pools import Pool, still_wanted
+from foredraft.server.pools import Pool
 from foredraft.ui.hub import Hub
 from foredraft.ui.shelf import ShelfView
 

@@ -11,28 +11,26 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from foredraft.chats import ChatStore, ChatStoreError
 from foredraft.chats.attachments import attachments_of, with_attachments
 from foredraft.chats.records import DONE, FAILED, INTERRUPTED, RUNNING, Message
 from foredraft.core.errors import ForedraftError
-from foredraft.core.params import Request
-from foredraft.formats.binding import opens_thinking
-from foredraft.formats.history import in_its_place
-from foredraft.formats.token_parser import Placed, TokenParser
-from foredraft.grammars.constraints import GrammarConstraint
-from foredraft.pair.llm import LLM
+from foredraft.formats.token_parser import TokenParser
+from foredraft.requests.generation_request import GenerationRequest
 from foredraft.runtime.errors import RuntimeClosedError
 from foredraft.runtime.events import Failed, Finished, NewPieces, PromptProgress
 from foredraft.runtime.handle import RequestHandle
 from foredraft.scheduling.request import Generation
+from foredraft.server.naming import answering
+from foredraft.server.pipeline import start
 from foredraft.server.services import Services
 from foredraft.ui.choices import Choices
 from foredraft.ui.hub import Hub
 from foredraft.ui.names import draft_name
-from foredraft.ui.structure import grammar_of
+from foredraft.ui.structure import schema_of
 from foredraft.ui.tokens import content_of, pieces_of, prompt_of, thought_of
 from foredraft.ui.writing import Writing
 
@@ -66,11 +64,9 @@ class Generations:
         return next((w for w in self._writing.values() if w.chat_id == chat_id and not w.done), None)
 
     def model_id(self, wanted: str = "") -> str | None:
-        """The loaded model that answers: the wanted one, or the first that is ready."""
-        ready = [state for state in self._runtime.models() if state.status in ("ready", "changing")]
-        states = [state for state in ready if state.kind == "text"]
-        ids = [state.id for state in states]
-        return wanted if wanted in ids else ids[0] if ids else None
+        """The loaded model that answers: the wanted one, where it is ready."""
+        state = answering(self._services, wanted)
+        return state.id if state is not None else None
 
     # ---- starting ----
 
@@ -116,14 +112,13 @@ class Generations:
         status = FAILED
         meta: dict[str, Any] = {}
         try:
-            request, thinking, reader, placed = await self._pools.prompts.run(self._request, writing, model_id)
-            writing.begin(reader, placed)
-            constraint = await self._constraint(writing, model_id, thinking)
-            writing.running = self._runtime.submit(
-                model_id, request, constraint=constraint, top_logprobs=0 if inspect else None
-            )
+            request = await self._pools.prompts.run(self._request, writing, model_id, inspect)
+            submitted = await start(self._services, request)
+            writing.running = submitted.choices[0].running
             if writing.stopped:
                 writing.running.cancel()
+            parser = submitted.tokenized.parser(TokenParser)
+            writing.begin(parser, parser.place(pieces_of(writing.tokens)))
             status, meta = await self._follow(writing, writing.running, model_id)
             writing.take((), last=True)
         except ForedraftError as error:
@@ -144,9 +139,8 @@ class Generations:
         if self._writing.get(writing.message_id) is writing:  # it may have been continued since
             del self._writing[writing.message_id]
 
-    def _request(self, writing: Writing, model_id: str) -> tuple[Request, bool, TokenParser, list[Placed]]:
-        """The request, whether its prompt ends inside the model's thinking, and the reader of the answer, which has
-        read what there is of it already."""
+    def _request(self, writing: Writing, model_id: str, inspect: bool) -> GenerationRequest:
+        """What the chat asks for: its conversation up to the answer, and what there is of that already."""
         chat = self._chats.get(writing.chat_id)
         assert chat is not None
         choices = Choices.of(chat.settings)
@@ -160,34 +154,14 @@ class Generations:
             thought = thought_of(message.tokens)
             more = {"reasoning_content": thought} if thought else {}
             messages.append({"role": message.role, "content": said, **more})
-        with self._runtime.use(model_id) as model:
-            self._services.prompts.check(cast(LLM, model), sum(len(message["content"]) for message in messages))
-            of = cast(LLM, model)
-            form = self._services.prompts.forms.of(of.engine.tokenizer, of.template.source)
-            begun = rendered(model, [in_its_place(message, form.unbound()) for message in messages])
-            text = begun + prompt_of(writing.tokens)
-            prompt = self._services.prompts.encode(of, text)
-            reader = TokenParser.behind(begun, form)
-            placed = reader.place(pieces_of(writing.tokens))
-            request = dataclasses.replace(text_request(model, prompt, choices), end_tokens=form.end_tokens)
-            return request, opens_thinking(begun, form), reader, placed
-
-    async def _constraint(self, writing: Writing, model_id: str, thinking: bool) -> GrammarConstraint | None:
-        """The grammar of the answer, behind what there is of it already. Raises `GrammarError`."""
-        if writing.schema is None:
-            return None
-        with self._runtime.use(model_id) as model:
-            of = cast(LLM, model)
-            form = self._services.prompts.forms.of(of.engine.tokenizer, of.template.source)
-            grammar = await self._pools.grammars.run(grammar_of, writing.schema, thinking=thinking, form=form)
-            vocabulary = await self._services.vocabularies.of(model_id, cast(LLM, model))
-            constraint = await self._pools.grammars.run(GrammarConstraint, vocabulary, grammar)
-            beginning = prompt_of(writing.tokens)
-            if beginning:
-                encode = model.scheduler.engine.tokenizer.encode
-                read = self._pools.prompts.run(encode, beginning, add_special=False)
-                constraint.commit(await read)
-            return constraint
+        return dataclasses.replace(
+            choices.request(messages),
+            model=model_id,
+            continue_last=False,
+            continuation=prompt_of(writing.tokens),
+            schema=None if writing.schema is None else schema_of(writing.schema),
+            top_logprobs=0 if inspect else None,
+        )
 
     async def _follow(self, writing: Writing, running: RequestHandle, model_id: str) -> tuple[str, dict[str, Any]]:
         began = saved = sampled = time.monotonic()
@@ -308,20 +282,6 @@ def _something_new(writing: Writing, seen: int, prompt: tuple[int, int], again: 
 def _kind(writing: Writing) -> dict[str, Any]:
     """What is known about an answer before it has ended."""
     return {} if writing.schema is None else {"schema": writing.schema}
-
-
-def rendered(model: Any, messages: Sequence[Mapping[str, Any]]) -> str:
-    """A conversation as the text that a loaded model reads."""
-    text: str = model.render(messages)
-    return text
-
-
-def text_request(model: Any, text: str | Sequence[int], choices: Choices) -> Request:
-    """The request of a rendered conversation (or its tokens), made by a loaded model (`foredraft.LLM`, or a test's)."""
-    request: Request = model.request(
-        text, max_tokens=choices.max_tokens, speculation=choices.speculation(), sampling=choices.sampling()
-    )
-    return request
 
 
 def title_of(text: str) -> str:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime as dt
 from dataclasses import dataclass, field
-from typing import Any
 
 from foredraft.core.errors import ForedraftError
 from foredraft.runtime.managed_model import ModelState
-from foredraft.runtime.runtime import Runtime
 from foredraft.scheduling.request import Generation
+from foredraft.server.pipeline import start
+from foredraft.server.services import Services
 from foredraft.ui.choices import Choices
-from foredraft.ui.generation import rendered, text_request
 from foredraft.ui.hub import Hub
 from foredraft.ui.shelf import ShelfView
 
@@ -41,7 +41,7 @@ class Measurement:
 class Measuring:
     """Measurements of loaded pairs, kept for as long as the program runs; the shelf keeps them longer."""
 
-    runtime: Runtime
+    services: Services
     shelf: ShelfView
     hub: Hub
     running: str = ""
@@ -109,12 +109,9 @@ class Measuring:
         """One answer with or without the draft, everything else the same."""
         choices = Choices(enabled=enabled, temperature=temperature, seed=seed, max_tokens=tokens)
 
-        def request() -> Any:
-            with self.runtime.use(model_id) as model:
-                return text_request(model, rendered(model, [{"role": "user", "content": prompt}]), choices)
-
-        running = self.runtime.submit(model_id, await asyncio.to_thread(request))
-        return await running.result()
+        request = dataclasses.replace(choices.request([{"role": "user", "content": prompt}]), model=model_id)
+        submitted = await start(self.services, request)
+        return await submitted.choices[0].running.result()
 
     def _remember(self, state: ModelState, measurement: Measurement) -> None:
         from foredraft.models.cache import Measured

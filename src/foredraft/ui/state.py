@@ -11,6 +11,7 @@ from typing import Any
 from foredraft.chats import Chat, ChatStore, ChatStoreError
 from foredraft.core.errors import ForedraftError, MemoryLimitError
 from foredraft.runtime.managed_model import ModelState
+from foredraft.server.naming import answering
 from foredraft.server.services import Services
 from foredraft.ui.choices import Choices
 from foredraft.ui.downloads import Downloads
@@ -92,10 +93,9 @@ class AppState:
             self.hub.publish("problem", error.code)
 
     def loaded(self) -> ModelState | None:
-        """The model that answers: the first that is ready, or that is being loaded."""
-        states = [state for state in self.services.runtime.models() if state.kind == "text"]
-        ready = [state for state in states if state.status in ("ready", "changing")]
-        return (ready or states or [None])[0]  # type: ignore[list-item]
+        """The model that answers, or that is being loaded."""
+        states = (state for state in self.services.runtime.models() if state.kind == "text")
+        return answering(self.services) or next(states, None)
 
 
 @dataclass(eq=False, slots=True)

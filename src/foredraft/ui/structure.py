@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from foredraft.formats.answer_grammar import left_out_of, schema_grammar
-from foredraft.formats.entries import Form
+from foredraft.core.errors import LimitError
+from foredraft.formats.answer_grammar import left_out_of
 from foredraft.grammars.constraints import GrammarError, json_grammar
-from foredraft.server.limits import LimitError, check_json, check_schema
+from foredraft.server.limits import check_json, check_schema
 
 EXAMPLE = {
     "type": "object",
@@ -52,14 +53,14 @@ def unkept(text: str) -> list[str]:
     return left_out_of({"": _read(text)})
 
 
-def grammar_of(text: str, *, thinking: bool = False, form: Form | None = None) -> str:
-    """The grammar of a typed schema; of any object where nothing is typed. `thinking`: behind what the prompt has begun
-    to think, whose end the `form` writes. Raises `GrammarError`."""
+def schema_of(text: str) -> Mapping[str, Any] | bool:
+    """A typed schema; that of any object where nothing is typed. Raises `GrammarError` for what is no JSON, and
+    `LimitError`."""
     try:
-        schema = _read(text)
+        schema: Mapping[str, Any] | bool | None = _read(text)
     except json.JSONDecodeError as error:
         raise GrammarError(f"not JSON: {error}") from None
-    return schema_grammar(schema, thinking=thinking, form=form)
+    return {"type": "object"} if schema is None else schema
 
 
 def _read(text: str) -> Any:

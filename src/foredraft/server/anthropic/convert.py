@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from foredraft.requests.generation_request import GenerationRequest
+from foredraft.requests.warnings import note, noted
 from foredraft.server.anthropic.schemas import Block, Conversation, Message, MessageRequest, Tool
-from foredraft.server.asking import Question
 from foredraft.server.errors import RequestError
-from foredraft.server.lenient import note, noted
 from foredraft.server.schemas import effort, idle_seconds
 
 BILLING = "x-anthropic-billing-header:"
@@ -19,7 +19,7 @@ _UNREADABLE = {"image": "Images", "container_upload": "Files of a container"}
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
-def question_of(body: Conversation) -> Question:
+def question_of(body: Conversation) -> GenerationRequest:
     """What a request asks for; a count of tokens asks the same, without the fields of an answer."""
     warnings = noted()
     for sentence in _left_out(body):
@@ -36,7 +36,7 @@ def question_of(body: Conversation) -> Question:
             "stop": tuple(text for text in body.stop_sequences or () if text),
             "ttl_s": idle_seconds(body.ttl, None),
         }
-    return Question(
+    return GenerationRequest(
         model=body.model,
         messages=conversation(body, warnings),
         speculation=body.speculative.params(),

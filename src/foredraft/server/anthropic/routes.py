@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from collections.abc import AsyncGenerator
-from typing import Any, cast
+from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
@@ -13,7 +13,8 @@ from fastapi.responses import JSONResponse, Response
 from foredraft.core.errors import ForedraftError
 from foredraft.core.stats import GenerationStats
 from foredraft.formats.response_parser import ResponseParser
-from foredraft.pair.llm import LLM
+from foredraft.requests.generation_request import GenerationRequest
+from foredraft.requests.warnings import note
 from foredraft.runtime.events import Finished, NewPieces, PromptProgress
 from foredraft.scheduling.request import Generation
 from foredraft.server import statistics
@@ -22,11 +23,10 @@ from foredraft.server.anthropic.blocks import BlockWriter, blocks, stop
 from foredraft.server.anthropic.convert import question_of
 from foredraft.server.anthropic.models import model_for, with_request_id
 from foredraft.server.anthropic.schemas import Conversation, MessageRequest
-from foredraft.server.asking import Asked, Question, ask, find_model
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import anthropic_body, anthropic_request_id
-from foredraft.server.lenient import note
+from foredraft.server.pipeline import Submitted, find_model, submit
 from foredraft.server.services import Services
 from foredraft.server.sessions import of_session
 from foredraft.server.sse import EventStream, event, while_connected
@@ -56,17 +56,17 @@ async def count_tokens(body: Conversation, request: Request, services: ServicesO
         question = await _named(services, question_of(body))
         model_id, _ = await find_model(services, question.model, question.draft)
         with services.runtime.use(model_id) as model:
-            prepared = await services.pools.prompts.run(services.prompts.prepare, cast(LLM, model), question)
+            prepared = await services.pools.prompts.run(services.preparation.prepare, model.engine, question)
         return len(prepared.request.prompt)
 
     return {"input_tokens": await while_connected(request, count())}
 
 
-async def _ask(services: Services, body: MessageRequest, request: Request) -> Asked:
-    return await ask(services, await _named(services, of_session(question_of(body), request)))
+async def _ask(services: Services, body: MessageRequest, request: Request) -> Submitted:
+    return await submit(services, await _named(services, of_session(question_of(body), request)))
 
 
-async def _named(services: Services, question: Question) -> Question:
+async def _named(services: Services, question: GenerationRequest) -> GenerationRequest:
     """The question with the name of a model that is here."""
     name, warning = await model_for(services, question.model)
     if warning:
@@ -83,20 +83,20 @@ def _form(body: MessageRequest) -> dict[str, bool]:
     }
 
 
-async def _whole(request: Request, asked: Asked, body: MessageRequest) -> dict[str, Any]:
+async def _whole(request: Request, asked: Submitted, body: MessageRequest) -> dict[str, Any]:
     (answer,) = await results(request, asked)
     choice = asked.choices[0]
     read_whole(choice, answer)
-    message = _message(asked, answer.stats, choice.reader)
-    message |= {"content": blocks(choice.reader, **_form(body)), **stop(answer, choice.reader)}
+    message = _message(asked, answer.stats, choice.parser)
+    message |= {"content": blocks(choice.parser, **_form(body)), **stop(answer, choice.parser)}
     return message | _statistics(answer, body, origins=True)
 
 
-async def _events(asked: Asked, body: MessageRequest) -> AsyncGenerator[bytes, None]:
+async def _events(asked: Submitted, body: MessageRequest) -> AsyncGenerator[bytes, None]:
     """message_start as soon as the prompt is being read (it says how much of it was in the cache), the blocks, and
     message_delta with what is known at the end."""
     choice = asked.choices[0]
-    reader, writer, started = choice.reader, BlockWriter(**_form(body)), False
+    reader, writer, started = choice.parser, BlockWriter(**_form(body)), False
 
     def said(data: dict[str, Any]) -> bytes:
         return event(data, data["type"])
@@ -127,7 +127,7 @@ async def _events(asked: Asked, body: MessageRequest) -> AsyncGenerator[bytes, N
         asked.cancel()
 
 
-def _message(asked: Asked, stats: GenerationStats, reader: ResponseParser) -> dict[str, Any]:
+def _message(asked: Submitted, stats: GenerationStats, reader: ResponseParser) -> dict[str, Any]:
     """An answer without content, as a stream begins with it."""
     message: dict[str, Any] = {
         "id": f"msg_{secrets.token_hex(12)}",
@@ -142,7 +142,7 @@ def _message(asked: Asked, stats: GenerationStats, reader: ResponseParser) -> di
     return message | ({"warnings": list(asked.warnings)} if asked.warnings else {})
 
 
-def _usage(asked: Asked, stats: GenerationStats, reader: ResponseParser) -> dict[str, Any]:
+def _usage(asked: Submitted, stats: GenerationStats, reader: ResponseParser) -> dict[str, Any]:
     """Anthropic's counts: `input_tokens` are those that were not in the prompt cache."""
     prompt = len(asked.choices[0].running.request.prompt)
     return {

@@ -9,8 +9,8 @@ from typing import Any
 
 from foredraft.chats.responses import Kept
 from foredraft.formats.response_parser import ResponseParser
+from foredraft.requests.generation_request import GenerationRequest
 from foredraft.server.answers import as_message
-from foredraft.server.asking import Question
 from foredraft.server.kept import Responses
 from foredraft.server.lmstudio.schemas import ChatRequest
 
@@ -19,7 +19,7 @@ from foredraft.server.lmstudio.schemas import ChatRequest
 class Turn:
     """One request of a chat."""
 
-    question: Question
+    question: GenerationRequest
     id: str
     previous: str | None
     messages: list[dict[str, Any]]
@@ -40,7 +40,7 @@ class Turn:
         return said if kept else result
 
 
-async def going_on(body: ChatRequest, question: Question, kept: Responses) -> Turn:
+async def going_on(body: ChatRequest, question: GenerationRequest, kept: Responses) -> Turn:
     """The request with the conversation that it goes on from. A `system_prompt` holds for the rest of the conversation.
     Raises what is wrong with `previous_response_id`."""
     first, before = "", list[dict[str, Any]]()

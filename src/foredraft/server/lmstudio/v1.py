@@ -12,13 +12,13 @@ from fastapi.responses import JSONResponse, Response
 
 from foredraft.core.errors import ForedraftError
 from foredraft.formats.response_parser import CallArguments, CallStarted, Content, Delta, Reasoning
+from foredraft.requests.generation_request import GenerationRequest
 from foredraft.runtime.errors import ModelUnloadedError
 from foredraft.runtime.events import Finished, NewPieces, PromptProgress
 from foredraft.runtime.managed_model import ModelState
 from foredraft.scheduling.request import Generation
 from foredraft.server import control, statistics
 from foredraft.server.answers import read_whole, results
-from foredraft.server.asking import Asked, Question, ask
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError, lmstudio_body
@@ -27,6 +27,7 @@ from foredraft.server.lmstudio.catalogue import described, drafters, load_config
 from foredraft.server.lmstudio.conversation import Turn, going_on
 from foredraft.server.lmstudio.schemas import ChatRequest, DownloadRequest, InputItem, LoadRequest, UnloadRequest
 from foredraft.server.naming import named_model
+from foredraft.server.pipeline import Submitted, submit
 from foredraft.server.schemas import effort, idle_seconds
 from foredraft.server.services import Services
 from foredraft.server.sessions import of_session
@@ -56,14 +57,14 @@ async def chat(body: ChatRequest, request: Request, services: ServicesOf) -> Res
         model_id, _ = await named_model(services, question.model, question.draft)
         events = _events(services, turn, model_id, body.speculative.explain)
         return EventStream(events, ping_s=services.settings.ping_s)
-    asked = await while_connected(request, ask(services, turn.question))
+    asked = await while_connected(request, submit(services, turn.question))
     (answer,) = await results(request, asked)
     read_whole(asked.choices[0], answer)
     result = _result(asked, answer, body.speculative.explain)
-    return JSONResponse(await turn.keep(result, asked.choices[0].reader))
+    return JSONResponse(await turn.keep(result, asked.choices[0].parser))
 
 
-def _question(body: ChatRequest) -> Question:
+def _question(body: ChatRequest) -> GenerationRequest:
     if body.integrations:
         raise RequestError("Integrations (plugins, MCP) are not served here.", param="integrations")
     messages: list[dict[str, Any]] = []
@@ -81,7 +82,7 @@ def _question(body: ChatRequest) -> Question:
                 f"Input of the type {item.type!r} cannot be read; only text can.", param=f"input.{i}.type"
             )
     messages.append({"role": "user", "content": "\n".join(texts)})
-    return Question(
+    return GenerationRequest(
         model=body.model,
         messages=messages,
         sampling=body.sampling(),
@@ -95,8 +96,8 @@ def _question(body: ChatRequest) -> Question:
     )
 
 
-def _result(asked: Asked, answer: Generation, explain: bool) -> dict[str, Any]:
-    reader = asked.choices[0].reader
+def _result(asked: Submitted, answer: Generation, explain: bool) -> dict[str, Any]:
+    reader = asked.choices[0].parser
     output: list[dict[str, Any]] = []
     if reader.reasoning:
         output.append({"type": "reasoning", "content": reader.reasoning})
@@ -126,10 +127,10 @@ async def _events(services: Services, turn: Turn, model_id: str, explain: bool) 
     def said(kind: str, **fields: Any) -> bytes:
         return event({"type": kind, **fields}, kind)
 
-    asked: Asked | None = None
+    asked: Submitted | None = None
     try:
         yield said("chat.start", model_instance_id=model_id)
-        asking = asyncio.ensure_future(ask(services, turn.question))
+        asking = asyncio.ensure_future(submit(services, turn.question))
         try:
             async for chunk in _loading(services, asking, said):
                 yield chunk
@@ -147,7 +148,7 @@ async def _events(services: Services, turn: Turn, model_id: str, explain: bool) 
             asked.cancel()
 
 
-async def _loading(services: Services, asking: asyncio.Future[Asked], said: Any) -> AsyncGenerator[bytes, None]:
+async def _loading(services: Services, asking: asyncio.Future[Submitted], said: Any) -> AsyncGenerator[bytes, None]:
     """The events of loading the model, if the request has to wait for that. What was too quick to be seen is said
     afterwards: who counts on the events gets them in order."""
     began = False
@@ -179,9 +180,9 @@ async def _loading(services: Services, asking: asyncio.Future[Asked], said: Any)
         yield said("model_load.start", model_instance_id=(await asking).model_id)
 
 
-async def _one_answer(asked: Asked, turn: Turn, explain: bool, said: Any) -> AsyncGenerator[bytes, None]:
+async def _one_answer(asked: Submitted, turn: Turn, explain: bool, said: Any) -> AsyncGenerator[bytes, None]:
     choice = asked.choices[0]
-    reader, open_part, prompt = choice.reader, "", ""
+    reader, open_part, prompt = choice.parser, "", ""
     async for happened in choice.events():
         if isinstance(happened, PromptProgress):
             if not prompt:

@@ -15,10 +15,10 @@ from foredraft.scheduling.request import Generation
 from foredraft.scheduling.stream import Piece
 from foredraft.server import statistics
 from foredraft.server.answers import read_whole
-from foredraft.server.asking import Asked, Choice
 from foredraft.server.calls import arguments_object
 from foredraft.server.errors import ollama_body
 from foredraft.server.openai.convert import chat_logprobs
+from foredraft.server.pipeline import Completion, Submitted
 from foredraft.server.sse import line
 
 DONE_REASONS = {"length": "length", "context": "length"}
@@ -43,9 +43,9 @@ class Lines:
     context: bool = False
     """Give the answer's tokens with those of its prompt, to go on from."""
 
-    async def stream(self, asked: Asked) -> AsyncGenerator[bytes, None]:
+    async def stream(self, asked: Submitted) -> AsyncGenerator[bytes, None]:
         choice, sent = asked.choices[0], 0
-        reader = choice.reader
+        reader = choice.parser
         try:
             async for happened in choice.events():
                 if isinstance(happened, NewPieces):
@@ -70,11 +70,11 @@ class Lines:
         finally:
             asked.cancel()
 
-    def whole(self, asked: Asked, answer: Generation) -> dict[str, Any]:
+    def whole(self, asked: Submitted, answer: Generation) -> dict[str, Any]:
         """The answer as one object."""
         choice = asked.choices[0]
         read_whole(choice, answer)
-        reader = choice.reader
+        reader = choice.parser
         result = self._head() | self._said(reader.content, reader.reasoning, reader.calls)
         result |= self._end(asked, choice, answer)
         return result | ({"logprobs": chat_logprobs(answer.pieces)["content"]} if self.logprobs else {})
@@ -99,7 +99,7 @@ class Lines:
             ]
         return {"message": {"role": "assistant", "content": content, **more}}
 
-    def _end(self, asked: Asked, choice: Choice, answer: Generation) -> dict[str, Any]:
+    def _end(self, asked: Submitted, choice: Completion, answer: Generation) -> dict[str, Any]:
         """How it ended, in nanoseconds and tokens; and what the draft did."""
         stats = answer.stats
         result: dict[str, Any] = {

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from fastapi import APIRouter, Request
 
@@ -14,7 +14,6 @@ from foredraft.core.errors import ModelError
 from foredraft.models.gguf import read_header
 from foredraft.models.infill import NoInfillError, infill_of
 from foredraft.models.memory import this_machine
-from foredraft.pair.llm import LLM
 from foredraft.runtime.errors import ModelUnloadedError
 from foredraft.runtime.managed_model import ModelState
 from foredraft.server.bodies import LimitedRoute
@@ -165,7 +164,7 @@ def _fills_in(services: Services, said: dict[str, Any], state: ModelState | None
         return False
     try:
         with services.runtime.use(state.id) as model:
-            infill_of(model.info, cast(LLM, model).engine.tokenizer)
+            infill_of(model.info, model.engine.tokenizer)
     except (NoInfillError, ModelUnloadedError):
         return False
     return True

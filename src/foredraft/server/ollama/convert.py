@@ -8,26 +8,27 @@ from dataclasses import replace
 from typing import Any
 
 from foredraft.core.params import MAX_DRAFT, SpeculationParams
+from foredraft.requests.generation_request import GenerationRequest
+from foredraft.requests.warnings import note
 from foredraft.server import limits
-from foredraft.server.asking import ANY_JSON, Question
 from foredraft.server.errors import RequestError
-from foredraft.server.lenient import note
 from foredraft.server.ollama.names import asked
 from foredraft.server.ollama.schemas import Asking, ChatRequest, GenerateRequest, Message, Options
+from foredraft.server.pipeline import ANY_JSON
 from foredraft.server.schemas import effort, idle_seconds
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 _IMAGES = "Images cannot be read here; only text can."
 
 
-def chat_question(body: ChatRequest) -> Question:
+def chat_question(body: ChatRequest) -> GenerationRequest:
     """What a chat asks for."""
     tools = [tool.model_dump(exclude_none=True) | {"type": "function"} for tool in body.tools or ()]
     messages = [_message(message, f"messages.{i}") for i, message in enumerate(body.messages or ())]
-    return Question(messages=messages, tools=tools, truncate=body.truncate is not False, **_shared(body))
+    return GenerationRequest(messages=messages, tools=tools, truncate=body.truncate is not False, **_shared(body))
 
 
-def generate_question(body: GenerateRequest) -> Question:
+def generate_question(body: GenerateRequest) -> GenerationRequest:
     """What a generation asks for: an answer to the user, a text to go on with (`raw`), or a gap before `suffix`."""
     if body.images:
         raise RequestError(_IMAGES, param="images")
@@ -41,14 +42,14 @@ def generate_question(body: GenerateRequest) -> Question:
         for name in ("system", "context"):
             if getattr(body, name):
                 raise RequestError(f"raw continues the prompt as it is: {name} has no place in it.", param=name)
-        return Question(prompt=body.prompt or "", suffix=body.suffix or "", **_shared(body))
+        return GenerationRequest(prompt=body.prompt or "", suffix=body.suffix or "", **_shared(body))
     if body.suffix:
         if body.system:
             note("system: left out, a suffix is filled in without it.")
-        return Question(prompt=body.prompt or "", suffix=body.suffix, **_shared(body))
+        return GenerationRequest(prompt=body.prompt or "", suffix=body.suffix, **_shared(body))
     messages = [{"role": "system", "content": body.system}] if body.system else []
     messages.append({"role": "user", "content": body.prompt or ""})
-    return Question(messages=messages, **_shared(body))
+    return GenerationRequest(messages=messages, **_shared(body))
 
 
 def _shared(body: Asking) -> dict[str, Any]:

@@ -6,10 +6,11 @@ import asyncio
 import dataclasses
 
 from foredraft.core.errors import ModelError
-from foredraft.server.asking import Question, find_model
+from foredraft.requests.generation_request import GenerationRequest
+from foredraft.requests.warnings import note
 from foredraft.server.control import unload_model
-from foredraft.server.lenient import note
 from foredraft.server.naming import named_model
+from foredraft.server.pipeline import find_model
 from foredraft.server.services import Services
 
 
@@ -36,7 +37,7 @@ async def keep(services: Services, model_id: str, ttl_s: float | None) -> None:
     await services.runtime.load(dataclasses.replace(state.spec, id=model_id, ttl_s=ttl_s))
 
 
-async def with_context(services: Services, question: Question, wanted: int | None) -> Question:
+async def with_context(services: Services, question: GenerationRequest, wanted: int | None) -> GenerationRequest:
     """The question with the context that it asks for. A model that a request has loaded with less, and that is idle,
     is loaded again with so much; another goes on with what it has, aloud."""
     if wanted is None:

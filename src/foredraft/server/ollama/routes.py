@@ -5,23 +5,23 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import AsyncGenerator
-from typing import Any, cast
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from foredraft.pair.llm import LLM
+from foredraft.requests.generation_request import GenerationRequest
+from foredraft.requests.warnings import note
 from foredraft.server.answers import results
-from foredraft.server.asking import Asked, Question, ask, find_model
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
-from foredraft.server.lenient import note
 from foredraft.server.ollama import memory
 from foredraft.server.ollama.answers import Lines
 from foredraft.server.ollama.catalogue import thinks
 from foredraft.server.ollama.convert import chat_question, generate_question, keep_seconds
 from foredraft.server.ollama.names import asked as asked_name
 from foredraft.server.ollama.schemas import Asking, ChatRequest, GenerateRequest
+from foredraft.server.pipeline import Submitted, find_model, submit
 from foredraft.server.services import Services
 from foredraft.server.sessions import of_session
 from foredraft.server.sse import LineStream, while_connected
@@ -71,7 +71,9 @@ async def _only_memory(request: Request, services: Services, body: Asking, lines
     return JSONResponse(lines.empty("load"))
 
 
-async def _answer(request: Request, services: Services, body: Asking, lines: Lines, question: Question) -> Response:
+async def _answer(
+    request: Request, services: Services, body: Asking, lines: Lines, question: GenerationRequest
+) -> Response:
     asked = await while_connected(request, _ask(services, body, of_session(question, request)))
     ttl_s = keep_seconds(body.keep_alive)
     if body.stream is not False:
@@ -81,10 +83,10 @@ async def _answer(request: Request, services: Services, body: Asking, lines: Lin
     return JSONResponse(lines.whole(asked, answer))
 
 
-async def _ask(services: Services, body: Asking, question: Question) -> Asked:
+async def _ask(services: Services, body: Asking, question: GenerationRequest) -> Submitted:
     wanted = body.options.num_ctx if body.options is not None else None
     question = await memory.with_context(services, question, wanted)
-    asked = await ask(services, question)
+    asked = await submit(services, question)
     state = services.runtime.state(asked.model_id)
     template = state.info.chat_template if state is not None and state.info is not None else None
     if body.think and not thinks(template or ""):
@@ -92,7 +94,7 @@ async def _ask(services: Services, body: Asking, question: Question) -> Asked:
     return asked
 
 
-async def _kept(services: Services, asked: Asked, lines: Lines, ttl_s: float | None) -> AsyncGenerator[bytes, None]:
+async def _kept(services: Services, asked: Submitted, lines: Lines, ttl_s: float | None) -> AsyncGenerator[bytes, None]:
     stream = lines.stream(asked)
     try:
         async for one in stream:
@@ -102,12 +104,11 @@ async def _kept(services: Services, asked: Asked, lines: Lines, ttl_s: float | N
         await memory.keep(services, asked.model_id, ttl_s)
 
 
-async def _after(services: Services, question: Question, context: list[int]) -> Question:
+async def _after(services: Services, question: GenerationRequest, context: list[int]) -> GenerationRequest:
     """The question's tokens behind those of an earlier answer."""
     model_id, _ = await find_model(services, question.model, question.draft, question.ttl_s)
-    with services.runtime.use(model_id) as loaded:
-        model = cast(LLM, loaded)
-        prepared = await services.pools.prompts.run(services.prompts.prepare, model, question)
+    with services.runtime.use(model_id) as model:
+        prepared = await services.pools.prompts.run(services.preparation.prepare, model.engine, question)
         tokenizer = model.engine.tokenizer
     tokens: list[Any] = list(prepared.request.prompt)
     if tokenizer.add_bos and tokens and tokens[0] == tokenizer.bos:

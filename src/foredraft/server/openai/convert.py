@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from foredraft.formats.response_parser import CallArguments, CallStarted, Content, Delta, Reasoning, ResponseParser
+from foredraft.requests.generation_request import GenerationRequest
 from foredraft.scheduling.logprobs import Alternative, TokenLogprob
 from foredraft.scheduling.request import Generation
 from foredraft.scheduling.stream import Piece
-from foredraft.server.asking import ANY_JSON, Question
 from foredraft.server.errors import RequestError
 from foredraft.server.openai.schemas import (
     ChatMessage,
@@ -21,12 +21,13 @@ from foredraft.server.openai.schemas import (
     NamedTool,
     ResponseFormat,
 )
+from foredraft.server.pipeline import ANY_JSON
 from foredraft.server.schemas import effort, idle_seconds
 
 FINISH = {"eos": "stop", "stop": "stop", "length": "length", "context": "length", "cancelled": "stop"}
 
 
-def chat_question(body: ChatRequest) -> Question:
+def chat_question(body: ChatRequest) -> GenerationRequest:
     """What a chat completion asks for."""
     schema, grammar = wanted_form(body.response_format)
     tools = [tool.model_dump(exclude_none=True) for tool in body.tools or ()]
@@ -41,7 +42,7 @@ def chat_question(body: ChatRequest) -> Question:
     if body.top_logprobs and not body.logprobs:
         raise RequestError("top_logprobs needs logprobs: true.", param="top_logprobs")
     most = body.max_completion_tokens if body.max_completion_tokens is not None else body.max_tokens
-    return Question(
+    return GenerationRequest(
         model=body.model,
         messages=[template_message(message, f"messages.{i}") for i, message in enumerate(body.messages)],
         max_tokens=most,
@@ -60,12 +61,12 @@ def chat_question(body: ChatRequest) -> Question:
     )
 
 
-def completion_question(body: CompletionRequest, prompt: str | list[int]) -> Question:
+def completion_question(body: CompletionRequest, prompt: str | list[int]) -> GenerationRequest:
     """What a text completion asks for, one prompt of it."""
     scored = body.logprobs if body.echo else None
     if scored is not None and body.suffix:
         raise RequestError("With echo and logprobs there can be no suffix.", param="suffix")
-    return Question(
+    return GenerationRequest(
         model=body.model,
         prompt=prompt,
         suffix=body.suffix or "",

@@ -14,14 +14,16 @@ from fastapi.responses import Response
 
 from foredraft.engines.base import ModelInfo
 from foredraft.engines.embedding import Vectors
+from foredraft.requests.warnings import noted
 from foredraft.runtime.embedder import Embeddings
 from foredraft.runtime.errors import ModelUnloadedError
-from foredraft.server.asking import find_model
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
+from foredraft.server.embedding_texts import tokens_to_embed
 from foredraft.server.errors import RequestError
-from foredraft.server.lenient import as_field, noted
+from foredraft.server.lenient import as_field
 from foredraft.server.openai.schemas import EmbeddingRequest
+from foredraft.server.pipeline import find_model
 from foredraft.server.schemas import idle_seconds
 from foredraft.server.services import Services
 from foredraft.server.sse import while_connected
@@ -71,7 +73,9 @@ async def embed(
         model_id, _seconds = await find_model(services, name, ttl_s=ttl_s, kind="embedding")
         try:
             with services.runtime.use_embedder(model_id) as model:
-                tokens = await services.pools.prompts.run(services.prompts.of_texts, model, texts, cut=cut)
+                tokens = await services.pools.prompts.run(
+                    tokens_to_embed, services.preparation.tokenizer, model, texts, cut=cut
+                )
                 return model_id, await services.runtime.embed(model_id, tokens)
         except ModelUnloadedError:  # it left between the two steps; asked for again
             continue

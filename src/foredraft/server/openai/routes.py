@@ -6,19 +6,17 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, cast
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from foredraft.core.errors import ForedraftError
-from foredraft.pair.llm import LLM
 from foredraft.runtime.events import Finished, NewPieces, PromptScored
 from foredraft.scheduling.logprobs import TokenLogprob
 from foredraft.scheduling.request import Generation
 from foredraft.server import statistics
 from foredraft.server.answers import read_whole, results
-from foredraft.server.asking import Asked, Choice, ask, find_model
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError, error_body
@@ -37,6 +35,7 @@ from foredraft.server.openai.convert import (
 )
 from foredraft.server.openai.echo import NO_ECHO, Echo
 from foredraft.server.openai.schemas import ChatRequest, CompletionRequest
+from foredraft.server.pipeline import Completion, Submitted, find_model, submit
 from foredraft.server.pools import Pool
 from foredraft.server.services import Services
 from foredraft.server.sessions import of_session
@@ -96,7 +95,7 @@ async def model_objects(services: Services) -> list[dict[str, Any]]:
 async def chat_completions(body: ChatRequest, request: Request, services: ServicesOf) -> Response:
     """Answer a conversation, at once or as a stream of chunks."""
     question = of_session(chat_question(body), request, body)
-    asked = await while_connected(request, ask(services, question))
+    asked = await while_connected(request, submit(services, question))
     explain = body.speculative.explain
     if body.stream:
         include_usage = body.stream_options is not None and body.stream_options.include_usage
@@ -105,15 +104,15 @@ async def chat_completions(body: ChatRequest, request: Request, services: Servic
     return JSONResponse(await _whole_chat(request, asked, explain=explain, logprobs=bool(body.logprobs)))
 
 
-async def _whole_chat(request: Request, asked: Asked, *, explain: bool, logprobs: bool) -> dict[str, Any]:
+async def _whole_chat(request: Request, asked: Submitted, *, explain: bool, logprobs: bool) -> dict[str, Any]:
     answers = await results(request, asked)
     choices: list[dict[str, Any]] = []
     for choice, answer in zip(asked.choices, answers, strict=True):
         read_whole(choice, answer)
         entry: dict[str, Any] = {
             "index": choice.index,
-            "message": message_of(choice.reader),
-            "finish_reason": finish_reason(answer, choice.reader),
+            "message": message_of(choice.parser),
+            "finish_reason": finish_reason(answer, choice.parser),
             "logprobs": chat_logprobs(answer.pieces) if logprobs else None,
         }
         if explain:
@@ -121,20 +120,20 @@ async def _whole_chat(request: Request, asked: Asked, *, explain: bool, logprobs
         choices.append(entry)
     result = head(asked, "chat.completion")
     result["choices"] = choices
-    reasoning = sum(choice.reader.reasoning_tokens for choice in asked.choices)
+    reasoning = sum(choice.parser.reasoning_tokens for choice in asked.choices)
     result["usage"] = statistics.usage(answers, reasoning_tokens=reasoning, predicted=asked.choices[0].predicted)
     return result | statistics_of(answers) | as_field(asked.warnings)
 
 
 async def _chat_chunks(
-    asked: Asked, *, explain: bool, include_usage: bool, logprobs: bool
+    asked: Submitted, *, explain: bool, include_usage: bool, logprobs: bool
 ) -> AsyncGenerator[bytes, None]:
     """The chunks of a chat completion: one for each round, the last of each choice with its statistics."""
     base = head(asked, "chat.completion.chunk")
     if include_usage:
         base["usage"] = None
 
-    def chunk(choice: Choice, delta: dict[str, Any], finish: str | None = None, **more: Any) -> bytes:
+    def chunk(choice: Completion, delta: dict[str, Any], finish: str | None = None, **more: Any) -> bytes:
         entry: dict[str, Any] = {"index": choice.index, "delta": delta, "finish_reason": finish}
         entry["logprobs"] = more.pop("logprobs", None)
         return event({**base, "choices": [entry], **more})
@@ -144,7 +143,7 @@ async def _chat_chunks(
         for choice in asked.choices:
             yield chunk(choice, {"role": "assistant", "content": ""})
         async for choice, happened in merged(asked.choices):
-            reader = choice.reader
+            reader = choice.parser
             if isinstance(happened, NewPieces):
                 delta = delta_of(reader.read(happened.pieces))
                 if delta or logprobs or explain:
@@ -165,7 +164,7 @@ async def _chat_chunks(
                 yield chunk(choice, {}, finish_reason(answer, reader), **last)
         if include_usage:
             done = [answers[choice.index] for choice in asked.choices]
-            reasoning = sum(choice.reader.reasoning_tokens for choice in asked.choices)
+            reasoning = sum(choice.parser.reasoning_tokens for choice in asked.choices)
             spent = statistics.usage(done, reasoning_tokens=reasoning, predicted=asked.choices[0].predicted)
             yield event({**base, "choices": [], "usage": spent})
     except ForedraftError as error:
@@ -184,11 +183,11 @@ async def completions(body: CompletionRequest, request: Request, services: Servi
     given = prompts(body)
     if len(given) * (body.n or 1) > services.settings.max_answers:
         raise RequestError(f"At most {services.settings.max_answers} answers at once.", param="prompt")
-    parts: list[Asked] = []
+    parts: list[Submitted] = []
     try:
         for prompt in given:
             question = of_session(completion_question(body, prompt), request, body)
-            part = await while_connected(request, ask(services, question))
+            part = await while_connected(request, submit(services, question))
             parts += [part]
         echoes = await _echoes(services, body, given, parts)
     except BaseException:
@@ -210,13 +209,17 @@ async def completions(body: CompletionRequest, request: Request, services: Servi
 
 
 def _whole_texts(
-    result: dict[str, Any], asked: Asked, body: CompletionRequest, answers: Sequence[Generation], echoes: Sequence[Echo]
+    result: dict[str, Any],
+    asked: Submitted,
+    body: CompletionRequest,
+    answers: Sequence[Generation],
+    echoes: Sequence[Echo],
 ) -> Response:
     result["choices"] = choices = []
     for choice, answer in zip(asked.choices, answers, strict=True):
         echo = echoes[choice.index]
         entry: dict[str, Any] = {"index": choice.index, "text": echo.text + answer.text}
-        entry["finish_reason"] = finish_reason(answer, choice.reader)
+        entry["finish_reason"] = finish_reason(answer, choice.parser)
         entry["logprobs"] = None
         if body.logprobs is not None:
             entry["logprobs"] = written = text_logprobs(answer.pieces, len(echo.text), answer.end_logprob)
@@ -230,7 +233,7 @@ def _whole_texts(
 
 
 async def _text_chunks(
-    asked: Asked, body: CompletionRequest, echoes: Sequence[Echo], pool: Pool, include_usage: bool
+    asked: Submitted, body: CompletionRequest, echoes: Sequence[Echo], pool: Pool, include_usage: bool
 ) -> AsyncGenerator[bytes, None]:
     base = head(asked, "text_completion")
     if include_usage:
@@ -239,11 +242,11 @@ async def _text_chunks(
     offsets = [len(echo.text) for echo in echoes]
     answers: dict[int, Generation] = {}
 
-    def chunk(choice: Choice, text: str, finish: str | None = None, **more: Any) -> bytes:
+    def chunk(choice: Completion, text: str, finish: str | None = None, **more: Any) -> bytes:
         entry = {"index": choice.index, "text": text, "finish_reason": finish, "logprobs": more.pop("logprobs", None)}
         return event({**base, "choices": [entry], **more})
 
-    def echoed(choice: Choice, scored: Sequence[TokenLogprob]) -> bytes:
+    def echoed(choice: Completion, scored: Sequence[TokenLogprob]) -> bytes:
         echo = echoes[choice.index]
         return chunk(choice, echo.text, logprobs=echo.logprobs(scored))
 
@@ -268,7 +271,7 @@ async def _text_chunks(
                     last["explain"] = statistics.explanation(answer)
                 if answer.end_logprob is not None:
                     last["logprobs"] = text_logprobs((), offsets[choice.index], answer.end_logprob)
-                yield chunk(choice, "", finish_reason(answer, choice.reader), **last)
+                yield chunk(choice, "", finish_reason(answer, choice.parser), **last)
         if include_usage:
             done = [answers[choice.index] for choice in asked.choices]
             yield event({**base, "choices": [], "usage": statistics.usage(done)})
@@ -279,15 +282,15 @@ async def _text_chunks(
     yield DONE
 
 
-def _joined(parts: Sequence[Asked]) -> Asked:
+def _joined(parts: Sequence[Submitted]) -> Submitted:
     choices = [choice for part in parts for choice in part.choices]
     for index, choice in enumerate(choices):
         choice.index = index
-    return Asked(parts[0].model_id, choices, parts[0].load_s, False, parts[0].warnings)
+    return Submitted(parts[0].model_id, choices, parts[0].load_s, parts[0].tokenized, parts[0].warnings)
 
 
 async def _echoes(
-    services: Services, body: CompletionRequest, given: Sequence[str | list[int]], parts: Sequence[Asked]
+    services: Services, body: CompletionRequest, given: Sequence[str | list[int]], parts: Sequence[Submitted]
 ) -> list[Echo]:
     """What each choice begins with."""
     if not body.echo:
@@ -295,13 +298,13 @@ async def _echoes(
     echoes: list[Echo] = []
     for prompt, part in zip(given, parts, strict=True):
         with services.runtime.use(part.model_id) as model:
-            tokenizer, tokens = cast(LLM, model).engine.tokenizer, part.choices[0].running.request.prompt
+            tokenizer, tokens = model.engine.tokenizer, part.choices[0].running.request.prompt
             echo = await services.pools.prompts.run(Echo.of, tokenizer, prompt, tokens)
         echoes += [echo] * len(part.choices)
     return echoes
 
 
-def _usage_of_parts(parts: Sequence[Asked], answers: Sequence[Generation]) -> dict[str, Any]:
+def _usage_of_parts(parts: Sequence[Submitted], answers: Sequence[Generation]) -> dict[str, Any]:
     spent = statistics.usage(answers, predicted=parts[0].choices[0].predicted)
     firsts = [part.choices[0].index for part in parts]
     spent["prompt_tokens"] = sum(answers[i].stats.prompt_tokens for i in firsts)
@@ -323,14 +326,14 @@ async def input_tokens(body: ChatRequest, services: ServicesOf) -> dict[str, Any
     question = chat_question(body)
     model_id, _ = await find_model(services, body.model)
     with services.runtime.use(model_id) as model:
-        prepared = await services.pools.prompts.run(services.prompts.prepare, cast(LLM, model), question)
+        prepared = await services.pools.prompts.run(services.preparation.prepare, model.engine, question)
     return {"object": "response.input_tokens", "input_tokens": len(prepared.request.prompt)}
 
 
 # ---- shared ----
 
 
-def head(asked: Asked, kind: str) -> dict[str, Any]:
+def head(asked: Submitted, kind: str) -> dict[str, Any]:
     """What every object of an answer begins with."""
     prefix = "cmpl" if kind == "text_completion" else "chatcmpl"
     return {

@@ -4,19 +4,21 @@ programs (lm-eval) use to count and cut as the model does."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from fastapi import APIRouter
 
+from foredraft.core.cancellation import still_wanted
 from foredraft.engines.base import ModelInfo, Tokenizer
 from foredraft.pair.llm import LLM
 from foredraft.pair.tokens import spelt
-from foredraft.server.asking import Question, find_model
+from foredraft.requests.generation_request import GenerationRequest
+from foredraft.runtime.managed_model import LoadedModel
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
 from foredraft.server.openai.convert import template_message
 from foredraft.server.openai.schemas import DetokenizeRequest, TokenizeRequest, TokensRequest
-from foredraft.server.pools import still_wanted
+from foredraft.server.pipeline import find_model
 from foredraft.server.services import Services
 
 router = APIRouter(tags=["Tokens"], route_class=LimitedRoute)
@@ -27,8 +29,10 @@ T = TypeVar("T")
 async def tokenize(body: TokenizeRequest, services: ServicesOf) -> dict[str, Any]:
     """The tokens of a text."""
 
-    def tokens(model: LLM) -> list[int]:
-        return services.prompts.encode(model, body.content, add_special=body.add_special)
+    encode = services.preparation.tokenizer.encode
+
+    def tokens(model: LoadedModel) -> list[int]:
+        return encode(model.engine, body.content, add_special=body.add_special)
 
     return {"tokens": await _with_model(services, body.model, tokens)}
 
@@ -37,16 +41,18 @@ async def tokenize(body: TokenizeRequest, services: ServicesOf) -> dict[str, Any
 async def tokens_of(body: TokensRequest, services: ServicesOf) -> dict[str, Any]:
     """The tokens of a text, or of a conversation as the model reads it."""
 
-    def answer(model: LLM) -> dict[str, Any]:
+    encode = services.preparation.tokenizer.encode
+
+    def answer(model: LoadedModel) -> dict[str, Any]:
         if body.messages is not None:
             messages = [template_message(message, f"messages.{i}") for i, message in enumerate(body.messages)]
-            question = Question(messages=messages, template_variables=body.chat_template_kwargs)
-            tokens = list(services.prompts.prepare(model, question).request.prompt)
+            question = GenerationRequest(messages=messages, template_variables=body.chat_template_kwargs)
+            tokens = list(services.preparation.prepare(model.engine, question).request.prompt)
         elif body.prompt is not None:
-            tokens = services.prompts.encode(model, body.prompt, add_special=body.add_special_tokens)
+            tokens = encode(model.engine, body.prompt, add_special=body.add_special_tokens)
         else:
             how = {"add_special": body.add_special, "parse_special": body.parse_special}
-            tokens = services.prompts.encode(model, body.content or "", **how)
+            tokens = encode(model.engine, body.content or "", **how)
         result = {"count": len(tokens), "max_model_len": model.info.n_ctx, "tokens": tokens, "token_strs": None}
         if body.return_token_strs:
             result["token_strs"] = [_name(model.engine.tokenizer, token) for token in tokens]
@@ -74,7 +80,7 @@ async def tokenizer_info(services: ServicesOf, model: str = "") -> dict[str, Any
 async def _with_model(services: Services, name: str, work: Callable[[LLM], T]) -> T:
     model_id, _ = await find_model(services, name)
     with services.runtime.use(model_id) as model:
-        return await services.pools.prompts.run(work, cast(LLM, model))
+        return await services.pools.prompts.run(work, model)
 
 
 def described(info: ModelInfo, tokenizer: Tokenizer) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 
 from foredraft.chats.attachments import LARGEST, Attachment, AttachmentError, read
+from foredraft.core.errors import LimitError
 from foredraft.server.errors import RequestError
-from foredraft.server.limits import LimitError
 from foredraft.server.lmstudio.sdk import shapes
 from foredraft.server.lmstudio.sdk.wire import Heard
 from foredraft.server.services import Services

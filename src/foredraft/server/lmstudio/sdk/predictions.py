@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from foredraft.core.errors import ModelError
 from foredraft.core.params import MAX_DRAFT, SamplingParams, SpeculationParams
+from foredraft.requests.generation_request import GenerationRequest
 from foredraft.runtime.events import Finished, NewPieces, PromptProgress
 from foredraft.runtime.managed_model import ModelState
 from foredraft.scheduling.request import Generation
 from foredraft.server import limits, statistics
-from foredraft.server.asking import ANY_JSON, Asked, Question, ask
 from foredraft.server.errors import RequestError
 from foredraft.server.lmstudio.sdk import cards, loads, problems, shapes
 from foredraft.server.lmstudio.sdk.cards import Specifier
@@ -26,6 +26,7 @@ from foredraft.server.lmstudio.sdk.fragments import Fragments
 from foredraft.server.lmstudio.sdk.history import History, messages_of, plain_text
 from foredraft.server.lmstudio.sdk.own_template import own_template
 from foredraft.server.lmstudio.sdk.wire import Heard
+from foredraft.server.pipeline import ANY_JSON, Submitted, submit
 from foredraft.server.schemas import MAX_TOP_LOGPROBS, Sampling
 from foredraft.server.services import Services
 
@@ -74,15 +75,15 @@ async def _answer(
     values = {key: value for key, value in asked.prediction_config_stack.merged().items() if key.startswith(PREFIX)}
     question = await question_of(services, state.id, values, text)
     progress = _progress(0, 0, 0)
-    asking: Asked | None = None
+    asking: Submitted | None = None
     try:
         async with channel.pulsing(lambda: progress):
-            asking = await ask(services, question)
+            asking = await submit(services, question)
             channel.on_stop(asking.cancel)
             choice = asking.choices[0]
             plain = isinstance(text, str) or Values(values, PREFIX).table("reasoning.parsing").get("enabled") is False
             keeps_calls = bool(question.tools) and question.tool_choice != "none"
-            reader = None if plain and not keeps_calls else choice.reader
+            reader = None if plain and not keeps_calls else choice.parser
             fragments = Fragments(reader, logprobs=question.top_logprobs is not None)
             async for happened in choice.events():
                 if isinstance(happened, PromptProgress):
@@ -167,7 +168,7 @@ def _no_preset(name: str) -> problems.SdkError:
 
 async def question_of(
     services: Services, model_id: str, values: Mapping[str, Any], text: str | list[dict[str, Any]]
-) -> Question:
+) -> GenerationRequest:
     """What is asked, from the merged settings. Raises what is wrong with one of them."""
     of, warnings = Values(values, PREFIX), list[str]()
     most = of.whole("maxPredictedTokens")
@@ -176,7 +177,7 @@ async def question_of(
     template, stops = ("", ()) if isinstance(text, str) else own_template(of)
     if schema is not None and tools and choice == "required":
         raise RequestError("A forced tool call has the form of the tool.", param=f"{PREFIX}structured")
-    question = Question(
+    question = GenerationRequest(
         model=model_id,
         messages=None if isinstance(text, str) else text,
         prompt=text if isinstance(text, str) else None,

@@ -19,9 +19,9 @@ from typing import Any
 from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from foredraft.core.errors import EngineError, ForedraftError
+from foredraft.core.errors import EngineError, ForedraftError, LimitError
 from foredraft.server.bodies import read_json
-from foredraft.server.limits import SDK_CALLS, SDK_CHANNELS, Limit, LimitError
+from foredraft.server.limits import SDK_CALLS, SDK_CHANNELS, Limit
 from foredraft.server.lmstudio.sdk import wire
 from foredraft.server.lmstudio.sdk.endpoints import Channel, Namespace, on_one_line, parameter
 from foredraft.server.lmstudio.sdk.problems import SdkError, not_served, problem

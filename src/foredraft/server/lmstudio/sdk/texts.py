@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
 from foredraft.core.errors import ModelError
-from foredraft.pair.llm import LLM
-from foredraft.server.asking import Question
+from foredraft.engines.base import Engine
+from foredraft.requests.generation_request import GenerationRequest
+from foredraft.server.embedding_texts import tokens_to_embed
 from foredraft.server.lmstudio.sdk import cards, problems, shapes
 from foredraft.server.lmstudio.sdk.cards import Domain, Specifier
 from foredraft.server.lmstudio.sdk.config import Stack
@@ -56,12 +57,12 @@ async def count(services: Services, asked: Text, domain: Domain) -> shapes.Token
 
 async def _tokens(services: Services, asked: Text, domain: Domain) -> list[int]:
     state = await cards.required(services, asked.specifier, domain)
-    run, prompts = services.pools.prompts.run, services.prompts
-    if domain == "embedding":
+    run, tokenizer = services.pools.prompts.run, services.preparation.tokenizer
+    if domain == "embedding":  # such models read a text as a whole
         with services.runtime.use_embedder(state.id) as embedder:
-            return await run(prompts.tokens, embedder, asked.input_string)
+            return await run(embedder.engine.tokenizer.encode, asked.input_string, parse_special=False)
     with services.runtime.use(state.id) as model:
-        return await run(prompts.tokens, cast(LLM, model), asked.input_string)
+        return await run(tokenizer.encode_all, model.engine, asked.input_string, add_special=False)
 
 
 async def apply_template(services: Services, asked: ApplyTemplate) -> shapes.Formatted:
@@ -73,14 +74,15 @@ async def apply_template(services: Services, asked: ApplyTemplate) -> shapes.For
         values[f"{PREFIX}tools"] = {"type": "toolArray", "tools": asked.opts.tool_definitions}
     question = await question_of(services, state.id, values, messages)
     with services.runtime.use(state.id) as model:
-        text = await services.pools.prompts.run(_formatted, services, cast(LLM, model), question, asked.opts)
+        text = await services.pools.prompts.run(_formatted, services, model.engine, question, asked.opts)
     return shapes.Formatted(formatted=text)
 
 
-def _formatted(services: Services, model: LLM, question: Question, opts: TemplateOptions) -> str:
-    text = services.prompts.text(model, question)
-    bos, eos = model.template.bos, model.template.eos
-    if opts.omit_bos_token is False and model.template.adds_bos and not text.startswith(bos):
+def _formatted(services: Services, engine: Engine, request: GenerationRequest, opts: TemplateOptions) -> str:
+    text = services.preparation.text(engine, request)
+    template = services.preparation.template(engine)
+    bos, eos = template.bos, template.eos
+    if opts.omit_bos_token is False and template.adds_bos and not text.startswith(bos):
         text = bos + text
     if opts.omit_bos_token and bos:
         text = text.removeprefix(bos)
@@ -91,7 +93,9 @@ async def embed(services: Services, asked: TextToEmbed) -> shapes.Embedding:
     """The vector of a text, of length 1."""
     state = await cards.required(services, asked.model_specifier, "embedding")
     with services.runtime.use_embedder(state.id) as model:
-        tokens = await services.pools.prompts.run(services.prompts.of_texts, model, [asked.input_string])
+        tokens = await services.pools.prompts.run(
+            tokens_to_embed, services.preparation.tokenizer, model, [asked.input_string]
+        )
         made = await services.runtime.embed(state.id, tokens)
     return shapes.Embedding(embedding=[float(number) for number in made.vectors[0]])
 

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from foredraft.server.asking import ANY_JSON, Question
+from foredraft.requests.generation_request import GenerationRequest
+from foredraft.requests.warnings import note, noted
 from foredraft.server.errors import RequestError
 from foredraft.server.kept import Responses
-from foredraft.server.lenient import note, noted
 from foredraft.server.openai.responses.tools import Toolbox, as_arguments, flat
 from foredraft.server.openai.responses.types import Item, Part, ResponsesRequest, TextSettings
+from foredraft.server.pipeline import ANY_JSON
 from foredraft.server.schemas import effort, idle_seconds
 
 LEFT_OUT = frozenset(
@@ -37,7 +38,7 @@ NO_IMAGE = "[an image or a file, which cannot be read here]"
 class Turn:
     """One request, understood: what it asks, and what of it is kept."""
 
-    question: Question
+    question: GenerationRequest
     tools: Toolbox
     messages: list[dict[str, Any]]
     """Of this request alone."""
@@ -73,7 +74,7 @@ async def understood(body: ResponsesRequest, kept: Responses) -> Turn:
     head = [{"role": "system", "content": body.instructions}] if body.instructions else []
     variables = effort(body.reasoning.effort) if body.reasoning is not None else {}
     choice = tools.choice(body.tool_choice)
-    question = Question(
+    question = GenerationRequest(
         model=body.model,
         messages=_one_head([*head, *before, *messages]),
         sampling=body.sampling(),

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from foredraft.pair.llm import LLM
 from foredraft.server.answers import results
-from foredraft.server.asking import ask, find_model
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError
@@ -17,6 +15,7 @@ from foredraft.server.kept import NotKeptError
 from foredraft.server.openai.responses.convert import understood
 from foredraft.server.openai.responses.types import ResponsesRequest
 from foredraft.server.openai.responses.writer import Writer
+from foredraft.server.pipeline import find_model, submit
 from foredraft.server.services import Services
 from foredraft.server.sessions import of_session
 from foredraft.server.sse import EventStream, while_connected
@@ -29,7 +28,7 @@ async def responses(body: ResponsesRequest, request: Request, services: Services
     """Answer items in the form of OpenAI's Responses. With `previous_response_id` the conversation goes on from a kept
     response; the answer is kept in turn, unless `store` is false."""
     turn = await while_connected(request, understood(body, services.responses))
-    asked = await while_connected(request, ask(services, of_session(turn.question, request, body)))
+    asked = await while_connected(request, submit(services, of_session(turn.question, request, body)))
     writer = Writer(body, turn, asked, services.responses)
     if body.stream:
         return EventStream(writer.events(), ping_s=services.settings.ping_s, ping=writer.still)
@@ -43,7 +42,7 @@ async def input_tokens(body: ResponsesRequest, request: Request, services: Servi
     turn = await while_connected(request, understood(body, services.responses))
     model_id, _ = await find_model(services, body.model)
     with services.runtime.use(model_id) as model:
-        prepared = await services.pools.prompts.run(services.prompts.prepare, cast(LLM, model), turn.question)
+        prepared = await services.pools.prompts.run(services.preparation.prepare, model.engine, turn.question)
     return {"object": "response.input_tokens", "input_tokens": len(prepared.request.prompt)}
 
 

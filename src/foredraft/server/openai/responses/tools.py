@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from foredraft.requests.warnings import note
 from foredraft.server import limits
 from foredraft.server.errors import RequestError
-from foredraft.server.lenient import note
 from foredraft.server.openai.responses.types import Tool
 
 BETWEEN = "__"

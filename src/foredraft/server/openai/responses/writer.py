@@ -13,20 +13,20 @@ from foredraft.runtime.events import Finished, NewPieces
 from foredraft.scheduling.request import Generation
 from foredraft.server import statistics
 from foredraft.server.answers import as_message
-from foredraft.server.asking import Asked
 from foredraft.server.errors import error_body, word
 from foredraft.server.kept import Responses
 from foredraft.server.lenient import as_field
 from foredraft.server.openai.responses.convert import Turn
 from foredraft.server.openai.responses.output import Output
 from foredraft.server.openai.responses.types import ResponsesRequest
+from foredraft.server.pipeline import Submitted
 from foredraft.server.sse import event
 
 
 class Writer:
     """Writes the response to one request."""
 
-    def __init__(self, body: ResponsesRequest, turn: Turn, asked: Asked, kept: Responses) -> None:
+    def __init__(self, body: ResponsesRequest, turn: Turn, asked: Submitted, kept: Responses) -> None:
         self._body, self._turn, self._asked, self._kept = body, turn, asked, kept
         self._output = Output(turn.tools, turn.encrypted)
         self._created = int(time.time())
@@ -77,7 +77,7 @@ class Writer:
 
     @property
     def _reader(self) -> ResponseParser:
-        return self._asked.choices[0].reader
+        return self._asked.choices[0].parser
 
     def _event(self, kind: str, **fields: Any) -> bytes:
         self._number += 1
