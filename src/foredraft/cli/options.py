@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -14,9 +14,8 @@ from typer import Option
 from foredraft.cli.models import complete_draft, complete_model
 
 if TYPE_CHECKING:
-    from foredraft.core.params import Request
-    from foredraft.pair.llm import LLM
     from foredraft.pair.load_settings import LoadSettings
+    from foredraft.requests.generation_request import GenerationRequest
 
 
 def _said(value: int | None) -> int | None:
@@ -175,15 +174,19 @@ class Asked:
             remember_answers=bool(self.remember_answers),
         )
 
-    def request(self, llm: LLM, text: str) -> Request:
-        """The request for a rendered prompt."""
+    def request(
+        self, *, messages: Sequence[Mapping[str, Any]] | None = None, prompt: str | None = None
+    ) -> GenerationRequest:
+        """The request to answer a conversation, or to go on with a text."""
         from foredraft.core.errors import EmptyPromptError
-        from foredraft.core.params import Request, SamplingParams
+        from foredraft.core.params import SamplingParams
+        from foredraft.requests.generation_request import GenerationRequest
 
-        if not text:
+        if not messages and not prompt:
             raise EmptyPromptError
-        return Request(
-            prompt=tuple(llm.engine.tokenizer.encode(text)),
+        return GenerationRequest(
+            messages=messages,
+            prompt=prompt,
             sampling=SamplingParams.of(self),
             speculation=self._speculation(),
             stop=tuple(self.stop or ()),

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from foredraft.formats.binding import Forms
-from foredraft.formats.history import in_its_place
 from foredraft.formats.response_parser import ResponseParser
 from foredraft.formats.token_parser import Placed, TokenParser
 from foredraft.scheduling.stream import Piece
@@ -143,16 +141,14 @@ def answer_here(
     llm: LLM, messages: Sequence[Mapping[str, Any]], asked: Asked, progress: Progress | None = None
 ) -> ToldHere:
     """Begin to answer a conversation."""
-    form = Forms().of(llm.engine.tokenizer, llm.template.source)
-    text = llm.render([in_its_place(message, form.unbound()) for message in messages])
-    request = replace(asked.request(llm, text), end_tokens=form.end_tokens)
-    stream = llm.stream(request, progress=progress)
-    return ToldHere(stream, TokenParser.behind(text, form))
+    stream = llm.stream(asked.request(messages=messages), progress=progress)
+    assert stream.tokenized is not None, "it was prepared"
+    return ToldHere(stream, stream.tokenized.parser(TokenParser))
 
 
 def go_on_here(llm: LLM, text: str, asked: Asked, progress: Progress | None = None) -> ToldHere:
     """Begin to continue a text, without the chat template."""
-    return ToldHere(llm.stream(asked.request(llm, text), progress=progress), None)
+    return ToldHere(llm.stream(asked.request(prompt=text), progress=progress), None)
 
 
 def as_message(told: Told) -> dict[str, str]:

@@ -28,9 +28,8 @@ def verify(
     with loaded(asked, draft_required=asked.draft not in ("auto", "off")) as (llm, _):
         from foredraft.pair.verification import verify as compare
 
-        comparison = compare(
-            llm, asked.request(llm, text if asked.raw or not text else llm.render(_messages(text, asked)))
-        )
+        wish = asked.request(prompt=text) if asked.raw or not text else asked.request(messages=_messages(text, asked))
+        comparison = compare(llm, llm.prepare(wish).request)
     if asked.as_json:
         print(json.dumps(comparison.as_dict(), ensure_ascii=False))
     else:

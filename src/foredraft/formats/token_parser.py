@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from foredraft.formats.binding import closed_thinking, opens_thinking
-from foredraft.formats.entries import Form
 from foredraft.formats.response_parser import ResponseParser
 from foredraft.formats.source import CODED
 from foredraft.scheduling.stream import Piece
@@ -102,14 +100,6 @@ class TokenParser(ResponseParser):
             made.append(Placed(part, seen, thinking))
             place = until
         return made
-
-    @classmethod
-    def behind(cls, prompt: str, form: Form) -> TokenParser:
-        """For the answer to a rendered prompt, of which no calls are expected. `form` is the model's."""
-        form = form.without_calls()
-        if closed_thinking(prompt, form):
-            form = dataclasses.replace(form, late=False)
-        return cls(opens_thinking(prompt, form), form)
 
     # ---- what the reader says ----
 

@@ -25,7 +25,8 @@ from foredraft.core.errors import (
 )
 from foredraft.core.params import Request, SpeculationParams
 from foredraft.engines.base import Engine, ModelInfo, Numerics
-from foredraft.models.template import ChatTemplate, fallback_template
+from foredraft.grammars.constraints import GrammarVocabulary
+from foredraft.models.template import ChatTemplate
 from foredraft.pair.batch import checked_n, run_batch, with_seed
 from foredraft.pair.draft import PairDraft
 from foredraft.pair.fetching import draft_file, main_file
@@ -47,7 +48,11 @@ from foredraft.pair.opening import Isolation
 from foredraft.pair.speculation import Controller
 from foredraft.pair.stream import AnswerStream, Progress
 from foredraft.pair.tokens import spelt
+from foredraft.requests.generation_request import GenerationRequest, TokenizedRequest
+from foredraft.requests.grammar import answer_grammar, constraints, is_constrained
+from foredraft.requests.preparing import Preparation
 from foredraft.runtime.managed_model import Place
+from foredraft.sampling.sampler import Constraint
 from foredraft.scheduling.logprobs import TokenLogprob
 from foredraft.scheduling.request import Generation, ScheduledRequest, SpeculationStatus
 from foredraft.scheduling.scheduler import Scheduler
@@ -98,7 +103,9 @@ class LLM:
             controller=own_controller,
         )
         self._rule = rule
-        self._template: ChatTemplate | None = None
+        self._preparation = Preparation()
+        self._vocabulary: GrammarVocabulary | None = None
+        """As grammars read it; made when the first is asked for."""
 
     @classmethod
     def load(
@@ -172,6 +179,11 @@ class LLM:
 
     # ---- answering ----
 
+    def prepare(self, request: GenerationRequest) -> TokenizedRequest:
+        """A request as tokens, by the file's chat template and vocabulary. Raises what is wrong with it."""
+        self._require_open()
+        return self._preparation.prepare(self.engine, request)
+
     def request(self, prompt: str | Sequence[int], **params: Unpack[AnswerKeywords]) -> Request:
         """A request from text or token ids. Single fields of `SamplingParams` stand instead of `sampling`'s."""
         self._require_open()
@@ -202,11 +214,25 @@ class LLM:
         return dataclasses.replace(request, prompt=tuple(tokens))
 
     def stream(
-        self, prompt: Prompt, *, progress: Progress | None = None, **params: Unpack[AnswerKeywords]
+        self,
+        prompt: Prompt | GenerationRequest,
+        *,
+        progress: Progress | None = None,
+        **params: Unpack[AnswerKeywords],
     ) -> AnswerStream:
-        """Continue a text (no chat template), piece by piece."""
+        """Continue a text (no chat template), piece by piece; or answer a request."""
         self._require_open()
-        return self._begin(self._asks(params)(prompt), progress)
+        if not isinstance(prompt, GenerationRequest):
+            return self._begin(self._asks(params)(prompt), progress)
+        tokenized = self.prepare(prompt)
+        return self._begin(
+            tokenized.request,
+            progress,
+            tokenized=tokenized,
+            constraint=self._constraint(prompt, tokenized),
+            top_logprobs=prompt.top_logprobs,
+            prompt_logprobs=prompt.prompt_logprobs,
+        )
 
     def _asks(self, params: AnswerKeywords) -> Callable[[Prompt], Request]:
         """Requests with these parameters. What is wrong with them is raised here, and not for each prompt."""
@@ -221,10 +247,33 @@ class LLM:
 
         return asked
 
-    def _begin(self, request: Request, progress: Progress | None = None) -> AnswerStream:
+    def _begin(
+        self,
+        request: Request,
+        progress: Progress | None = None,
+        *,
+        tokenized: TokenizedRequest | None = None,
+        constraint: Constraint | None = None,
+        top_logprobs: int | None = None,
+        prompt_logprobs: int | None = None,
+    ) -> AnswerStream:
         with self._turn:
             self._require_open()
-            return AnswerStream(self, self.scheduler.submit(request), progress)
+            answer = self.scheduler.submit(
+                request, constraint=constraint, top_logprobs=top_logprobs, prompt_logprobs=prompt_logprobs
+            )
+        return AnswerStream(self, answer, progress, tokenized)
+
+    def _constraint(self, request: GenerationRequest, tokenized: TokenizedRequest) -> Constraint | None:
+        """The grammar that the answer must follow. Raises `GrammarError`."""
+        if not is_constrained(request):
+            return None
+        grammar = answer_grammar(request, tokenized)
+        if self._vocabulary is None:
+            tokenizer = self.engine.tokenizer
+            pieces = [tokenizer.piece(token) for token in range(tokenizer.n_vocab)]
+            self._vocabulary = GrammarVocabulary(pieces, tokenizer.eog, tokenizer)
+        return constraints(self._vocabulary, grammar, tokenized, 1)[0]
 
     @overload
     def generate(
@@ -281,10 +330,7 @@ class LLM:
     def score(self, text: str | Sequence[int], *, top: int = 0) -> list[TokenLogprob]:
         """How likely the model finds a text: ln of the probability of each of its tokens but the first, given those
         before it, with the `top` likeliest in its place."""
-        request = self.request(text, max_tokens=0)
-        with self._turn:
-            answer = self.scheduler.submit(request, prompt_logprobs=top)
-        scored = AnswerStream(self, answer, None).result.prompt_logprobs
+        scored = self._begin(self.request(text, max_tokens=0), None, prompt_logprobs=top).result.prompt_logprobs
         assert scored is not None, "they were asked for"
         return scored
 
@@ -346,10 +392,21 @@ class LLM:
         of texts or conversations is answered as one batch, and `n` gives so many answers to each, as with `generate`.
         """
         self._require_open()
-        asks = self._asks(params)
+        common, prediction = self._asked(params), params.get("prediction") or ""
 
         def asked(conversation: Conversation) -> Request:
-            return asks(self.render(conversation, tools=tools, template_variables=template_variables))
+            request = GenerationRequest(
+                messages=_messages(conversation),
+                tools=tuple(tools or ()),
+                template_variables=template_variables,
+                sampling=common.sampling,
+                speculation=common.speculation,
+                stop=common.stop,
+                max_tokens=common.max_tokens,
+                prediction=prediction,
+                ignore_eos=common.ignore_eos,
+            )
+            return self.prepare(request).request
 
         conversations, alone = listed_conversations(messages)
         if alone and n is None:
@@ -365,11 +422,11 @@ class LLM:
         template_variables: Mapping[str, Any] | None = None,
     ) -> str:
         """The conversation as the text the model reads. Raises `TemplateError`."""
-        if not messages:
-            raise EmptyPromptError
-        if isinstance(messages, str):
-            messages = [{"role": "user", "content": messages}]
-        return self.template.render(messages, tools=tools, extra=template_variables)
+        self._require_open()
+        request = GenerationRequest(
+            messages=_messages(messages), tools=tuple(tools or ()), template_variables=template_variables
+        )
+        return self._preparation.text(self.engine, request)
 
     # ---- counting ----
 
@@ -399,19 +456,8 @@ class LLM:
     @property
     def template(self) -> ChatTemplate:
         """The chat template of the file, or a fallback that says so in its `note`."""
-        if self._template is None:
-            self._require_open()
-            tokenizer, source, note = self.engine.tokenizer, self.engine.info.chat_template, ""
-            if source is None:
-                source, note = fallback_template(_control_texts(self.engine))
-            self._template = ChatTemplate(
-                source,
-                bos=tokenizer.text(tokenizer.bos) if tokenizer.bos is not None else "",
-                eos=tokenizer.text(tokenizer.eos) if tokenizer.eos is not None else "",
-                adds_bos=tokenizer.add_bos,
-                note=note,
-            )
-        return self._template
+        self._require_open()
+        return self._preparation.template(self.engine)
 
     # ---- what it is, and how it is doing ----
 
@@ -529,16 +575,16 @@ def _embedded(draft: str | Path | None) -> tuple[Path, str | Path | None]:
     return demo.main_path(), demo.draft_path() if str(draft) == "auto" else draft
 
 
+def _messages(conversation: str | Sequence[Message]) -> Sequence[Message]:
+    """A text alone is one message of the user's."""
+    if not conversation:
+        raise EmptyPromptError
+    return [{"role": "user", "content": conversation}] if isinstance(conversation, str) else conversation
+
+
 def _predicted(text: str, encode: Callable[..., Sequence[int]]) -> tuple[int, ...]:
     """The tokens of a prediction. One that is too long to be encoded is refused under its own name."""
     try:
         return tuple(encode(text, add_special=False))
     except ParameterError as error:
         raise ParameterError("prediction", error.value, error.allowed) from error
-
-
-def _control_texts(engine: Engine) -> list[str]:
-    """Texts of the end-of-generation tokens and their like: what a fallback template needs to know."""
-    tokenizer = engine.tokenizer
-    names = ("<|im_start|>", "<|im_end|>")
-    return [name for name in names if len(tokenizer.encode(name, add_special=False)) == 1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from foredraft.requests.generation_request import TokenizedRequest
 from foredraft.scheduling.notebook import short
 from foredraft.scheduling.request import Generation, ScheduledRequest
 from foredraft.scheduling.stream import Piece
@@ -25,7 +26,16 @@ class AnswerStream:
     """An answer being written: iterate for its pieces, or ask for its `text` or `result`, which finish it. Leaving the
     loop early cancels the answer."""
 
-    def __init__(self, llm: Stepper, answer: ScheduledRequest, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        llm: Stepper,
+        answer: ScheduledRequest,
+        progress: Progress | None,
+        tokenized: TokenizedRequest | None = None,
+    ) -> None:
+        self.tokenized = tokenized
+        """The request that it answers, with what is needed to tell thinking and calls apart; None where it was made
+        otherwise."""
         self._llm = llm
         self._answer = answer
         self._progress = progress

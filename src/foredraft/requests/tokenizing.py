@@ -13,7 +13,7 @@ from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from foredraft.core.cancellation import still_wanted
-from foredraft.core.errors import LimitError, ParameterError
+from foredraft.core.errors import ContextOverflowError, ForedraftError, LimitError, ParameterError
 from foredraft.engines.base import ModelInfo, Tokenizer
 
 SHORT = 8 << 10
@@ -24,19 +24,19 @@ _CONTROL = re.compile(r"[<\[](?!0x..>).+[>\]]", re.DOTALL)
 """What control tokens look like."""
 
 
-class PromptTooLongError(LimitError):
-    """A text that cannot fit, by its bytes alone."""
+class PromptTooLongError(LimitError, ContextOverflowError):
+    """A text that cannot fit, by its bytes alone (`has`, `most`). `prompt_tokens` is the fewest that it can have."""
 
     code = "context_overflow"
 
     def __init__(self, size: int, most: int, context: int, longest: int, param: str) -> None:
-        super().__init__(
+        ForedraftError.__init__(
+            self,
             f"The prompt has {size:,} bytes, but a context of {context:,} tokens holds at most {most:,}: "
             f"no token of this model is longer than {longest} bytes.",
-            size,
-            most,
-            param=param,
         )
+        self.param, self.has, self.most, self.status = param, size, most, 400
+        self.prompt_tokens, self.context = -(-size // longest), context
 
 
 class Reader(Protocol):
