@@ -83,8 +83,10 @@ def served(asked: Asked) -> Served | None:
     client = find_server()
     if client is None:
         return None
-    ready = {state["id"]: state for state in client.models() if state["kind"] == "text" and state["status"] == "ready"}
-    name = _name(asked.model, list(ready)) if asked.model else next(reversed(ready), None)
+    states = client.models()
+    ready = {s["id"]: s for s in states if s["kind"] == "text" and s["status"] in ("ready", "changing")}
+    unnamed = next((state["id"] for state in states if state["default"]), None)
+    name = _name(asked.model, list(ready)) if asked.model else unnamed
     if name is None:
         client.close()
         return None

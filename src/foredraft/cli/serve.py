@@ -121,7 +121,6 @@ def serve(
         settings,
         default_model=default,
         store=store,
-        user_settings=user,
         aliases=Aliases({**named, **user.server.aliases, **named}, data_folder() / "aliases.json"),
         downloads=Downloads(from_hub(store)),
         responses=Responses(data_folder() / "responses.sqlite", enabled=user.server.keep_responses),
@@ -188,5 +187,5 @@ def _mount_app(app: FastAPI, services: Services) -> None:
     except ImportError:
         return
     mount(app, services)
-    if services.chats.notice in ("unusable", "locked", "full"):
+    if services.chats is not None and services.chats.notice in ("unusable", "locked", "full"):
         typer.echo("Chats of this session are not kept: their database cannot be written.", err=True)

@@ -265,8 +265,6 @@ class ManagedModel:
         self.last_death: EngineDiedError | None = None
         self.dead_draft: EngineDiedError | None = None
         """The death of a draft that has been seen to."""
-        self.grammar_vocabulary: Any = None
-        """What constraints are built from, made once a model (`grammars/constraints.py`)."""
 
     def reborn(self, died: EngineDiedError) -> ManagedModel:
         """The record with which it is loaded again."""

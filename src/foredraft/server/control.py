@@ -20,7 +20,7 @@ from foredraft.server.description import EVENT
 from foredraft.server.errors import RequestError
 from foredraft.server.lenient import Number, Schema
 from foredraft.server.loading import load_settings
-from foredraft.server.naming import loaded_name
+from foredraft.server.naming import answering, loaded_name
 from foredraft.server.proof import LONGEST_CHALLENGE, proofs
 from foredraft.server.schemas import idle_seconds
 from foredraft.server.services import Services
@@ -83,8 +83,17 @@ async def metrics(request: Request) -> Response:
 
 @router.get("/api/foredraft/models")
 async def loaded_models(services: ServicesOf) -> dict[str, Any]:
-    """What `foredraft ps` shows."""
-    return {"models": [state_object(state, services.name_of(state.draft_info)) for state in services.runtime.models()]}
+    """What `foredraft ps` shows; `default` is the model that answers where none is named."""
+    default = answering(services)
+    return {
+        "models": [
+            {
+                **state_object(state, services.name_of(state.draft_info)),
+                "default": default is not None and state.id == default.id,
+            }
+            for state in services.runtime.models()
+        ]
+    }
 
 
 @router.post("/api/foredraft/load")

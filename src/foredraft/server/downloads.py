@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from foredraft.core.cancellation import still_wanted
 from foredraft.core.errors import DownloadError, ForedraftError
+from foredraft.models.store import ModelStore
 from foredraft.server.errors import RequestError
 from foredraft.server.pools import Pool
 
@@ -144,7 +145,7 @@ class Downloads:
             self._fetching.pop(job.id, None)
 
 
-def from_hub(store: Any) -> Fetch:
+def from_hub(store: ModelStore) -> Fetch:
     """Downloads into the shelf's own folder."""
 
     def fetch(wish: str, quantisation: str, report: Report) -> bool:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from foredraft.chats.store import ChatStore
 from foredraft.engines.base import ModelInfo
+from foredraft.models.store import ModelStore
 from foredraft.requests.preparing import Preparation
 from foredraft.runtime.managed_model import LoadSpec
 from foredraft.runtime.runtime import Runtime
@@ -89,14 +91,12 @@ class Services:
     settings: ServerSettings = field(default_factory=ServerSettings)
     default_model: str = ""
     """Loaded and used when a request names no model."""
-    store: Any = None
-    """The shelf's own store (`foredraft.models.store.ModelStore`), for the app."""
-    chats: Any = None
-    """The chat history (`foredraft.chats.store.ChatStore`), for the app."""
+    store: ModelStore | None = None
+    """The shelf's own store, for the app."""
+    chats: ChatStore | None = None
+    """The chat history, for the app."""
     load_failure: Exception | None = None
     """Why the model of the start could not be loaded, for the app."""
-    user_settings: Any = None
-    """`foredraft.config.settings.Settings`, for the app."""
     aliases: Aliases = field(default_factory=Aliases)
     """Other names for models."""
     downloads: Downloads = field(default_factory=Downloads)

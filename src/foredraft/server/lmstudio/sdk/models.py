@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 from foredraft.core.errors import ModelNotFoundError
-from foredraft.models.facts import ModelFacts
 from foredraft.models.memory import Estimate as Figures
 from foredraft.models.memory import LoadPlan
 from foredraft.models.memory import estimate as estimated
@@ -82,11 +81,12 @@ def _estimate(services: Services, name: str, settings: dict[str, Any]) -> shapes
     if services.store is None:
         raise SdkError("This server has no shelf to look at.")
     try:
-        facts: ModelFacts = services.store.require(name, kinds=("text", "embedding")).facts
+        facts = services.store.require(name, kinds=("text", "embedding")).facts
     except ModelNotFoundError as error:
         raise no_such_path(
             name, list(services.shelf.names()) if services.shelf is not None else [], error.hint
         ) from None
+    assert facts is not None, "of a file that can be used"
     plan = LoadPlan(
         context=settings.get("context"),
         slots=settings.get("slots", 1),
