@@ -40,7 +40,7 @@ from foredraft.pair.load_settings import LoadSettings
 from foredraft.sampling.sampler import Sampler
 from foredraft.speculative.acceptance import RULES
 from foredraft.speculative.controllers import Adaptive, DraftController, Fixed
-from foredraft.speculative.controllers.costs import CostModel
+from foredraft.speculative.controllers.adaptive.costs import CostModel
 from foredraft.speculative.drafters import Arbiter, Drafter, ModelDrafter, lookup_drafters
 from foredraft.speculative.round import run_round
 from foredraft.speculative.sequence import Sequence as RunningSequence

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from foredraft.core.errors import ForedraftError, ParameterError
+from foredraft.core.json_cache import FORMAT
 from foredraft.core.params import SpeculationParams
 from foredraft.engines.toy import ToyEngine
 from foredraft.engines.toy.engine import ToyClock
@@ -18,8 +19,7 @@ from foredraft.pair.load_settings import LoadSettings
 from foredraft.pair.speculation import tune
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.speculative.controllers import Adaptive
-from foredraft.speculative.controllers.disk import FORMAT
-from foredraft.speculative.controllers.measure import measure
+from foredraft.speculative.controllers.adaptive.measure import measure
 from foredraft.speculative.drafters import Arbiter, ModelDrafter, PredictionDrafter, SuffixDrafter
 
 STEP = 0.01

@@ -34,7 +34,7 @@ from foredraft.models.memory import Machine
 from foredraft.pair.llm import LLM
 from foredraft.pair.load_settings import LoadSettings
 from foredraft.speculative.controllers import Fixed
-from foredraft.speculative.controllers.costs import CostModel
+from foredraft.speculative.controllers.adaptive.costs import CostModel
 from foredraft.speculative.drafters import ModelDrafter
 from tests import tiny_gguf
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from foredraft.core import json_cache
 from foredraft.models.cache import Measured
 from foredraft.models.places import Place
 from foredraft.models.store import ModelStore
 from foredraft.pair.speculation import costs_key, file_identity, library_version, machine
 from foredraft.pair.what_pays import Way, sentence, verdict, ways
-from foredraft.speculative.controllers.costs import CostModel
+from foredraft.speculative.controllers.adaptive.costs import CostModel
 from tests.models.gguf_bytes import model, write
 
 STEEP = {1: 0.1, 2: 0.17, 4: 0.25, 8: 0.42}
@@ -50,7 +51,7 @@ class Shelf:
         files = {"main": main, "draft": draft}
         stored = {role: name and file_identity(self.models / f"{name}.gguf") for role, name in files.items()}
         where = {"machine": machine(), "library": library_version()}
-        assert costs.save(self.folder, {**stored, **where, "at": at, **key})
+        assert json_cache.write(self.folder, "costs", {**stored, **where, "at": at, **key}, costs.to_dict(), [])
 
     def ways(self, main: str = "big@q8_0", draft: str | None = "middle") -> dict[str, Way]:
         drafted = None if draft is None else self.store.find(draft)

@@ -14,7 +14,7 @@ from foredraft.engines.toy import ToyEngine
 from foredraft.engines.toy.engine import ToyClock
 from foredraft.pair.llm import LLM
 from foredraft.speculative.controllers import Adaptive
-from foredraft.speculative.controllers.measure import measure
+from foredraft.speculative.controllers.adaptive.measure import measure
 from foredraft.speculative.drafters import Arbiter, ModelDrafter, SuffixDrafter
 
 STEP = 0.01

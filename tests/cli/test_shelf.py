@@ -15,10 +15,11 @@ from typer.testing import CliRunner, Result
 from foredraft.cli.main import app
 from foredraft.config.folders import cache_folder
 from foredraft.config.shelf import open_shelf
+from foredraft.core import json_cache
 from foredraft.models import hub as hub_module
 from foredraft.models.cache import Measured
 from foredraft.pair.speculation import file_identity, library_version, machine
-from foredraft.speculative.controllers.costs import CostModel
+from foredraft.speculative.controllers.adaptive.costs import CostModel
 from tests.models.gguf_bytes import model, write
 from tests.models.hub_server import Hub, serve
 
@@ -88,7 +89,7 @@ def keep(main: Path, draft: Path | None, passes: dict[int, float], step: float |
     costs.measured_at = 1.8e9
     files = {"main": file_identity(main), "draft": draft and file_identity(draft)}
     key = {**files, "machine": machine(), "library": library_version(), "threads": 2}
-    assert costs.save(cache_folder() / "tuning", key)
+    assert json_cache.write(cache_folder() / "tuning", "costs", key, costs.to_dict(), [])
 
 
 def test_tune_shows_what_is_kept_with_dates_and_forgets_it(cli: Cli, folder: Path) -> None:

@@ -12,7 +12,7 @@ from foredraft.core.params import SamplingParams
 from foredraft.engines.toy import ToyClock, ToyEngine, ToyTokenizer
 from foredraft.speculative.acceptance import RULES
 from foredraft.speculative.controllers.adaptive import Adaptive
-from foredraft.speculative.controllers.costs import CostModel
+from foredraft.speculative.controllers.adaptive.costs import CostModel
 from foredraft.speculative.proposal import Round
 from foredraft.speculative.sequence import Sequence as RunningSequence
 from tests.speculative.enumeration import outcomes

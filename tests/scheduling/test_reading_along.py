@@ -22,8 +22,8 @@ from foredraft.scheduling.request import ScheduledRequest
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.speculative.acceptance import RULES
 from foredraft.speculative.controllers import Adaptive, DraftController, Fixed
-from foredraft.speculative.controllers.costs import CostModel
-from foredraft.speculative.controllers.measure import measure
+from foredraft.speculative.controllers.adaptive.costs import CostModel
+from foredraft.speculative.controllers.adaptive.measure import measure
 from foredraft.speculative.drafters import Arbiter, ModelDrafter, NoDrafter
 from foredraft.speculative.sequence import Sequence
 

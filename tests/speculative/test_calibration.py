@@ -5,7 +5,7 @@ Mutants that were made by hand and the test that kills each:
 - pools averaged without weights: test_pooling_is_the_nearest_rising_sequence
 - a prior that never yields: test_the_prior_yields_to_verdicts
 - counts that never fade: test_old_counts_fade
-- `Trust` without hazard: test_trust_falls_fast_and_comes_back
+- `DriftFilter` without hazard: test_trust_falls_fast_and_comes_back
 """
 
 from __future__ import annotations
@@ -19,10 +19,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foredraft.speculative.controllers import disk
-from foredraft.speculative.controllers.calibration import BUCKETS, Calibration, Table, Trust, bucket, isotonic
+from foredraft.core import json_cache
+from foredraft.speculative.controllers.adaptive.acceptance import (
+    BUCKETS,
+    FIRST,
+    AcceptanceTable,
+    Calibration,
+    bucket,
+    isotonic,
+)
+from foredraft.speculative.controllers.adaptive.drift import DriftFilter
 
-KEY: disk.Key = {"main": "m", "draft": "d"}
+KEY: json_cache.Key = {"main": "m", "draft": "d"}
 
 
 def test_buckets_cover_every_confidence() -> None:
@@ -47,18 +55,18 @@ def test_pooling_is_the_nearest_rising_sequence(points: list[tuple[float, float]
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=200))
 @settings(max_examples=50, deadline=None)
 def test_rates_rise_with_confidence(verdicts: list[tuple[float, bool]]) -> None:
-    table = Table()
+    table = AcceptanceTable()
     for confidence, stood in verdicts:
         table.learn([bucket(confidence)], int(stood))
     table.refresh()
     assert all(0.0 < a <= b < 1.0 for a, b in itertools.pairwise(table.rates))
     assert table.learned == len(verdicts)
-    for law in (*table.next_laws(), table.first_law()):
+    for law in table.next.distributions():
         assert sum(law) == pytest.approx(1.0)
 
 
 def test_the_prior_yields_to_verdicts() -> None:
-    table = Table()
+    table = AcceptanceTable()
     assert table.rates[bucket(0.99)] > 0.95
     for _ in range(10):
         table.learn([bucket(0.99)], 0)
@@ -69,26 +77,26 @@ def test_the_prior_yields_to_verdicts() -> None:
 
 
 def test_old_counts_fade() -> None:
-    table = Table()
+    table = AcceptanceTable()
     for _ in range(3000):
-        table.learn_first(2)
-        table.learn_next(3, 2)
+        table.next.learn(FIRST, 2)
+        table.next.learn(3, 2)
     for _ in range(3000):
-        table.learn_first(9)
-        table.learn_next(3, 9)
+        table.next.learn(FIRST, 9)
+        table.next.learn(3, 9)
         table.learn([5], 1)
-    assert table.first_law()[9] > 0.9
-    assert table.next_laws()[3][9] > 0.85
+    assert table.next.distributions()[FIRST][9] > 0.9
+    assert table.next.distributions()[3][9] > 0.85
 
 
 def test_trust_falls_fast_and_comes_back() -> None:
-    trust = Trust()
+    trust = DriftFilter()
     usual = trust.level
     for _ in range(5):
         trust.learn([0.9], 0)
     assert trust.level < 0.4
     low = trust.level
-    trust.rest(200)
+    trust.on_skip(200)
     assert low < trust.level < usual
     trust.learn([0.9] * 6, 6)
     assert trust.level > 0.85
@@ -99,37 +107,41 @@ def filled() -> Calibration:
     table = learned.table("model", "greedy")
     for i in range(500):
         table.learn([i % BUCKETS], int(i % 3 > 0))
-        table.learn_first(i % BUCKETS)
-        table.learn_next(i % BUCKETS, (i + 1) % BUCKETS)
+        table.next.learn(FIRST, i % BUCKETS)
+        table.next.learn(i % BUCKETS, (i + 1) % BUCKETS)
     return learned
 
 
 def test_what_was_learned_is_found_again(tmp_path: Path) -> None:
     learned = filled()
-    assert learned.save(tmp_path, KEY)
-    again = Calibration.load(tmp_path, KEY)
+    assert json_cache.write(tmp_path, "calibration", KEY, learned.to_dict(), [])
+    notes: list[str] = []
+    again = json_cache.load(tmp_path, "calibration", KEY, notes, Calibration.from_dict)
+    assert again is not None
     before, after = learned.table("model", "greedy"), again.table("model", "greedy")
     before.refresh()
     assert after.rates == pytest.approx(before.rates)
-    assert after.first_law() == pytest.approx(before.first_law())
-    assert after.next_laws()[4] == pytest.approx(before.next_laws()[4])
-    assert again.notes == []
+    assert after.next.distributions()[FIRST] == pytest.approx(before.next.distributions()[FIRST])
+    assert after.next.distributions()[4] == pytest.approx(before.next.distributions()[4])
+    assert notes == []
 
 
 def test_another_pair_starts_afresh(tmp_path: Path) -> None:
-    filled().save(tmp_path, KEY)
-    assert Calibration.load(tmp_path, {**KEY, "draft": "e"}).tables == {}
+    json_cache.write(tmp_path, "calibration", KEY, filled().to_dict(), [])
+    other = {**KEY, "draft": "e"}
+    assert json_cache.load(tmp_path, "calibration", other, [], Calibration.from_dict) is None
 
 
 @pytest.mark.parametrize(
     "tables", [None, [1], [["model", "greedy", {}]], [["model", "greedy", {"stood": [9.0], "tested": [1.0]}]]]
 )
 def test_a_damaged_file_is_learned_anew_and_said(tmp_path: Path, tables: object) -> None:
-    filled().save(tmp_path, KEY)
-    path = disk.place(tmp_path, "calibration", KEY)
+    json_cache.write(tmp_path, "calibration", KEY, filled().to_dict(), [])
+    path = json_cache.place(tmp_path, "calibration", KEY)
     stored = json.loads(path.read_text())
     stored["content"]["tables"] = tables
     path.write_text(json.dumps(stored))
-    again = Calibration.load(tmp_path, KEY)
-    assert again.tables == {}
-    assert len(again.notes) == 1
+    notes: list[str] = []
+    again = json_cache.load(tmp_path, "calibration", KEY, notes, Calibration.from_dict)
+    assert again is None
+    assert len(notes) == 1

@@ -21,21 +21,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foredraft.core import json_cache
 from foredraft.engines.base import Chunk
 from foredraft.engines.toy import ToyClock, ToyEngine, ToyTokenizer
-from foredraft.speculative.controllers import disk
-from foredraft.speculative.controllers.costs import ROWS, SPIKE, CostModel
-from foredraft.speculative.controllers.measure import measure
+from foredraft.speculative.controllers.adaptive.costs import ROWS, CostModel
+from foredraft.speculative.controllers.adaptive.measure import measure
+from foredraft.speculative.controllers.hyperparameters import DEFAULT
 
 T = 0.01
 POINTS = {1: T, 2: 1.2 * T, 4: 1.4 * T, 8: 2.0 * T}
-KEY: disk.Key = {"main": "m.gguf 12", "threads": 2}
+KEY: json_cache.Key = {"main": "m.gguf 12", "threads": 2}
 
 
 def learned(n: int, times: Sequence[float], costs: CostModel | None = None) -> CostModel:
     costs = costs or CostModel(POINTS, 0.1 * T)
     for seconds in times:
-        costs.note_pass(n, 10, seconds)
+        costs.observe_pass(n, 10, seconds)
     return costs
 
 
@@ -87,9 +88,9 @@ def test_no_clock_can_break_the_figures(times: list[tuple[int, float]]) -> None:
     costs = CostModel(POINTS, 0.1 * T)
     for n, seconds in times:
         expected = costs.pass_s(n, 10)
-        charged = costs.note_pass(n, 10, seconds)
-        assert 0.0 < charged <= max(SPIKE * expected, max(0.0, seconds)) * (1 + 1e-9)
-        costs.note_draft(1, n, n, seconds, (n - 1) * seconds)
+        charged = costs.observe_pass(n, 10, seconds)
+        assert 0.0 < charged <= max(DEFAULT.spike * expected, max(0.0, seconds)) * (1 + 1e-9)
+        costs.observe_draft(1, n, n, seconds, (n - 1) * seconds)
     for n in range(1, 40):
         assert 0.0 < costs.pass_s(n, 10) < math.inf
     assert 0.0 < costs.draft_s() < math.inf
@@ -98,19 +99,19 @@ def test_no_clock_can_break_the_figures(times: list[tuple[int, float]]) -> None:
 
 def test_what_is_laid_to_a_guess_is_limited() -> None:
     costs = CostModel(POINTS, 0.1 * T)
-    assert costs.note_pass(3, 10, 0.5) == 0.5  # not known yet: no disturbance, but ignorance
+    assert costs.observe_pass(3, 10, 0.5) == 0.5  # not known yet: no disturbance, but ignorance
     learned(4, [1.4 * T] * 5, costs)
-    assert costs.note_pass(4, 10, 1.0) == pytest.approx(SPIKE * 1.4 * T)
-    assert costs.note_pass(4, 10, -1.0) == pytest.approx(1.4 * T)
+    assert costs.observe_pass(4, 10, 1.0) == pytest.approx(DEFAULT.spike * 1.4 * T)
+    assert costs.observe_pass(4, 10, -1.0) == pytest.approx(1.4 * T)
     for _ in range(5):
-        costs.note_draft(1, 3, 1, 0.1 * T, 0.2 * T)
-    assert costs.note_draft(1, 3, 1, 0.02, 0.04) == pytest.approx(SPIKE * 0.3 * T)
+        costs.observe_draft(1, 3, 1, 0.1 * T, 0.2 * T)
+    assert costs.observe_draft(1, 3, 1, 0.02, 0.04) == pytest.approx(DEFAULT.spike * 0.3 * T)
 
 
 def test_long_contexts_have_figures_of_their_own() -> None:
     costs = learned(1, [T] * 10)
     for _ in range(40):
-        costs.note_pass(1, 3000, 1.5 * T)
+        costs.observe_pass(1, 3000, 1.5 * T)
     assert costs.pass_s(1, 3000) == pytest.approx(1.5 * T, rel=0.02)
     assert costs.pass_s(1, 100) == pytest.approx(T, rel=0.02)
     assert costs.pass_s(8, 3000) == pytest.approx(3.0 * T, rel=0.02)
@@ -120,7 +121,7 @@ def test_a_long_catch_up_teaches_what_reading_costs() -> None:
     costs = CostModel({1: T}, 0.1 * T)
     for _ in range(30):
         behind = 100
-        costs.note_draft(1, 1, behind, 0.1 * T * (1 + 0.05 * min(behind - 2, costs.window)), 0.0)
+        costs.observe_draft(1, 1, behind, 0.1 * T * (1 + 0.05 * min(behind - 2, costs.window)), 0.0)
     assert costs.catch_up_share == pytest.approx(0.05, rel=0.1)
     assert costs.catch_up_s(1) == costs.catch_up_s(2) == 0.0
     assert costs.catch_up_s(10_000) == costs.catch_up_s(costs.window + 2)
@@ -130,7 +131,7 @@ def test_the_first_step_of_a_round_has_a_cost_of_its_own() -> None:
     """It reads what was written since; where it is dear, one guess costs more than each of many."""
     costs = CostModel(POINTS, 0.1 * T)
     for _ in range(40):
-        costs.note_draft(1, 4, 2, 0.3 * T, 0.3 * T)
+        costs.observe_draft(1, 4, 2, 0.3 * T, 0.3 * T)
     assert costs.first_s() == pytest.approx(0.3 * T, rel=0.05)
     assert costs.draft_s() == pytest.approx(0.1 * T, rel=0.02)
 
@@ -139,8 +140,8 @@ def test_a_plain_pass_behind_another_one_teaches_what_the_change_costs() -> None
     """The library builds its graph anew for another number of rows: that is not the machine's pace."""
     costs = learned(1, [T] * 10)
     for _ in range(60):
-        costs.note_pass(4, 10, 1.4 * T)
-        costs.note_pass(1, 10, 1.25 * T)
+        costs.observe_pass(4, 10, 1.4 * T)
+        costs.observe_pass(1, 10, 1.25 * T)
     assert costs.switch_s == pytest.approx(0.25 * T, rel=0.05)
     assert costs.pass_s(1, 10) == pytest.approx(T, rel=0.03)
 
@@ -203,16 +204,20 @@ def test_a_full_context_is_measured_as_far_as_it_goes() -> None:
 # ---- keeping ----
 
 
+def load(folder: Path | None, notes: list[str], key: json_cache.Key = KEY) -> CostModel | None:
+    return json_cache.load(folder, "costs", key, notes, CostModel.from_dict)
+
+
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
     costs = learned(3, [1.3 * T] * 9)
-    assert costs.save(tmp_path, KEY)
-    return disk.place(tmp_path, "costs", KEY)
+    assert json_cache.write(tmp_path, "costs", KEY, costs.to_dict(), [])
+    return json_cache.place(tmp_path, "costs", KEY)
 
 
 def test_what_was_measured_is_found_again(kept: Path) -> None:
     notes: list[str] = []
-    costs = CostModel.load(kept.parent, KEY, notes)
+    costs = load(kept.parent, notes)
     assert costs is not None
     assert costs.pass_s(3) == pytest.approx(1.3 * T, rel=0.02)
     assert costs.draft_s() == pytest.approx(0.1 * T)
@@ -222,8 +227,8 @@ def test_what_was_measured_is_found_again(kept: Path) -> None:
 
 def test_no_file_is_nothing_to_speak_of(tmp_path: Path) -> None:
     notes: list[str] = []
-    assert CostModel.load(tmp_path, KEY, notes) is None
-    assert CostModel.load(None, KEY, notes) is None
+    assert load(tmp_path, notes) is None
+    assert load(None, notes) is None
     assert notes == []
 
 
@@ -235,7 +240,7 @@ def test_no_file_is_nothing_to_speak_of(tmp_path: Path) -> None:
 def test_a_damaged_file_is_measured_anew_and_said(kept: Path, content: bytes) -> None:
     kept.write_bytes(content)
     notes: list[str] = []
-    assert CostModel.load(kept.parent, KEY, notes) is None
+    assert load(kept.parent, notes) is None
     assert len(notes) == 1
     assert "measured anew" in notes[0]
 
@@ -257,20 +262,20 @@ def test_a_file_of_nonsense_is_measured_anew_and_said(kept: Path, change: dict[s
     stored["content"].update(change)
     kept.write_text(json.dumps(stored))
     notes: list[str] = []
-    assert CostModel.load(kept.parent, KEY, notes) is None
+    assert load(kept.parent, notes) is None
     assert len(notes) == 1
 
 
 def test_a_file_of_another_pair_is_not_used(kept: Path) -> None:
-    other: disk.Key = {**KEY, "threads": 3}
-    kept.rename(disk.place(kept.parent, "costs", other))
+    other: json_cache.Key = {**KEY, "threads": 3}
+    kept.rename(json_cache.place(kept.parent, "costs", other))
     notes: list[str] = []
-    assert CostModel.load(kept.parent, other, notes) is None
+    assert load(kept.parent, notes, other) is None
     assert "another pair" in notes[0]
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    costs = CostModel(POINTS)
-    assert not costs.save(tmp_path / "file" / "under", KEY)
-    assert "could not be stored" in costs.notes[0]
+    notes: list[str] = []
+    assert not json_cache.write(tmp_path / "file" / "under", "costs", KEY, CostModel(POINTS).to_dict(), notes)
+    assert "could not be stored" in notes[0]

@@ -13,7 +13,7 @@ from foredraft.core.errors import ForedraftError
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
 from foredraft.sampling.sampler import Sampler
 from foredraft.speculative.acceptance import Match
-from foredraft.speculative.controllers.fixed import Distance
+from foredraft.speculative.controllers.fixed import FixedLookAhead
 from foredraft.speculative.drafters import NgramDrafter, PredictionDrafter, SuffixDrafter, SuffixStore, finder
 from foredraft.speculative.drafters.finder import Finder, likelihood
 from foredraft.speculative.proposal import Proposal
@@ -29,7 +29,7 @@ def answering(prompt: Sequence[int], prediction: Sequence[int] = (), slot: int =
 
 
 def guess(source: Finder, sequence: Running, limit: int = 4) -> Proposal:
-    return source.propose([sequence], [Distance(limit)])[0]
+    return source.propose([sequence], [FixedLookAhead(limit)])[0]
 
 
 def write(source: Finder, sequence: Running, text: Sequence[int], limit: int = 8) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from foredraft.core.params import Request, SamplingParams
 from foredraft.engines.toy import ToyEngine, ToyTokenizer
 from foredraft.speculative.controllers.base import LookAhead
-from foredraft.speculative.controllers.fixed import Distance, Fixed
+from foredraft.speculative.controllers.fixed import Fixed, FixedLookAhead
 from foredraft.speculative.drafters import ModelDrafter, NoDrafter
 from foredraft.speculative.proposal import Round
 from foredraft.speculative.round import run_round
@@ -44,7 +44,7 @@ class Resting:
 
     def plan(self, sequences: Sequence[Running]) -> list[LookAhead]:
         self.round += 1
-        return [Distance(s.look_ahead(0 if 5 <= self.round < 5 + REST else 3)) for s in sequences]
+        return [FixedLookAhead(s.look_ahead(0 if 5 <= self.round < 5 + REST else 3)) for s in sequences]
 
     def observe(self, record: Round) -> None: ...
 

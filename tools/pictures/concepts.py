@@ -21,7 +21,7 @@ from foredraft.bench.costs import Costs
 from foredraft.core.params import SpeculationParams
 from foredraft.sampling import noise
 from foredraft.speculative.controllers import Adaptive, DraftController, Fixed
-from foredraft.speculative.controllers.bucket import PRESETS
+from foredraft.speculative.controllers.adaptive.budget import PRESETS
 from foredraft.speculative.drafters import Arbiter
 from tests.speculative.simulator import CURVES, T1, C, SimulatedDraft, World, new_sequence, one_round, simulate, stream
 from tools.pictures.drawing import (

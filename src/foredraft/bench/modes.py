@@ -20,8 +20,8 @@ from foredraft.core.params import MAX_DRAFT, SpeculationParams
 from foredraft.core.tables import methods
 from foredraft.pair.llm import LLM
 from foredraft.scheduling.scheduler import Scheduler
-from foredraft.speculative.controllers import Adaptive, Fixed
-from foredraft.speculative.controllers.measure import measure
+from foredraft.speculative.controllers import Adaptive, Fixed, Throttled
+from foredraft.speculative.controllers.adaptive.measure import measure
 from foredraft.speculative.drafters import Drafter, ModelDrafter, NoDrafter
 
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.thread_time}
@@ -118,10 +118,11 @@ class Stage:
         draft = self.draft_model
         if draft is not None:
             draft.clock = clock
-        if isinstance(self._controller, Adaptive):
+        if isinstance(self._controller, Throttled) and isinstance(self._controller.inner, Adaptive):
             costs = measure(self.llm.engine, None if draft is None else draft.engine, clock=clock)
-            old = self._controller
-            self._controller = Adaptive(costs, old.calibration, promise=old.promise, max_draft=old.max_draft)
+            old = self._controller.inner
+            new = Adaptive(costs, old.calibration, promise=old.promise, max_draft=old.max_draft)
+            self._controller = Throttled(new)
         on_round = self._scheduler.on_round
         self.llm.scheduler = Scheduler(self.llm.engine, self._drafter, self._controller, clock=clock, on_round=on_round)
 

@@ -12,7 +12,7 @@ from foredraft.cli.models import Json, complete_model
 from foredraft.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from foredraft.speculative.controllers.disk import Entry
+    from foredraft.core.json_cache import Entry
 
 _SHOWN = {"threads", "draft_threads", "kv_type", "flash_attention", "draft_device", "context"}
 """What of a key is shown with `--json`: the settings."""
@@ -32,7 +32,7 @@ def tune(
     a server, say) writes what it knows again when it is closed."""
     from foredraft.config.folders import cache_folder
     from foredraft.core.errors import ForedraftError
-    from foredraft.speculative.controllers.disk import entries
+    from foredraft.core.json_cache import entries
 
     found = entries(cache_folder() / "tuning")
     if model is not None:
@@ -74,11 +74,11 @@ def _files(entry: Entry) -> list[str]:
 def _row(entry: Entry) -> dict[str, Any]:
     """An entry as plain values: seconds, and times plain."""
     from foredraft.pair.what_pays import ceiling
-    from foredraft.speculative.controllers.costs import CostModel
+    from foredraft.speculative.controllers.adaptive.costs import CostModel
 
     files = [*_files(entry), None, None]
     row: dict[str, Any] = {"kind": entry.kind, "main": files[0], "draft": files[1], "written": _when(entry.changed)}
-    costs = CostModel.restored(entry.content, []) if entry.kind == "costs" else None
+    costs = entry.load(CostModel.from_dict) if entry.kind == "costs" else None
     if costs is not None:
         row |= {
             "measured": _when(costs.measured_at),

@@ -57,7 +57,9 @@ CONTROLLERS: Registry[Any] = Registry(
     "controller",
     "foredraft.controllers",
     {
-        "adaptive": Entry("foredraft.speculative.controllers:Adaptive", TOGETHER, help="guesses as far as it pays"),
+        "adaptive": Entry(
+            "foredraft.speculative.controllers:throttled_adaptive", TOGETHER, help="guesses as far as it pays"
+        ),
         "fixed": Entry(
             "foredraft.speculative.controllers:Fixed", ALONE, help="always looks --fixed-look-ahead tokens ahead"
         ),

@@ -11,7 +11,7 @@ from foredraft.engines.llamacpp.options import check_device
 from foredraft.pair.numerics import check_mode
 from foredraft.pair.opening import check_isolation
 from foredraft.speculative.controllers import CONTROLLERS
-from foredraft.speculative.controllers.bucket import PRESETS
+from foredraft.speculative.controllers.adaptive.budget import PRESETS
 
 MIN_CONTEXT = 8
 """Tokens. Shorter ones have no room for what is read at a load."""

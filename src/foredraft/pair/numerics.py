@@ -17,12 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from foredraft.core import json_cache
 from foredraft.core.errors import ModelError, ParameterError
 from foredraft.engines.base import BLOCK, GRAIN, LARGEST, Chunk, Numerics, OtherMode
 from foredraft.engines.llamacpp import exactness
 from foredraft.engines.llamacpp.exactness import Costs
 from foredraft.pair.speculation import file_identity, identity, library_version, machine
-from foredraft.speculative.controllers import disk
 
 if TYPE_CHECKING:
     from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions
@@ -74,7 +74,7 @@ def load(
             choice.engine.probe()
             return choice.engine
         key = _key(choice.engine)
-        stored = disk.read(folder, _KIND, key, notes)
+        stored = json_cache.read(folder, _KIND, key, notes)
         if stored is not None:
             choice.remember(stored, notes)
         before = choice.as_dict()
@@ -82,7 +82,7 @@ def load(
         engine = choice.settle(mode)
         if choice.as_dict() != before:
             if keep:
-                disk.write(folder, _KIND, key, choice.as_dict(), notes)
+                json_cache.write(folder, _KIND, key, choice.as_dict(), notes)
             if engine.numerics is not None:
                 notes.append(f"Numerics, measured once for this file: {engine.numerics.describe()}.")
         return engine
@@ -294,7 +294,7 @@ def _step_seconds(engine: LlamaCppEngine) -> float:
     return min(times)
 
 
-def _key(engine: LlamaCppEngine) -> disk.Key:
+def _key(engine: LlamaCppEngine) -> json_cache.Key:
     """Everything that chooses llama.cpp's kernels."""
     from foredraft.engines.llamacpp.loading import cores
 

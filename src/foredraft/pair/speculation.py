@@ -16,17 +16,18 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from foredraft.core import json_cache
 from foredraft.core.errors import ForedraftError
+from foredraft.core.json_cache import Key
 from foredraft.core.params import BUILTIN
 from foredraft.core.registry import made, wanted
 from foredraft.core.tables import ALONE, TOGETHER
 from foredraft.engines.base import Engine
 from foredraft.scheduling.request import ScheduledRequest
 from foredraft.speculative.controllers import CONTROLLERS, Adaptive, DraftController
-from foredraft.speculative.controllers.calibration import Calibration
-from foredraft.speculative.controllers.costs import CostModel
-from foredraft.speculative.controllers.disk import Key
-from foredraft.speculative.controllers.measure import drift, measure
+from foredraft.speculative.controllers.adaptive.acceptance import Calibration
+from foredraft.speculative.controllers.adaptive.costs import CostModel
+from foredraft.speculative.controllers.adaptive.measure import drift, measure
 from foredraft.speculative.drafters import (
     DRAFTERS,
     Arbiter,
@@ -73,10 +74,10 @@ class Tuning:
 
     def save(self) -> None:
         """Keep what was learned. Failing to is noted, never an error."""
-        if self.folder is not None and self.costs is not None:
-            self.costs.save(self.folder, self.costs_key)
-        if self.folder is not None and self.calibration is not None:
-            self.calibration.save(self.folder, self.pair_key)
+        if self.costs is not None:
+            json_cache.write(self.folder, "costs", self.costs_key, self.costs.to_dict(), self.notes)
+        if self.calibration is not None:
+            json_cache.write(self.folder, "calibration", self.pair_key, self.calibration.to_dict(), self.notes)
         if self.past is not None:
             try:
                 self.past.save()
@@ -126,8 +127,7 @@ def tune(
             draft, costs = None, costs.beside(None)
             pair_key = {**pair_key, "draft": None}
             key = {**key, "draft": None}
-        calibration = Calibration.load(folder, pair_key)
-        notes += calibration.notes
+        calibration = json_cache.load(folder, "calibration", pair_key, notes, Calibration.from_dict) or Calibration()
     chosen, kind = _controller(controller, costs=costs, calibration=calibration, promise=promise, gamma=gamma)
     if kind == ALONE and own is None:
         return Tuning(draft or NoDrafter(), chosen)
@@ -172,7 +172,7 @@ def _costs(
     now: Clock,
 ) -> CostModel:
     """What passes cost: as an earlier start found, or measured."""
-    costs = CostModel.load(folder, key, notes)
+    costs = json_cache.load(folder, "costs", key, notes, CostModel.from_dict)
     stale = "" if costs is None else _stale(costs, target, draft, clock, now)
     if stale:
         notes.append(f"The stored costs no longer hold and are measured anew: {stale}.")
@@ -182,7 +182,7 @@ def _costs(
             again = measure(target, draft, clock=clock)
             costs = costs if cannot_pay(again) else again
         costs.measured_at = now()
-        costs.save(folder, key)
+        json_cache.write(folder, "costs", key, costs.to_dict(), notes)
         notes += costs.notes
     return costs
 
@@ -216,7 +216,8 @@ def written_off(
 ) -> str:
     """Why a draft need not even be opened, in words: costs of an earlier start, which still hold as far as the main
     model tells, say that it cannot pay. "" where it may, or where nothing is known."""
-    costs = CostModel.load(folder, costs_key(target, file_identity(draft), conditions), [])
+    key = costs_key(target, file_identity(draft), conditions)
+    costs = json_cache.load(folder, "costs", key, [], CostModel.from_dict)
     reason = "" if costs is None else cannot_pay(costs)
     if costs is None or not reason or _stale(costs, target, None, clock, now):
         return ""

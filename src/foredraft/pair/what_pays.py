@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foredraft.core.errors import ForedraftError
+from foredraft.core.json_cache import Key, entries
 from foredraft.models.facts import ModelFacts
 from foredraft.models.recommend import choose_draft
 from foredraft.models.store import ModelFile, ModelStore
 from foredraft.pair.speculation import cannot_pay, file_identity, library_version, machine
-from foredraft.speculative.controllers.costs import CostModel
-from foredraft.speculative.controllers.disk import Key, entries
-from foredraft.speculative.controllers.prices import Prices
+from foredraft.speculative.controllers.adaptive.costs import CostModel
+from foredraft.speculative.controllers.adaptive.prices import Prices
 
 WORTH = 1.05
 """Times plain from which on something is said to pay if every guess stood."""
@@ -76,7 +76,7 @@ def curves(folder: Path | None) -> list[Curve]:
     found = []
     for entry in entries(folder):
         here = entry.key.get("machine") == machine() and entry.key.get("library") == library_version()
-        costs = CostModel.restored(entry.content, []) if entry.kind == "costs" and here else None
+        costs = entry.load(CostModel.from_dict) if entry.kind == "costs" and here else None
         if costs is not None:
             found.append(Curve(entry.key, costs))
     return sorted(found, key=lambda curve: -curve.costs.measured_at)

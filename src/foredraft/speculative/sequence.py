@@ -76,6 +76,12 @@ class Sequence:
         return self.stop_reason is not None
 
     @property
+    def wants_guesses(self) -> bool:
+        """Whether the request allows guesses at all."""
+        speculation = self.request.speculation
+        return speculation.enabled and speculation.method != "off" and speculation.max_draft != 0
+
+    @property
     def n_emitted(self) -> int:
         return len(self.tokens) - self.n_prompt
 
@@ -91,9 +97,9 @@ class Sequence:
     def look_ahead(self, wish: int) -> int:
         """The most tokens it makes sense to guess now, given a wish: what the request allows, never above `ceiling`,
         and never past `max_tokens` or the context (a round emits one token more than it guesses)."""
-        speculation = self.request.speculation
-        if not speculation.enabled or speculation.method == "off":
+        if not self.wants_guesses:
             return 0
+        speculation = self.request.speculation
         if speculation.max_draft is not None:
             wish = min(wish, speculation.max_draft)
         if self.ceiling is not None:

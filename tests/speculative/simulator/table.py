@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 
 from foredraft.speculative.controllers.adaptive import Adaptive
+from foredraft.speculative.controllers.adaptive.costs import CostModel
 from foredraft.speculative.controllers.base import DraftController
-from foredraft.speculative.controllers.costs import CostModel
 from tests.speculative.simulator.oracle import fork_oracle, oracle
 from tests.speculative.simulator.world import CURVES, Stream, World, simulate, stream
 

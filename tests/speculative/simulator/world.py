@@ -16,8 +16,8 @@ from foredraft.engines.rewind import FORK
 from foredraft.sampling.sampler import Sampler
 from foredraft.speculative.acceptance.match import Match
 from foredraft.speculative.controllers.adaptive import Adaptive
+from foredraft.speculative.controllers.adaptive.costs import CostModel
 from foredraft.speculative.controllers.base import DraftController, LookAhead
-from foredraft.speculative.controllers.costs import CostModel
 from foredraft.speculative.drafters.arbiter import Arbiter
 from foredraft.speculative.proposal import Proposal, Round, Verification
 from foredraft.speculative.sequence import Sequence as RunningSequence

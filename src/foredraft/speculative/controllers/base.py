@@ -1,4 +1,4 @@
-"""How far to look ahead. The seam between a round and whatever decides γ."""
+"""Draft controllers: the protocol of what decides γ, the look-ahead of each sequence in each round."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Protocol
 
 from foredraft.speculative.proposal import Round
 from foredraft.speculative.sequence import Sequence as RunningSequence
+
+MODEL = "model"
+"""The source that draws its guesses, a draft model: it costs time before anything is read. All others are found."""
 
 
 class LookAhead(Protocol):
@@ -24,7 +27,7 @@ class LookAhead(Protocol):
         """May one more token be guessed after `drafted` of them, the last with this confidence (nan: not known)?
 
         Asked between draft steps. What has been drawn is never dropped: only the next token is not drawn
-        (non-anticipation, algorithms.md §1.6).
+        (non-anticipation, docs/concepts/algorithms.md §1.6).
         """
 
     @property

@@ -1,4 +1,4 @@
-"""Always look the same distance ahead: the simplest controller, kept beside the adaptive one as its reference."""
+"""Fixed look-ahead: the simplest controller, kept beside the adaptive one as its reference."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from foredraft.core.errors import ParameterError
 from foredraft.core.params import MAX_DRAFT
 from foredraft.speculative.controllers.base import LookAhead
+from foredraft.speculative.controllers.hyperparameters import DEFAULT
 from foredraft.speculative.proposal import Round
 from foredraft.speculative.sequence import Sequence as RunningSequence
 
-DEFAULT_GAMMA = 3
+DEFAULT_GAMMA = DEFAULT.gamma
 
 
-class Distance:
+class FixedLookAhead:
     """A look-ahead of `limit` tokens, whatever the draft thinks of them, unless it is less sure than `p_min`."""
 
     __slots__ = ("_p_min", "limit", "wants_confidence")
@@ -28,7 +29,7 @@ class Distance:
 
     def offer(self, source: str) -> tuple[int, float]:
         """Less than one found token brings: what is found in the text goes before what a model must draw."""
-        return self.limit, 0.5 if self.limit else 0.0
+        return self.limit, DEFAULT.drawn_gain if self.limit else 0.0
 
     def keep(self, source: str, confidence: Sequence[float]) -> tuple[int, float]:
         """All of them up to the limit, but nothing from the first unsure one on."""
@@ -37,7 +38,7 @@ class Distance:
         return k, float(k)
 
 
-NEVER = Distance(0)
+NO_LOOKAHEAD = FixedLookAhead(0)
 """The look-ahead of a round in which nobody need be asked."""
 
 
@@ -50,7 +51,7 @@ class Fixed:
         self.gamma = gamma
 
     def plan(self, sequences: Sequence[RunningSequence]) -> list[LookAhead]:
-        return [Distance(s.look_ahead(self.gamma), s.request.speculation.p_min) for s in sequences]
+        return [FixedLookAhead(s.look_ahead(self.gamma), s.request.speculation.p_min) for s in sequences]
 
     def reads_along(self, sequence: RunningSequence) -> bool:
         return sequence.look_ahead(self.gamma) > 0

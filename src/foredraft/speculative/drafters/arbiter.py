@@ -2,7 +2,7 @@
 
 Sources that find their guesses (in the prompt, the answer, a prediction) cost next to nothing and are asked first.
 Their guesses have a price only in the target's pass, which the look-ahead weighs (`keep`). A source that must draw
-them, the draft model, is run only where it promises more than what was found (algorithms.md §4.2).
+them, the draft model, is run only where it promises more than what was found (docs/concepts/algorithms.md §4.2).
 
 Under rejection and block the choice is made before the model draws its first token, and what it has drawn goes before
 the target whole: dropping a token after looking at it would bend the law (§1.6). Under `match`, and for deterministic
@@ -16,8 +16,8 @@ from typing import ParamSpec, TypeVar
 
 from foredraft.core.errors import ForedraftError
 from foredraft.engines.base import Chunk
-from foredraft.speculative.controllers.base import LookAhead
-from foredraft.speculative.controllers.fixed import NEVER
+from foredraft.speculative.controllers.base import MODEL, LookAhead
+from foredraft.speculative.controllers.fixed import NO_LOOKAHEAD
 from foredraft.speculative.drafters.base import Drafter
 from foredraft.speculative.drafters.none import NoDrafter
 from foredraft.speculative.proposal import Proposal, Round
@@ -26,11 +26,8 @@ from foredraft.speculative.sequence import Sequence as RunningSequence
 P = ParamSpec("P")
 T = TypeVar("T")
 
-DRAWN = "model"
-"""The name of the source that draws its guesses."""
 
-
-class Share:
+class CappedLookAhead:
     """A look-ahead as one source sees it: with a limit of its own."""
 
     __slots__ = ("go_on", "keep", "limit", "offer", "wants_confidence")
@@ -59,24 +56,24 @@ class Arbiter:
         self.sources = {source.name: source for source in sources if not isinstance(source, NoDrafter)}
         self.parked: dict[str, str] = {}
         """Why sources have stopped guessing for good, in words, by name."""
-        self._finders = [source for name, source in self.sources.items() if name != DRAWN]
-        self._drawer = self.sources.get(DRAWN)
+        self._finders = [source for name, source in self.sources.items() if name != MODEL]
+        self._drawer = self.sources.get(MODEL)
         self._on_park = on_park
         self._lent = frozenset(lent)
 
     def propose(self, sequences: Sequence[RunningSequence], plans: Sequence[LookAhead]) -> list[Proposal]:
         best = [Proposal() for _ in sequences]
-        if all(plan is NEVER for plan in plans):
+        if all(plan is NO_LOOKAHEAD for plan in plans):
             return best
         gains = [0.0] * len(sequences)
         for finder in self._finders:
             self._find(finder, sequences, plans, best, gains)
-        if self._drawer is not None and DRAWN not in self.parked:
+        if self._drawer is not None and MODEL not in self.parked:
             self._draw(self._drawer, sequences, plans, best, gains)
         return best
 
     def target_read(self, chunks: Sequence[Chunk]) -> None:
-        if self._drawer is not None and DRAWN not in self.parked:
+        if self._drawer is not None and MODEL not in self.parked:
             self._guarded(self._drawer, self._drawer.target_read, chunks)
 
     def prefill(self, chunks: Sequence[Chunk]) -> None:
@@ -138,7 +135,7 @@ class Arbiter:
         """Run the draft model for the answers where it promises more than what was found."""
         limits = []
         for sequence, plan, gain in zip(sequences, plans, gains, strict=True):
-            limit, hoped = plan.offer(DRAWN) if sequence.request.speculation.method in ("auto", DRAWN) else (0, 0.0)
+            limit, hoped = plan.offer(MODEL) if sequence.request.speculation.method in ("auto", MODEL) else (0, 0.0)
             limits.append(limit if hoped > gain else 0)
         if not any(limits):
             return
@@ -148,7 +145,7 @@ class Arbiter:
             if guess.dists is not None:
                 best[i] = _instead(guess, best[i])
                 continue
-            k, gain = plans[i].keep(DRAWN, guess.confidence)
+            k, gain = plans[i].keep(MODEL, guess.confidence)
             if k and gain >= gains[i]:
                 best[i] = _instead(_cut(guess, k), best[i])
             else:
@@ -161,8 +158,10 @@ class Arbiter:
         plans: Sequence[LookAhead],
         limits: Sequence[int],
     ) -> list[Proposal]:
-        shares = [Share(plan, limit) if limit else NEVER for plan, limit in zip(plans, limits, strict=True)]
-        return self._guarded(source, source.propose, sequences, shares) or []
+        capped = [
+            CappedLookAhead(plan, limit) if limit else NO_LOOKAHEAD for plan, limit in zip(plans, limits, strict=True)
+        ]
+        return self._guarded(source, source.propose, sequences, capped) or []
 
     def _working(self) -> list[Drafter]:
         return [source for name, source in self.sources.items() if name not in self.parked]

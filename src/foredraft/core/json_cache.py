@@ -1,6 +1,6 @@
-"""What a controller has learned, on disk: one small JSON file a pair, replaced whole, never trusted blindly.
+"""JSON cache of what was measured or learned: one small file a key, replaced whole, never trusted blindly.
 
-The folder is the caller's (the heart knows no user folders). A file that is missing, damaged, of another pair or not
+The folder is the caller's. A file that is missing, damaged, of another pair or not
 writable is no error: it is rebuilt, and what happened is said in `notes`.
 """
 
@@ -10,10 +10,12 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 FORMAT = 3
 Key = Mapping[str, str | int | float | None]
@@ -30,6 +32,13 @@ class Entry:
     content: Mapping[str, Any]
     changed: float
     """When it was written, in Unix seconds."""
+
+    def load(self, make: Callable[[Mapping[str, Any]], T]) -> T | None:
+        """What `make` makes of the content; None where it raises `ValueError`."""
+        try:
+            return make(self.content)
+        except ValueError:
+            return None
 
 
 def entries(folder: Path | None) -> list[Entry]:
@@ -74,6 +83,19 @@ def read(folder: Path | None, kind: str, key: Key, notes: list[str]) -> dict[str
         return content
     notes.append(f"The stored {kind} is damaged and is measured anew.")
     return None
+
+
+def load(
+    folder: Path | None, kind: str, key: Key, notes: list[str], make: Callable[[Mapping[str, Any]], T]
+) -> T | None:
+    """What `make` makes of the content stored for a key; None, with the reason in `notes`, where there is none, or
+    `make` raises `ValueError`."""
+    content = read(folder, kind, key, notes)
+    try:
+        return None if content is None else make(content)
+    except ValueError:
+        notes.append(f"The stored {kind} is damaged and is measured anew.")
+        return None
 
 
 def write(folder: Path | None, kind: str, key: Key, content: Mapping[str, Any], notes: list[str]) -> bool:

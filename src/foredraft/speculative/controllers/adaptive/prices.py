@@ -1,12 +1,12 @@
-"""What guesses cost in a shared pass: the costs of the machine, as one answer has to weigh them."""
+"""Prices of guesses in a shared pass: the machine's costs as one answer has to weigh them."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable
 
 from foredraft.core.params import MAX_DRAFT
-from foredraft.speculative.controllers.costs import CostModel
+from foredraft.speculative.controllers.adaptive.costs import CostModel
 
 
 class Prices:
@@ -16,17 +16,15 @@ class Prices:
     the G owes R / G of the time that costs. With one answer this is v(k + 1) − 1.
     """
 
-    __slots__ = ("again", "draft", "first", "plain_s", "price", "version", "worst", "worst_found")
+    __slots__ = ("again", "draft", "first", "plain_s", "price", "sizes", "worst", "worst_found")
 
     def __init__(self, costs: CostModel, context: int, running: int, guessing: int, owed: int = 0) -> None:
         """`owed`: tokens that the pass reads again in any case."""
-        curve = costs.curve(context)
+        curve, slowdown = costs.curve(context), costs.slowdown
         plain_s = curve.at(running)
-        draft = costs.draft_s(guessing) / costs.pace / plain_s
-        first = costs.first_s(guessing) / costs.pace / plain_s
+        draft, first = (seconds / slowdown / plain_s for seconds in (costs.draft_s(guessing), costs.first_s(guessing)))
         now = curve.at(running + owed)
-        extra = [(curve.at(running + owed + guessing * k) - now) / plain_s for k in range(MAX_DRAFT + 1)]
-        worst = extra
+        worst = extra = [(curve.at(running + owed + guessing * k) - now) / plain_s for k in range(MAX_DRAFT + 1)]
         self.again: list[float] = []
         """By j: what a guess costs later if its first j tokens stand and the next does not, where they, and what was
         owed before, then are read again; empty where they are not."""
@@ -35,37 +33,29 @@ class Prices:
             worst = [x + (again[0] if k else 0.0) for k, x in enumerate(extra)]
             self.again = [running * max(0.0, x) for x in again]
         share = running / guessing
-        self.version = costs.version
+        self.sizes = len(curve.means)
+        """Sizes of passes that have been timed."""
         self.plain_s = plain_s
-        """A plain step, in seconds at the machine's pace 1."""
+        """A plain step, in seconds at slowdown 1."""
         self.price = [max(0.0, share * x) for x in extra]
         """By k: reading k guesses."""
         self.draft = share * draft
         """A draft step behind the first; infinite without a draft."""
         self.first = share * first
         """The first draft step of a round."""
-        self.worst_found = _rising(worst)
+        self.worst_found = list(itertools.accumulate(worst, max))
         """By k: how much longer the pass takes, at most, if none of up to k found guesses stands."""
         drawn = [0.0, *(first + k * draft for k in range(MAX_DRAFT))]
-        self.worst = _rising(x + d for x, d in zip(worst, drawn, strict=True)) if draft < math.inf else [0.0]
+        self.worst = [0.0]
         """The same for drawn guesses."""
+        if draft < math.inf:
+            self.worst = list(itertools.accumulate((x + d for x, d in zip(worst, drawn, strict=True)), max))
 
     def best(self, limit: int, lam: float) -> float:
         """What up to `limit` drawn guesses bring at most, all of them standing, where λ tokens take a plain step."""
-        return max((k / lam - self.worst[k] for k in range(1, min(limit, len(self.worst) - 1) + 1)), default=0.0)
+        return max((k / lam - worst for k, worst in enumerate(self.worst[: limit + 1])), default=0.0)
 
-    def near(self, other: Prices) -> bool:
-        """Whether decisions made at these prices are good at the others too."""
-        if self is other:
-            return True
-        mine, its = ((p.draft, p.first, *p.price, *p.again) for p in (self, other))
-        pairs = zip(mine, its, strict=True)
-        return all(abs(a - b) <= 0.02 + 0.04 * b for a, b in pairs if a != b)
-
-
-def _rising(values: Iterable[float]) -> list[float]:
-    """The running maximum."""
-    rising: list[float] = []
-    for value in values:
-        rising.append(max(value, rising[-1] if rising else 0.0))
-    return rising
+    @property
+    def of_one(self) -> float:
+        """Drafting and reading one guess, in plain steps; 100 of them without a draft."""
+        return min(self.first, 100.0) + self.price[1]
