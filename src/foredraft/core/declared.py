@@ -113,7 +113,7 @@ def is_number(value: object) -> bool:
 
 
 @functools.cache
-def declared(of: type[Any]) -> Mapping[str, Declared]:
+def declared(of: Any) -> Mapping[str, Declared]:
     """The parameters that a dataclass declares, by name, in their order."""
     hints = get_type_hints(of, include_extras=True)
     found = {}
@@ -132,9 +132,9 @@ def declared(of: type[Any]) -> Mapping[str, Declared]:
     return found
 
 
-def check_all(values: object) -> None:
+def check_all(values: Any) -> None:
     """Check every parameter of a dataclass that declares them: for its `__post_init__`."""
-    for name, one in declared(cast(Any, type(values))).items():
+    for name, one in declared(type(values)).items():
         one.check(getattr(values, name))
 
 

@@ -2,7 +2,7 @@
 
 - Numbers and switches may be texts ("50", "true"), and whole numbers may be written 50.0: `Schema` is not strict, and
   `Whole` and `Number` refuse true and false. null is the default, wherever a field cannot be null.
-- -1 is "no limit" or "off" where clients mean that by it (`Most`, `TopK`), and a fresh seed (`Seed`).
+- -1 is "no limit" or "off" where clients mean that by it (`Most`, `Param.same`), and a fresh seed (`Seed`).
 - What is not known is named in the warnings, and so is whatever a converter, the chat template or a schema leaves out.
 
 The warnings of a request are one list for as long as it lasts: `LimitedRoute` begins it and makes the header
@@ -142,7 +142,8 @@ class one_of:  # noqa: N801 - an annotation, which reads as a word
 # ---- numbers ----
 
 
-def _no_switch(value: Any) -> Any:
+def no_switch(value: Any) -> Any:
+    """Refuses true and false."""
     if isinstance(value, bool):
         raise PydanticCustomError("number", "Input should be a number")
     return value
@@ -150,7 +151,7 @@ def _no_switch(value: Any) -> Any:
 
 def _none_if(*none: object) -> BeforeValidator:
     def check(value: Any) -> Any:
-        value = _no_switch(value)
+        value = no_switch(value)
         if isinstance(value, str) and value.strip() in ("", *map(str, none)):
             return None
         return None if value in none else value
@@ -158,11 +159,9 @@ def _none_if(*none: object) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-Whole = Annotated[int, BeforeValidator(_no_switch)]
-Number = Annotated[float, BeforeValidator(_no_switch)]
+Whole = Annotated[int, BeforeValidator(no_switch)]
+Number = Annotated[float, BeforeValidator(no_switch)]
 Most = Annotated[Annotated[int, Field(ge=0)] | None, _none_if(-1)]
 """The most of something: -1 and null are no limit."""
-TopK = Annotated[Annotated[int, Field(ge=0)] | None, BeforeValidator(lambda value: 0 if value in (-1, "-1") else value)]
-"""0 and -1 keep every token; null is the default."""
-Seed = Annotated[Annotated[int, BeforeValidator(_no_switch)] | None, _none_if(-1)]
+Seed = Annotated[Annotated[int, BeforeValidator(no_switch)] | None, _none_if(-1)]
 """-1 and null are a fresh seed, which the answer reports."""

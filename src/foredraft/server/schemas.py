@@ -3,55 +3,40 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from foredraft.core.params import MAX_DRAFT, SamplingParams, SpeculationParams
-from foredraft.core.tables import RULES, check_method, methods
+from foredraft.core.params import SamplingParams, SpeculationParams
 from foredraft.requests.warnings import note
 from foredraft.server import limits
 from foredraft.server.errors import RequestError
-from foredraft.server.lenient import Number, Schema, Seed, TopK, Whole, one_of
+from foredraft.server.fields import given, model_of
+from foredraft.server.lenient import Schema, Seed
 
 MAX_TOP_LOGPROBS = 20
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """How long to think, in the words that templates know."""
 
 
-class Speculative(Schema):
+if TYPE_CHECKING:
+
+    class _Sampling(Schema): ...
+
+    class _Speculation(Schema): ...
+
+else:
+    _Sampling = model_of("SamplingFields", SamplingParams, left_out=True, but=frozenset({"seed", "logit_bias"}))
+    _Speculation = model_of("SpeculationFields", SpeculationParams, left_out=False)
+
+
+class Speculative(_Speculation):
     """How the draft is used for this request. The text does not depend on any of it."""
 
-    enabled: bool = True
-    method: Annotated[str, one_of(methods, check_method)] = Field(default="auto", description="Who guesses.")
-    max_draft: Annotated[Whole, Field(ge=0, le=MAX_DRAFT)] | None = Field(
-        default=None,
-        description="Most tokens guessed in one round; null leaves it to the controller, 0 is plain decoding.",
-    )
-    min_draft: Whole = Field(
-        default=0, ge=0, le=MAX_DRAFT, description="Fewest tokens guessed once a round guesses at all."
-    )
-    p_min: Number = Field(default=0.0, ge=0, le=1, description="Stop guessing when the draft is less sure than this.")
-    acceptance: Annotated[str, one_of(RULES.names, RULES.check)] = Field(
-        default="match", description="match: same seed, same text. rejection and block: same law, more tokens."
-    )
-    remember: bool = Field(
-        default=True,
-        description="Where the server keeps answers as guesses for later ones: false leaves this one out, and guesses "
-        "from none of them.",
-    )
     explain: bool = Field(default=False, description="Add rounds, depth, sources, time saved, and each token's origin.")
 
     def params(self) -> SpeculationParams:
-        return SpeculationParams(
-            enabled=self.enabled,
-            method=self.method,
-            max_draft=self.max_draft,
-            min_draft=self.min_draft,
-            p_min=self.p_min,
-            acceptance=self.acceptance,
-            remember=self.remember,
-        )
+        return SpeculationParams(**given(self, SpeculationParams))
 
 
 def _pairs(value: Any) -> Any:
@@ -63,22 +48,9 @@ def _pairs(value: Any) -> Any:
     return {token: -math.inf if bias is False else bias for token, bias in value.items()}
 
 
-class Sampling(Schema):
+class Sampling(_Sampling):
     """How the next token is chosen. What is left out takes llama.cpp's defaults."""
 
-    temperature: Annotated[Number, Field(ge=0, le=100)] | None = None
-    top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
-    top_k: TopK = Field(default=None, description="0 and -1 keep every token.")
-    min_p: Annotated[Number, Field(ge=0, le=1)] | None = None
-    repeat_penalty: Annotated[Number, Field(ge=0.001, le=1000)] | None = None
-    repetition_penalty: Annotated[Number, Field(ge=0.001, le=1000)] | None = Field(
-        default=None, description="The same as repeat_penalty, in the words of vLLM and Hugging Face."
-    )
-    repeat_last_n: Annotated[Whole, Field(ge=-1)] | None = Field(
-        default=None, description="Tokens that the penalties look back at; -1 is all of them."
-    )
-    presence_penalty: Annotated[Number, Field(ge=-100, le=100)] | None = None
-    frequency_penalty: Annotated[Number, Field(ge=-100, le=100)] | None = None
     seed: Seed = Field(
         default=None, description="The same seed gives the same text. Left out, null or -1: a fresh one, reported."
     )
@@ -87,29 +59,12 @@ class Sampling(Schema):
     ] = Field(default=None, description="Token id to a number added to its logit; also as a list of pairs.")
 
     def sampling(self) -> SamplingParams:
-        given: dict[str, Any] = {
-            name: getattr(self, name)
-            for name in (
-                "temperature",
-                "top_p",
-                "top_k",
-                "min_p",
-                "repeat_penalty",
-                "presence_penalty",
-                "frequency_penalty",
-            )
-            if getattr(self, name) is not None
-        }
-        same = self.repetition_penalty
-        if same is not None and given.setdefault("repeat_penalty", same) != same:
-            note("repetition_penalty: left out, as repeat_penalty is given.")
-        if self.repeat_last_n is not None:
-            given["penalty_last_n"] = self.repeat_last_n
+        said = given(self, SamplingParams)
         if self.seed is not None:
-            given["seed"] = self.seed % 2**64  # clients send negative seeds
-        if self.logit_bias:
-            given["logit_bias"] = dict(_bias(token, value) for token, value in self.logit_bias.items())
-        return SamplingParams(**given)
+            said["seed"] = self.seed % 2**64  # clients send negative seeds
+        if self.logit_bias is not None:
+            said["logit_bias"] = dict(_bias(token, value) for token, value in self.logit_bias.items())
+        return SamplingParams(**said)
 
 
 def effort(wanted: str | bool | None) -> dict[str, Any]:

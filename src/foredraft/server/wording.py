@@ -90,7 +90,13 @@ def _farness(place: Place) -> tuple[int, list[int]]:
 
 def _wanted(error: Mapping[str, Any]) -> str:
     said = _WANTED.get(error["type"], "")
-    return said.format(**error.get("ctx", {})) if said else ""
+    numbers = {name: _plain(value) for name, value in error.get("ctx", {}).items()}
+    return said.format(**numbers) if said else ""
+
+
+def _plain(value: Any) -> Any:
+    """A bound as people write it: 1, not 1.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _shown(value: Any) -> str:

@@ -8,12 +8,14 @@ from typing import Any
 
 from foredraft.chats.responses import Kept
 from foredraft.core.errors import ForedraftError
+from foredraft.core.params import SamplingParams
 from foredraft.formats.response_parser import ResponseParser
 from foredraft.runtime.events import Finished, NewPieces
 from foredraft.scheduling.request import Generation
 from foredraft.server import statistics
 from foredraft.server.answers import as_message
 from foredraft.server.errors import error_body, word
+from foredraft.server.fields import given
 from foredraft.server.kept import Responses
 from foredraft.server.lenient import as_field
 from foredraft.server.openai.responses.convert import Turn
@@ -101,7 +103,7 @@ class Writer:
         return response
 
     def _head(self, status: str) -> dict[str, Any]:
-        body = self._body
+        body, chosen = self._body, given(self._body, SamplingParams)
         said: dict[str, Any] = {
             "id": self._turn.id,
             "object": "response",
@@ -124,11 +126,11 @@ class Writer:
             "safety_identifier": body.safety_identifier,
             "service_tier": "default",
             "store": self._turn.store,
-            "temperature": body.temperature,
+            "temperature": chosen.get("temperature"),
             "text": _text(body),
             "tool_choice": body.tool_choice or "auto",
             "tools": [tool.model_dump(exclude_none=True) for tool in body.tools or ()],
-            "top_p": body.top_p,
+            "top_p": chosen.get("top_p"),
             "truncation": body.truncation or "disabled",
             "usage": None,
             "user": body.user,
