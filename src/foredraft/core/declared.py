@@ -134,7 +134,8 @@ def declared(of: Any) -> Mapping[str, Declared]:
 
 def check_all(values: Any) -> None:
     """Check every parameter of a dataclass that declares them: for its `__post_init__`."""
-    for name, one in declared(type(values)).items():
+    of: Any = type(values)
+    for name, one in declared(of).items():
         one.check(getattr(values, name))
 
 
