@@ -13,11 +13,11 @@ import psutil
 
 from foredraft.bench.costs import measure_costs
 from foredraft.bench.modes import stage
+from foredraft.config.load_settings import LoadSettings
 from foredraft.engines.llamacpp.devices import devices
 from foredraft.models.facts import read_facts
 from foredraft.models.memory import LoadPlan, estimate, this_machine
 from foredraft.pair.llm import LLM
-from foredraft.pair.load_settings import LoadSettings
 
 NO_GPU = 3
 

@@ -32,11 +32,11 @@ from foredraft.bench.categories import prompts as bench_prompts
 from foredraft.bench.modes import CLOCKS, PLAIN, parse, stage
 from foredraft.bench.statistics import Interval, ratio
 from foredraft.config.folders import cache_folder
+from foredraft.config.load_settings import LoadSettings
 from foredraft.core.params import Request, SamplingParams
 from foredraft.engines.llamacpp import LoadOptions
 from foredraft.engines.toy.engine import ToyClock
 from foredraft.pair.llm import LLM
-from foredraft.pair.load_settings import LoadSettings
 from foredraft.sampling.sampler import Sampler
 from foredraft.speculative.acceptance import RULES
 from foredraft.speculative.controllers import Adaptive, DraftController, Fixed

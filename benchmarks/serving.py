@@ -21,12 +21,12 @@ from foredraft.bench.categories import Prompt, prompts
 from foredraft.bench.inflated import inflated
 from foredraft.bench.machine import in_words, machine
 from foredraft.bench.modes import CLOCKS, PLAIN, Stage, parse, stage
+from foredraft.config.load_settings import LoadSettings
 from foredraft.config.shelf import locate
 from foredraft.core.params import Request, SamplingParams
 from foredraft.demo import draft_path, main_path
 from foredraft.engines.base import Chunk
 from foredraft.pair.llm import LLM
-from foredraft.pair.load_settings import LoadSettings
 from foredraft.scheduling.request import ScheduledRequest
 from foredraft.scheduling.scheduler import PREFILL_BESIDE_OTHERS
 

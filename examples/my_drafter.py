@@ -36,5 +36,5 @@ class MyDrafter(Finder):
 
 if __name__ == "__main__":
     copying = "Write the following text once more, exactly as it is: The old clock is in the library."
-    with LLM.load(draft=None, drafter=MyDrafter()) as llm:
+    with LLM.load(draft=None, drafter=MyDrafter(), controller="fixed") as llm:
         print(llm.chat(copying, temperature=0).result.stats.by_source)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from foredraft.config.load_settings import LoadSettings
 from foredraft.core.errors import ForedraftError, ParameterError
 from foredraft.core.json_cache import FORMAT
 from foredraft.core.params import SpeculationParams
 from foredraft.engines.toy import ToyEngine
 from foredraft.engines.toy.engine import ToyClock
 from foredraft.pair.llm import LLM
-from foredraft.pair.load_settings import LoadSettings
 from foredraft.pair.speculation import tune
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.speculative.controllers import Adaptive
@@ -160,7 +160,7 @@ def test_limits_out_of_range_are_refused_with_their_range(make: Callable[[], obj
 @pytest.mark.parametrize("gamma", [-1, 17])
 def test_a_fixed_look_ahead_out_of_range_is_refused_at_the_load(tiny_llama: Path, gamma: int) -> None:
     with pytest.raises(ForedraftError, match="from 0 to 16"):
-        LLM.load(tiny_llama, tiny_llama, settings=LoadSettings(controller="fixed", max_draft=gamma, threads=1))
+        LLM.load(tiny_llama, tiny_llama, settings=LoadSettings(controller="fixed", fixed_look_ahead=gamma, threads=1))
 
 
 # ---- what was learned, on a disk that is not as it should be ----

@@ -11,10 +11,10 @@ import pytest
 
 from benchmarks.random_kinds import KINDS as PLANS
 from benchmarks.random_kinds import write_plan, write_random_kind
+from foredraft.config.load_settings import LoadSettings
 from foredraft.core.errors import IncompatibleDraftError, UnsupportedModelError
 from foredraft.core.params import SpeculationParams
 from foredraft.pair.llm import LLM
-from foredraft.pair.load_settings import LoadSettings
 from foredraft.pair.verification import verify
 from tests import known_heads
 from tests.known_heads import CIRCLE
@@ -49,7 +49,7 @@ def isolation(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", ["circle", "hybrid"])
 def test_the_head_inside_is_right_every_time(files: dict[str, Path], isolation: str, name: str) -> None:
-    settings = LoadSettings(**SETTINGS, isolation=isolation, controller="fixed", max_draft=4)
+    settings = LoadSettings(**SETTINGS, isolation=isolation, controller="fixed", fixed_look_ahead=4)
     with LLM.load(files[name], "builtin", settings=settings, draft_required=True) as llm:
         assert llm.draft_info is not None
         assert llm.draft_info.path == "builtin"
@@ -93,7 +93,7 @@ def test_the_text_is_the_same(
 
 def test_it_appears_by_itself(files: dict[str, Path]) -> None:
     """auto takes it where a gain is expected: the notes say so, and what it takes."""
-    settings = LoadSettings(**SETTINGS, controller="fixed", max_draft=2)
+    settings = LoadSettings(**SETTINGS, controller="fixed", fixed_look_ahead=2)
     with LLM.load(files["deep"], "auto", settings=settings) as llm:
         notes = "\n".join(llm.notes)
         assert "Draft builtin: Reads this model's hidden rows" in notes

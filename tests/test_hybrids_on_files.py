@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from benchmarks.random_kinds import write_random_kind
 from foredraft.bench.costs import measure_costs
 from foredraft.cli.main import app
+from foredraft.config.load_settings import LoadSettings
 from foredraft.core.errors import MemoryLimitError
 from foredraft.core.params import MAX_DRAFT, Request, SpeculationParams
 from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions
@@ -23,7 +24,6 @@ from foredraft.models import memory
 from foredraft.models.facts import read_facts
 from foredraft.models.memory import LoadPlan, Machine, estimate, kv_bytes, state_bytes
 from foredraft.pair.llm import LLM
-from foredraft.pair.load_settings import LoadSettings
 from foredraft.scheduling.request import ScheduledRequest
 from foredraft.speculative.drafters import Arbiter
 
@@ -47,7 +47,7 @@ EXACT = LoadSettings(
     kv_type="f32",
     flash_attention="off",  # which rounds most
     controller="fixed",
-    max_draft=MAX_DRAFT,
+    fixed_look_ahead=MAX_DRAFT,
     remember=False,
 )
 Files = Callable[[str], Path]
@@ -132,7 +132,7 @@ def test_several_at_once_with_cancels_and_turns(file: Files, kind: str, isolatio
 @pytest.mark.parametrize("kind", ["lfm2", "falcon-h1"])
 def test_found_guesses_work_with_the_controller_that_measures(file: Files, kind: str) -> None:
     """Without a draft model: a text given as a prediction, and what the prompt repeats."""
-    settings = dataclasses.replace(EXACT, controller="adaptive", max_draft=None)
+    settings = dataclasses.replace(EXACT, controller="adaptive", fixed_look_ahead=None)
     with LLM.load(file(kind), "auto", settings=settings) as llm:
         assert isinstance(llm.scheduler.drafter, Arbiter)
         request = ask(llm, prompt(30), most=60)
@@ -182,7 +182,7 @@ def test_a_full_context_is_shared_in_turns(file: Files, kind: str) -> None:
 
 def test_as_many_states_are_kept_as_are_guessed(file: Files) -> None:
     """A fixed look-ahead needs no more; and the bench of cost curves gets back to where it was."""
-    with LLM.load(file("qwen35"), "off", settings=dataclasses.replace(EXACT, max_draft=3)) as llm:
+    with LLM.load(file("qwen35"), "off", settings=dataclasses.replace(EXACT, fixed_look_ahead=3)) as llm:
         assert llm.engine.rewind_limit.limit == 3
         assert measure_costs(llm, seconds=0.1).v[1] == 1.0
         assert len(write(llm, [ask(llm, prompt(20))])[0].tokens) == 24

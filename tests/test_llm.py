@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.random_model import Shape
 from foredraft.config.folders import cache_folder
+from foredraft.config.load_settings import LoadSettings
 from foredraft.config.shelf import open_shelf
 from foredraft.core.errors import (
     ClosedError,
@@ -32,7 +33,6 @@ from foredraft.engines.toy import RecurrentToy, ToyEngine
 from foredraft.models.cache import Measured
 from foredraft.models.memory import Machine
 from foredraft.pair.llm import LLM
-from foredraft.pair.load_settings import LoadSettings
 from foredraft.speculative.controllers import Fixed
 from foredraft.speculative.controllers.adaptive.costs import CostModel
 from foredraft.speculative.drafters import ModelDrafter
@@ -297,7 +297,7 @@ def test_auto_tries_a_smaller_draft_where_a_larger_one_cannot_pay(
 
 def test_a_draft_that_was_named_is_kept_though_it_cannot_pay(slow_draft: Pair) -> None:
     main, draft = slow_draft
-    for settings, notes in ((LoadSettings(), 1), (LoadSettings(controller="fixed", max_draft=2), 0)):
+    for settings, notes in ((LoadSettings(), 1), (LoadSettings(controller="fixed", fixed_look_ahead=2), 0)):
         with LLM.load(main, draft, settings=settings) as llm:
             assert llm.draft_info is not None
             assert len([note for note in llm.notes if "cannot pay here" in note and "It was named" in note]) == notes
@@ -308,7 +308,7 @@ def test_a_draft_that_was_named_is_kept_though_it_cannot_pay(slow_draft: Pair) -
                 assert paused.speculation.status == "paused"
                 assert paused.speculation.reason.startswith("Guesses cannot pay here, not even if all of them stood")
                 assert "What would pay here: guesses found in the text" in paused.speculation.reason
-    with LLM.load(main, "auto", settings=LoadSettings(controller="fixed", max_draft=2)) as llm:
+    with LLM.load(main, "auto", settings=LoadSettings(controller="fixed", fixed_look_ahead=2)) as llm:
         assert llm.draft_info is not None, "a fixed look-ahead measures nothing"
 
 

@@ -167,7 +167,7 @@ def test_in_exact_numerics_the_texts_of_real_weights_are_what_they_are_alone(tem
         "What is the quadratic equation formula?",
         "Say hello.",
     ]
-    settings = LoadSettings(controller="fixed", max_draft=4, numerics="exact", slots=4, context=2048)
+    settings = LoadSettings(controller="fixed", fixed_look_ahead=4, numerics="exact", slots=4, context=2048)
     with LLM.load(settings=settings) as llm:
         ask: Callable[[object], object] = lambda what: llm.chat(  # noqa: E731
             what,  # type: ignore[call-overload]

@@ -14,7 +14,7 @@ from foredraft.models import hub as hub_module
 from tests import tiny_gguf
 from tests.models.hub_server import Hub, serve
 
-QUICK = LoadSettings(controller="fixed", max_draft=2, probe=False, remember=False)
+QUICK = LoadSettings(controller="fixed", fixed_look_ahead=2, probe=False, remember=False)
 MAIN, DRAFT, OTHER = "acme/Demo-GGUF", "acme/Demo-Draft-GGUF", "acme/Embeds-GGUF"
 
 

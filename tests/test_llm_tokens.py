@@ -15,7 +15,7 @@ from foredraft.runtime.errors import TextTooLongError
 from tests import tiny_gguf
 from tests.server.toy import ToyEmbedding
 
-QUICK = LoadSettings(controller="fixed", max_draft=2, probe=False, remember=False)
+QUICK = LoadSettings(controller="fixed", fixed_look_ahead=2, probe=False, remember=False)
 TEXTS = ["a cat", "the cat and the dog", "b"]
 
 

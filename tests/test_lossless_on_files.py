@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from foredraft.config.load_settings import LoadSettings
 from foredraft.core.params import Request, SpeculationParams
 from foredraft.engines.llamacpp.quantise import quantise
 from foredraft.pair.llm import LLM
-from foredraft.pair.load_settings import LoadSettings
 from foredraft.pair.verification import Comparison, verify
 from foredraft.scheduling.request import ScheduledRequest
 
@@ -96,7 +96,9 @@ def test_beside_other_answers(chat_pair: tuple[Path, Path]) -> None:
     main model writes alone. (Without the rule in `engines/llamacpp/cells.py` this fails.)"""
     main, draft = chat_pair
     with LLM.load(
-        main, draft, settings=LoadSettings(numerics="exact", context=2048, slots=4, controller="fixed", max_draft=3)
+        main,
+        draft,
+        settings=LoadSettings(numerics="exact", context=2048, slots=4, controller="fixed", fixed_look_ahead=3),
     ) as llm:
         if llm.numerics is None or not llm.numerics.beside_exact:
             pytest.skip("this machine rounds otherwise beside other answers, and says so")
@@ -125,7 +127,7 @@ def test_beside_other_answers(chat_pair: tuple[Path, Path]) -> None:
 
 def test_a_random_draft_of_the_same_vocabulary_changes_nothing(tiny_llama: Path) -> None:
     """A fresh clone without any data: random weights, the main model drafting for itself."""
-    settings = LoadSettings(kv_type="f32", controller="fixed", max_draft=5)
+    settings = LoadSettings(kv_type="f32", controller="fixed", fixed_look_ahead=5)
     with LLM.load(tiny_llama, tiny_llama, settings=settings) as llm:
         for comparison in compare_all(llm, ["a b", "c", "the a"], max_tokens=24):
             assert comparison.sound, comparison.difference

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from foredraft.config.load_settings import LoadSettings
 from foredraft.core.errors import ModelError, ParameterError
 from foredraft.engines.base import GRAIN, Numerics
 from foredraft.engines.llamacpp import LoadOptions, exactness
@@ -18,7 +19,6 @@ from foredraft.engines.llamacpp.exactness import Costs
 from foredraft.engines.probe import ALL_SIZES, SIZES
 from foredraft.engines.toy import ToyEngine
 from foredraft.pair.llm import LLM
-from foredraft.pair.load_settings import LoadSettings
 from foredraft.pair.numerics import load
 
 FAST = Costs(1.0, 0.5, 0.25)

@@ -10,11 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from foredraft.config.load_settings import LoadSettings
 from foredraft.core.errors import EngineDiedError, ModelFormatError, ModelNotFoundError, ParameterError
 from foredraft.engines.isolated import IsolatedEngine
 from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions, devices
 from foredraft.pair.llm import LLM
-from foredraft.pair.load_settings import LoadSettings
 from foredraft.pair.opening import LEAST_BYTES, isolation, open_draft
 from tests import tiny_gguf
 
@@ -60,7 +60,7 @@ def test_a_pair_writes_the_same_in_processes_of_its_own(chat_pair: tuple[Path, P
         pytest.skip(f"no pair at {main}")
     said: dict[str, list[tuple[int, ...]]] = {}
     for wish in ("off", "on"):
-        settings = LoadSettings(isolation=wish, context=1024, remember=False, controller="fixed", max_draft=3)
+        settings = LoadSettings(isolation=wish, context=1024, remember=False, controller="fixed", fixed_look_ahead=3)
         with LLM.load(main, draft, settings=settings) as llm:
             assert isinstance(llm.engine, IsolatedEngine if wish == "on" else LlamaCppEngine)
             assert [place.pid is not None for place in llm.places] == [wish == "on"] * 2
@@ -93,7 +93,9 @@ def test_a_draft_that_dies_is_said_and_its_answer_goes_on(chat_pair: tuple[Path,
     main, draft = chat_pair
     if not (main.is_file() and draft.is_file()):
         pytest.skip(f"no pair at {main}")
-    settings = LoadSettings(isolation="on", probe=False, context=1024, remember=False, controller="fixed", max_draft=3)
+    settings = LoadSettings(
+        isolation="on", probe=False, context=1024, remember=False, controller="fixed", fixed_look_ahead=3
+    )
     with LLM.load(main, draft, settings=settings) as llm:
         ask = llm.request(llm.render(PROMPTS[0]), temperature=0.0, max_tokens=40, ignore_eos=True)
         expected = llm.generate(ask).tokens

@@ -94,7 +94,7 @@ def test_a_part_of_ones_own_is_used_and_the_text_stays(
         if controller is Two:
             assert loaded.promise == "eager", "a class is made with what it names"  # type: ignore[attr-defined]
         guessed = llm.chat(COPYING, temperature=0.0, max_tokens=40).result.stats.by_source
-        if draft is None:
+        if draft is None and controller is not None:  # the adaptive one may rest, as times here say
             assert guessed["trigram"].accepted > 0
         llm.set_draft(None)
         assert "trigram" in getattr(llm.scheduler.drafter, "sources", {}), "it stays when the draft is changed"

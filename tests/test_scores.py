@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from foredraft.config.load_settings import LoadSettings
 from foredraft.core.params import Request, SamplingParams
 from foredraft.pair.llm import LLM
-from foredraft.pair.load_settings import LoadSettings
 from foredraft.scheduling.logprobs import TokenLogprob
 
 TEXT = "昨日は朝から雨が降っていたので、駅まで傘をさして歩きました。 The capital of France is Paris. " * 8

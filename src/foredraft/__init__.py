@@ -6,12 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from foredraft.config.load_settings import LoadSettings
     from foredraft.core.errors import ForedraftError
     from foredraft.core.params import Request, SamplingParams, SpeculationParams
     from foredraft.pair.batch import BatchError
     from foredraft.pair.embedding import Embedder
     from foredraft.pair.llm import LLM
-    from foredraft.pair.load_settings import LoadSettings
     from foredraft.pair.verification import verify
     from foredraft.scheduling.request import Generation
     from foredraft.scheduling.stream import Piece
@@ -37,7 +37,7 @@ _HOMES = {
     "Embedder": "foredraft.pair.embedding",
     "ForedraftError": "foredraft.core.errors",
     "Generation": "foredraft.scheduling.request",
-    "LoadSettings": "foredraft.pair.load_settings",
+    "LoadSettings": "foredraft.config.load_settings",
     "Piece": "foredraft.scheduling.stream",
     "Request": "foredraft.core.params",
     "SamplingParams": "foredraft.core.params",

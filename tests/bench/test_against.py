@@ -15,9 +15,9 @@ from foredraft.bench.against import Comparison, Plan
 from foredraft.bench.llama_server import DEFAULT_SETTINGS, Files, LlamaServer, check_setting
 from foredraft.bench.rivalry import FIRST, Pair, Spread, Taken, rows, table
 from foredraft.bench.server_process import cpu_clock
+from foredraft.config.load_settings import LoadSettings
 from foredraft.core.errors import BenchServerError, ParameterError
 from foredraft.pair.llm import LLM
-from foredraft.pair.load_settings import LoadSettings
 from tests.bench.fake_llama_server import asked, program
 from tests.bench.toys import PROMPTS, pair
 

@@ -4,11 +4,11 @@ import ctypes
 
 import pytest
 
+from foredraft.config.load_settings import LoadSettings
 from foredraft.core.errors import ModelError, ParameterError
 from foredraft.engines.base import Chunk
 from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions, devices, loading
 from foredraft.engines.llamacpp.devices import Device, built_for_gpus, handles
-from foredraft.pair.load_settings import LoadSettings
 
 
 class Table:

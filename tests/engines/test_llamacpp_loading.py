@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from foredraft.config.load_settings import LoadSettings
 from foredraft.core import errors
 from foredraft.core.errors import ForedraftError, ModelError, ParameterError
 from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions, failures
 from foredraft.engines.llamacpp.failures import load_error, reason
-from foredraft.pair.load_settings import LoadSettings
 from tests import tiny_gguf
 
 OPTIONS = LoadOptions(n_threads=1)
@@ -184,7 +184,7 @@ SHORT = """
 import sys
 from foredraft import LLM
 from foredraft.core.errors import ForedraftError
-from foredraft.pair.load_settings import LoadSettings
+from foredraft.config.load_settings import LoadSettings
 for context, slots in ((8, 1), (8, 8), (8, 256), (16, 1), (300, 256)):
     with LLM.load(sys.argv[1], "off", settings=LoadSettings(context=context, slots=slots, threads=1)) as llm:
         print(len(llm.generate("a", max_tokens=2).pieces))

@@ -22,10 +22,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from foredraft.config.load_settings import LoadSettings
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
 from foredraft.engines.llamacpp import LoadOptions, exactness
 from foredraft.pair.llm import LLM
-from foredraft.pair.load_settings import LoadSettings
 from foredraft.pair.verification import first_difference
 from foredraft.scheduling.request import ScheduledRequest
 

@@ -9,8 +9,8 @@ from typing import Any
 import openai
 import pytest
 
+from foredraft.config.load_settings import LoadSettings
 from foredraft.pair.llm import LLM
-from foredraft.pair.load_settings import LoadSettings
 from foredraft.runtime.managed_model import LoadSpec
 from foredraft.runtime.runtime import Runtime
 from foredraft.server.services import Services

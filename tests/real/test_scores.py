@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from foredraft.config.load_settings import LoadSettings
 from foredraft.pair.llm import LLM
-from foredraft.pair.load_settings import LoadSettings
 from tests.real.conftest import RealFile
 
 pytestmark = pytest.mark.real

@@ -10,12 +10,12 @@ import httpx
 import pytest
 
 from benchmarks.random_kinds import write_random_kind
+from foredraft.config.load_settings import LoadSettings
 from foredraft.config.settings import load_settings
 from foredraft.models.cache import ShelfCache
 from foredraft.models.places import OWN, Place
 from foredraft.models.store import ModelStore
 from foredraft.pair.llm import LLM
-from foredraft.pair.load_settings import LoadSettings
 from foredraft.runtime.managed_model import LoadSpec
 from foredraft.runtime.runtime import Runtime
 from foredraft.server.services import Services
@@ -28,7 +28,7 @@ MAIN, ASSISTANT, HELPED = "circle@f32", "gemma4-assistant@f32", "gemma4@f32"
 
 def load(spec: LoadSpec, progress: Any) -> LLM:
     settings = LoadSettings(
-        context=256, slots=2, probe=False, remember=False, controller="fixed", max_draft=3, threads=1
+        context=256, slots=2, probe=False, remember=False, controller="fixed", fixed_look_ahead=3, threads=1
     )
     return LLM.load(Path(spec.model), spec.draft, settings=settings, draft_required=spec.draft_required)
 

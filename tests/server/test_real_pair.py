@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
+from foredraft.config.load_settings import LoadSettings
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
 from foredraft.grammars.constraints import GrammarConstraint, GrammarVocabulary, json_grammar
 from foredraft.pair.llm import LLM
-from foredraft.pair.load_settings import LoadSettings
 from foredraft.runtime.managed_model import LoadSpec
 from foredraft.runtime.runtime import Runtime
 from foredraft.server.services import Services

@@ -130,7 +130,7 @@ def _serve(port: int, preferences: dict[str, str]) -> None:
 
     async def run() -> None:
         await runtime.load(
-            LoadSpec("", id="foredraft-demo", settings={"controller": "fixed", "max_draft": 4}, ttl_s=None)
+            LoadSpec("", id="foredraft-demo", settings={"controller": "fixed", "fixed_look_ahead": 4}, ttl_s=None)
         )
         await uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning")).serve()
 

@@ -242,7 +242,7 @@ def _signed(value: float) -> str:
 
 def _story_teller() -> LLM:
     """With flash attention, by which processors compute this pair's batches exactly like single steps."""
-    settings = LoadSettings(controller="fixed", max_draft=GAMMA, remember=False)
+    settings = LoadSettings(controller="fixed", fixed_look_ahead=GAMMA, remember=False)
     return LLM.load(settings=settings)
 
 

@@ -25,11 +25,11 @@ from foredraft.bench.modes import CLOCKS, Mode, Stage, parse, stage
 from foredraft.bench.rivalry import FIRST, Pair, Row, Taken, rows
 from foredraft.bench.runner import Step
 from foredraft.bench.server_process import ServerProcess
+from foredraft.config.load_settings import LoadSettings
 from foredraft.core.params import Request, SamplingParams
 from foredraft.engines.llamacpp.loading import cores
 from foredraft.pair.files import SMALL_MODEL_BYTES
 from foredraft.pair.llm import LLM
-from foredraft.pair.load_settings import LoadSettings
 
 T = TypeVar("T")
 

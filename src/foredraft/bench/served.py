@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from foredraft.bench.server_process import ServerProcess, free_port
-from foredraft.pair.load_settings import LoadSettings
+from foredraft.config.load_settings import LoadSettings
 
 MODEL = "bench"
 

@@ -175,8 +175,8 @@ def bench(
     _check_against(against, sweep=sweep, plots=plots, temperature=temperature, alone={"rival": rival, "part": part})
     tokens = 128 if max_tokens is None else max_tokens
     threads, draft_threads = _threads(clock, threads, draft_threads)
+    from foredraft.config.load_settings import LoadSettings
     from foredraft.pair.llm import LLM
-    from foredraft.pair.load_settings import LoadSettings
 
     settings = LoadSettings(
         context=context,

@@ -17,8 +17,8 @@ from foredraft.core.errors import ForedraftError, ParameterError
 
 if TYPE_CHECKING:
     from foredraft.bench.against import Comparison, Plan
+    from foredraft.config.load_settings import LoadSettings
     from foredraft.pair.llm import LLM
-    from foredraft.pair.load_settings import LoadSettings
 
 _QUICK_RIVALS = ("plain", "draft:3")
 _QUICK_TOKENS, _TOKENS = 32, 64

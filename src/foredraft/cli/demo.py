@@ -107,8 +107,8 @@ def _pair(words: dict[str, str], *, own_pace: bool) -> LLM:
     """The embedded pair on the processor, its main model slowed down unless it keeps its own pace."""
     from foredraft import demo as embedded
     from foredraft.bench.inflated import BYTES, inflated
+    from foredraft.config.load_settings import LoadSettings
     from foredraft.pair.llm import LLM
-    from foredraft.pair.load_settings import LoadSettings
 
     say = terminal.errors()
     say.print(words["own" if own_pace else "slowed"], markup=False, soft_wrap=True)
@@ -121,7 +121,7 @@ def _pair(words: dict[str, str], *, own_pace: bool) -> LLM:
         say.print(told, style="dim", markup=False, soft_wrap=True)
 
     settings = LoadSettings(
-        controller="fixed", max_draft=GUESSES, context=CONTEXT, gpu_layers=0, probe=False, remember=False
+        controller="fixed", fixed_look_ahead=GUESSES, context=CONTEXT, gpu_layers=0, probe=False, remember=False
     )
     try:
         if not own_pace:

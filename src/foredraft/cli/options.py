@@ -14,7 +14,7 @@ from typer import Option
 from foredraft.cli.models import complete_draft, complete_model
 
 if TYPE_CHECKING:
-    from foredraft.pair.load_settings import LoadSettings
+    from foredraft.config.load_settings import LoadSettings
     from foredraft.requests.generation_request import GenerationRequest
 
 
@@ -156,7 +156,7 @@ class Asked:
 
     def settings(self) -> LoadSettings:
         """How to load the pair."""
-        from foredraft.pair.load_settings import LoadSettings
+        from foredraft.config.load_settings import LoadSettings
 
         return LoadSettings(
             context=self.context,

@@ -26,8 +26,8 @@ class Param:
     low: float | None = None
     high: float | None = None
     """Range, both ends allowed. None is no limit."""
-    choices: Callable[[], Sequence[str]] | None = None
-    """The words it may be, as they are when they are asked for."""
+    choices: Sequence[str] | Callable[[], Sequence[str]] | None = None
+    """The words it may be; a function where they may become more."""
     check: Callable[[Any], None] | None = None
     """Raises `ParameterError` for what is wrong otherwise; instead of the checks by type and range."""
     note: str = ""
@@ -64,12 +64,17 @@ class Declared:
         option = self.name.replace("_", "-")
         return (f"--{option}/--no-{option}",) if self.kind is bool else (f"--{option}",)
 
+    def words(self) -> Sequence[str]:
+        """The words it may be, where it is chosen among some."""
+        choices = self.param.choices
+        return choices() if callable(choices) else choices or ()
+
     @property
     def range(self) -> str:
         """What it may be, in words: "a number from 0 to 1"."""
         param = self.param
         if param.choices is not None:
-            return f"one of {', '.join(param.choices())}"
+            return f"one of {', '.join(self.words())}"
         if self.kind is bool:
             return "true or false"
         kind = {int: "a whole number", float: "a number"}.get(self.kind, "a text")
@@ -88,7 +93,7 @@ class Declared:
         if self.param.check is not None:
             self.param.check(value)
         elif self.param.choices is not None:
-            if value not in self.param.choices():
+            if value not in self.words():
                 raise ParameterError(self.name, value, self.range)
         elif not self._fits(value):
             raise ParameterError(self.name, value, self.range)

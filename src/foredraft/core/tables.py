@@ -60,9 +60,7 @@ CONTROLLERS: Registry[Any] = Registry(
         "adaptive": Entry(
             "foredraft.speculative.controllers:throttled_adaptive", TOGETHER, help="guesses as far as it pays"
         ),
-        "fixed": Entry(
-            "foredraft.speculative.controllers:Fixed", ALONE, help="always looks --fixed-look-ahead tokens ahead"
-        ),
+        "fixed": Entry("foredraft.speculative.controllers:Fixed", ALONE, help="always looks as far"),
     },
     kind=TOGETHER,
 )

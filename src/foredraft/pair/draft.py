@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from foredraft.config.folders import cache_folder, data_folder
+from foredraft.config.load_settings import LoadSettings
 from foredraft.config.shelf import auto_draft, locate_draft, open_shelf
 from foredraft.core.errors import EngineDiedError, ForedraftError, IncompatibleDraftError
 from foredraft.core.params import BUILTIN
 from foredraft.demo import is_embedded
 from foredraft.engines.base import Engine, ModelInfo
 from foredraft.pair.files import check_pair, load_options, share_of
-from foredraft.pair.load_settings import LoadSettings
 from foredraft.pair.opening import Isolation, isolation, open_draft
 from foredraft.pair.speculation import Controller, Tuning, measures, tune, written_off
 from foredraft.pair.stream import Progress
@@ -232,7 +232,7 @@ class PairDraft:
             controller=self._controller or settings.controller,
             own=self._own,
             lookups=lookups,
-            gamma=settings.max_draft,
+            gamma=settings.fixed_look_ahead,
             promise=settings.promise,
             keep_draft=not self._may_give_back,
             folder=self._tuning_folder,

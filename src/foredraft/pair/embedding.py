@@ -15,12 +15,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from foredraft.config.load_settings import LoadSettings
 from foredraft.core.errors import ClosedError
 from foredraft.engines.base import ModelInfo
 from foredraft.engines.embedding import EmbeddingEngine, Vectors
 from foredraft.pair.fetching import embedding_file
 from foredraft.pair.files import SMALL_MODEL_BYTES
-from foredraft.pair.load_settings import LoadSettings
 from foredraft.pair.opening import isolation, open_embedder
 from foredraft.pair.stream import Progress
 from foredraft.runtime.embedder import Embedder as Queue

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foredraft.config.folders import cache_folder
+from foredraft.config.load_settings import LoadSettings
 from foredraft.core.errors import IncompatibleDraftError, UnsupportedModelError
 from foredraft.core.params import BUILTIN, MAX_DRAFT
 from foredraft.engines.base import Engine
 from foredraft.models.heads import own_head
-from foredraft.pair.load_settings import LoadSettings
 from foredraft.pair.opening import Isolation, isolation, open_main
 from foredraft.pair.stream import Progress
 
@@ -136,5 +136,5 @@ def load_options(path: Path, settings: LoadSettings, role: str, notes: list[str]
 
 def _furthest(settings: LoadSettings) -> int:
     """Tokens that will be guessed at once, at most."""
-    fixed = settings.max_draft if settings.controller == "fixed" else None
+    fixed = settings.fixed_look_ahead if settings.controller == "fixed" else None
     return MAX_DRAFT if fixed is None else min(fixed, MAX_DRAFT)

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
 
+from foredraft.config.load_settings import LoadSettings
 from foredraft.core.errors import (
     ClosedError,
     EmptyPromptError,
@@ -43,7 +44,6 @@ from foredraft.pair.keywords import (
     listed_conversations,
     sampling_of,
 )
-from foredraft.pair.load_settings import LoadSettings
 from foredraft.pair.opening import Isolation
 from foredraft.pair.speculation import Controller
 from foredraft.pair.stream import AnswerStream, Progress

@@ -27,7 +27,6 @@ from foredraft.pair.speculation import file_identity, identity, library_version,
 if TYPE_CHECKING:
     from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions
 
-MODES = ("auto", "exact", "fast")
 DEAR = 1.03
 """With auto, exact numerics may take so many times the time of fast ones: in writing, reading and guessing."""
 FORMAT = 3
@@ -48,12 +47,6 @@ _NOT_EXACT = (
 
 Open = Callable[["LoadOptions"], "LlamaCppEngine"]
 """Load the main model with these options."""
-
-
-def check_mode(mode: str) -> None:
-    """Raises `ParameterError` for a word that is no mode."""
-    if mode not in MODES:
-        raise ParameterError("numerics", mode, f"one of {', '.join(MODES)}")
 
 
 def load(

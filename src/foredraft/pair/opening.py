@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from foredraft.core.errors import EngineDiedError, ModelFormatError, ParameterError
+from foredraft.core.errors import EngineDiedError, ModelFormatError
 from foredraft.demo import is_embedded
 from foredraft.engines.isolated import IsolatedEmbedder, IsolatedEngine
 from foredraft.engines.llamacpp.options import CPU, LoadOptions
@@ -21,7 +21,6 @@ from foredraft.pair.numerics import load as load_in_numerics
 if TYPE_CHECKING:
     from foredraft.engines.llamacpp import LlamaCppEmbedder, LlamaCppEngine
 
-ISOLATION = ("auto", "on", "off")
 LEAST_BYTES = 256 * 2**20
 """With auto, smaller models stay in the process. There and back costs about as much for every model: a row of 152,000
 numbers and two waits for the processor, 0.3 to 0.5 ms behind a pass that has emptied the caches (`bench/isolation.py`).
@@ -37,12 +36,6 @@ class Isolation:
 
     isolated: bool
     reason: str = ""
-
-
-def check_isolation(wish: str) -> None:
-    """Raises `ParameterError` for a word that is none of `ISOLATION`."""
-    if wish not in ISOLATION:
-        raise ParameterError("isolation", wish, f"one of {', '.join(ISOLATION)}")
 
 
 def isolation(path: Path, options: LoadOptions, wish: str) -> Isolation:

@@ -19,7 +19,7 @@ from foredraft.server.deps import ServicesOf
 from foredraft.server.description import EVENT
 from foredraft.server.errors import RequestError
 from foredraft.server.lenient import Number, Schema
-from foredraft.server.loading import load_settings
+from foredraft.server.loading import load_settings, settings_by_name
 from foredraft.server.naming import answering, loaded_name
 from foredraft.server.proof import LONGEST_CHALLENGE, proofs
 from foredraft.server.schemas import idle_seconds
@@ -142,7 +142,7 @@ def _draft(said: str) -> str | None:
 def _check_settings(state: ModelState, wanted: dict[str, Any]) -> None:
     """Raises `RequestError` when a loaded model has other settings than those that are wanted."""
     now = load_settings(dict(state.spec.settings))
-    for name, value in wanted.items():
+    for name, value in settings_by_name(wanted).items():
         has = getattr(now, name)
         if name == "context" and state.info is not None:
             has = state.info.n_ctx

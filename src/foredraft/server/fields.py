@@ -47,7 +47,7 @@ def given(body: Any, of: Any) -> dict[str, Any]:
 def _kind(one: Declared) -> Any:
     param = one.param
     if param.choices is not None:
-        return Annotated[str, one_of(param.choices, one.check)]
+        return Annotated[str, one_of(one.words, one.check)]
     kind: Any = one.kind
     if param.low is not None or param.high is not None:
         kind = Annotated[kind, Field(ge=param.low, le=param.high)]

@@ -43,18 +43,24 @@ NO_LOOKAHEAD = FixedLookAhead(0)
 
 
 class Fixed:
-    """γ tokens in every round; a request may ask for fewer."""
+    """γ tokens in every round; a request may ask for fewer. Without γ as many as the request allows, or three."""
 
-    def __init__(self, gamma: int = DEFAULT_GAMMA) -> None:
-        if not 0 <= gamma <= MAX_DRAFT:
-            raise ParameterError("max_draft", gamma, f"a whole number from 0 to {MAX_DRAFT}")
+    def __init__(self, gamma: int | None = None) -> None:
+        if gamma is not None and not 0 <= gamma <= MAX_DRAFT:
+            raise ParameterError("fixed_look_ahead", gamma, f"a whole number from 0 to {MAX_DRAFT}")
         self.gamma = gamma
 
     def plan(self, sequences: Sequence[RunningSequence]) -> list[LookAhead]:
-        return [FixedLookAhead(s.look_ahead(self.gamma), s.request.speculation.p_min) for s in sequences]
+        return [FixedLookAhead(self._wish(s), s.request.speculation.p_min) for s in sequences]
 
     def reads_along(self, sequence: RunningSequence) -> bool:
-        return sequence.look_ahead(self.gamma) > 0
+        return self._wish(sequence) > 0
+
+    def _wish(self, sequence: RunningSequence) -> int:
+        wish = self.gamma
+        if wish is None:
+            wish = DEFAULT_GAMMA if sequence.request.speculation.max_draft is None else MAX_DRAFT
+        return sequence.look_ahead(wish)
 
     def observe(self, record: Round) -> None:
         """A fixed distance learns nothing."""
@@ -63,4 +69,5 @@ class Fixed:
     def status(self) -> tuple[str, str]:
         if self.gamma == 0:
             return "off", "The look-ahead is set to 0."
-        return "active", f"Guessing {self.gamma} tokens in every round."
+        gamma = DEFAULT_GAMMA if self.gamma is None else self.gamma
+        return "active", f"Guessing {gamma} tokens in every round."

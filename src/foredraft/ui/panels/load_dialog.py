@@ -8,12 +8,12 @@ from typing import Any
 
 from nicegui import ui
 
+from foredraft.config.load_settings import NUMERICS
 from foredraft.core.errors import ForedraftError
 from foredraft.engines.llamacpp.options import CPU
 from foredraft.models.memory import LoadPlan, estimate
 from foredraft.models.recommend import choose_draft
 from foredraft.models.store import ModelFile
-from foredraft.pair.numerics import MODES
 from foredraft.runtime.managed_model import LoadSpec
 from foredraft.ui.components.dialog import dialog
 from foredraft.ui.components.elements import Tag, button, select
@@ -57,7 +57,7 @@ async def open_load(page: Page, chosen: str = "") -> None:
             wish["numerics"] = mode
             numerics_help.refresh()
 
-        modes = {mode: t(f"load.numerics_{mode}") for mode in MODES}
+        modes = {mode: t(f"load.numerics_{mode}") for mode in NUMERICS}
         select(t("load.numerics"), modes, "auto", choose_numerics)
         numerics_help()
         needs()
