@@ -121,6 +121,16 @@ def test_a_length_that_follows_the_drafts_own_law_keeps_the_law(rule: str, seed:
 
 
 @pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_least_length_keeps_the_law(rule: str, seed: int) -> None:
+    """A draft that is too short is not sent, but where its law would be bent by that: there it is drawn on."""
+    target, draft = engine(seed + 30), engine(seed + 40)
+    params = SamplingParams(**PLAIN, temperature=1.0)
+    law = outcomes(lambda: rounds_of_a_pair(target, draft, rule, params, gamma=3, min_draft=2, p_min=0.5))
+    assert largest_error(completed(law, target, params, 4), completed({(): 1.0}, target, params, 4)) <= EXACT
+
+
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("kind", ["same", "point masses", "disjoint"])
 def test_special_drafts_keep_the_law(rule: str, kind: str) -> None:
     """The draft is the target itself, certain of everything, or of the other half of the vocabulary."""

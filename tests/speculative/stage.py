@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
 from foredraft.engines.base import Chunk, Engine
@@ -71,9 +72,10 @@ def rounds_of_a_pair(
     rule: AcceptanceRule | None = None,
     constraint: Constraint | None = None,
     finders: Sequence[str] = (),
+    **speculation: Any,
 ) -> Text:
     """What a round or more with a draft model emit, beside it the named sources that find their guesses."""
-    request = Request(PROMPT, params, SpeculationParams(acceptance=acceptance), prediction=(1, 0, 0, 1))
+    request = Request(PROMPT, params, SpeculationParams(acceptance=acceptance, **speculation), prediction=(1, 0, 0, 1))
     draft.rewind(0, 0)
     drafter: Drafter = ModelDrafter(draft, target.info.n_vocab)
     if finders:

@@ -8,7 +8,7 @@ Mutants that were made by hand and the test that kills each:
 - censored guesses are learned from: test_guesses_behind_the_first_rejection_teach_nothing
 - only the credit of the guessing answer is looked at: test_guesses_cost_other_answers_no_more_than_promised
 - `p_min` ignored: test_the_request_bounds_the_guess
-- `min_draft` ignored: test_a_guess_once_begun_has_the_least_length_asked_for
+- `min_draft` ignored: test_a_draft_has_the_least_length_asked_for_or_is_not_sent
 - the time of a clock jump is charged: test_a_clock_that_jumps
 - probes never happen: test_probes_are_few_and_do_not_stop
 - the state of an answer is kept by slot and not by answer: test_the_next_answer_in_a_slot_is_another_answer
@@ -344,13 +344,16 @@ def test_a_request_may_have_its_guesses_in_every_round() -> None:
     assert set(steady[:-4]) == {4}
 
 
-def test_a_guess_once_begun_has_the_least_length_asked_for() -> None:
+def test_a_draft_has_the_least_length_asked_for_or_is_not_sent() -> None:
     for least in (0, 3):
-        sequence = new_sequence(speculation=SpeculationParams(min_draft=least))
+        sequence = new_sequence(speculation=SpeculationParams(min_draft=least, p_min=0.12))
         [plan] = Adaptive(CostModel({1: T1, 2: 1.9 * T1, 8: 4 * T1}, 0.1 * T1)).plan([sequence])
         assert plan.limit >= 3
-        assert plan.go_on(1, 0.15) is (least == 3)
-        assert plan.keep("suffix", [0.99, 0.1, 0.1, 0.1])[0] in ((3,) if least else (0, 1))
+        assert plan.go_on(1, 0.15) is (least == 3), "it would be thrown away if it ended here"
+        assert plan.go_on(2, 0.1) is False, "p_min ends it all the same"
+        assert plan.keep("suffix", [0.99, 0.99])[0] == (0 if least else 2)
+        assert plan.keep("suffix", [0.99, 0.2, 0.2, 0.2])[0] in ((0, 3, 4) if least else (0, 1))
+        assert plan.keep("suffix", [0.99, 0.99, 0.1])[0] == (0 if least else 2)
 
 
 @pytest.mark.parametrize("acceptance", ["rejection", "block"])

@@ -97,6 +97,7 @@ requests = st.builds(
     max_tokens=st.sampled_from([1, 2, 7, 25]),
     prediction=st.lists(st.integers(0, N - 1), max_size=20).map(tuple),
     ignore_eos=st.booleans(),
+    speculation=st.builds(SpeculationParams, min_draft=st.integers(0, 4), p_min=st.sampled_from([0.0, 0.0, 0.3])),
 )
 kinds = st.sampled_from(["same", "good", "bad", "other", "monkey", "none", "suffix", "ngram", "prediction", "auto"])
 

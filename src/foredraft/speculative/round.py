@@ -36,6 +36,7 @@ def run_round(
         sequence.owed = target.owed(sequence.slot)
     plans = controller.plan(sequences)
     proposals = drafter.propose(sequences, plans)  # x1..xγ, each with the q it was drawn from
+    proposals = [sequence.sent(x) for sequence, x in zip(sequences, proposals, strict=True)]
     drafted = clock()
 
     chunks = [sequence.verify_chunk(x) for sequence, x in zip(sequences, proposals, strict=True)]

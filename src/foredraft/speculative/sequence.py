@@ -96,7 +96,8 @@ class Sequence:
 
     def look_ahead(self, wish: int) -> int:
         """The most tokens it makes sense to guess now, given a wish: what the request allows, never above `ceiling`,
-        and never past `max_tokens` or the context (a round emits one token more than it guesses)."""
+        and never past `max_tokens` or the context (a round emits one token more than it guesses). 0 where that is less
+        than `min_draft`: so short a draft is not sent."""
         if not self.wants_guesses:
             return 0
         speculation = self.request.speculation
@@ -104,7 +105,23 @@ class Sequence:
             wish = min(wish, speculation.max_draft)
         if self.ceiling is not None:
             wish = min(wish, self.ceiling)
-        return max(0, min(wish, self.room - 1))
+        most = max(0, min(wish, self.room - 1))
+        return most if most >= speculation.min_draft else 0
+
+    @property
+    def law_bound(self) -> bool:
+        """Whether a guess that has been drawn must be tested: its rule needs the laws, and nothing of what was drawn
+        may decide whether it is (non-anticipation)."""
+        return self.rule.needs_laws and not self.sampler.greedy
+
+    def sent(self, proposal: Proposal) -> Proposal:
+        """What of a guess is put before the target: all of it, or nothing where it is shorter than `min_draft`. One
+        that a law binds is sent as it is; its drafter was asked for `min_draft` tokens at least."""
+        least = self.request.speculation.min_draft
+        if not 0 < len(proposal) < least or (proposal.dists is not None and self.law_bound):
+            return proposal
+        rivals, proposal.rivals = proposal.rivals, []
+        return Proposal(rivals=[proposal, *rivals])
 
     def verify_chunk(self, proposal: Proposal) -> Chunk:
         """What the target reads in a round: what is left of the text, and the guesses. A row is wanted for the last

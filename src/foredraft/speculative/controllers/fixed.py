@@ -17,15 +17,23 @@ DEFAULT_GAMMA = DEFAULT.gamma
 class FixedLookAhead:
     """A look-ahead of `limit` tokens, whatever the draft thinks of them, unless it is less sure than `p_min`."""
 
-    __slots__ = ("_p_min", "limit", "wants_confidence")
+    __slots__ = ("_least", "_p_min", "limit", "wants_confidence")
 
-    def __init__(self, limit: int, p_min: float = 0.0) -> None:
+    def __init__(self, limit: int, p_min: float = 0.0, least: int = 0) -> None:
+        """`least`: tokens that are drawn whatever `p_min` says."""
         self.limit = limit
         self._p_min = p_min
+        self._least = least
         self.wants_confidence = p_min > 0.0
 
+    @classmethod
+    def of(cls, sequence: RunningSequence, limit: int) -> FixedLookAhead:
+        """That of an answer, with what its request says."""
+        asked = sequence.request.speculation
+        return cls(limit, asked.p_min, asked.min_draft if sequence.law_bound else 0)
+
     def go_on(self, drafted: int, confidence: float) -> bool:
-        return not confidence < self._p_min
+        return drafted < self._least or not confidence < self._p_min
 
     def offer(self, source: str) -> tuple[int, float]:
         """Less than one found token brings: what is found in the text goes before what a model must draw."""
@@ -51,7 +59,7 @@ class Fixed:
         self.gamma = gamma
 
     def plan(self, sequences: Sequence[RunningSequence]) -> list[LookAhead]:
-        return [FixedLookAhead(self._wish(s), s.request.speculation.p_min) for s in sequences]
+        return [FixedLookAhead.of(s, self._wish(s)) for s in sequences]
 
     def reads_along(self, sequence: RunningSequence) -> bool:
         return self._wish(sequence) > 0

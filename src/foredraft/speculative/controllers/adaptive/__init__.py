@@ -85,7 +85,7 @@ class Adaptive:
         state.probing = state.first_probe = False
         speculation = state.sequence.request.speculation
         if not state.adapts:
-            return FixedLookAhead(wish, state.p_min)
+            return FixedLookAhead.of(state.sequence, wish)
         plain_s = prices.plain_s * self.costs.slowdown
         behind = len(state.sequence.tokens) - state.read
         catch_up = self.costs.catch_up_s(behind) / plain_s
@@ -94,8 +94,8 @@ class Adaptive:
             catch_up, credit = catch_up + switch, credit - switch
         found = min(wish, affordable(credit, prices.worst_found))
         limit = min(wish, affordable(credit - catch_up, prices.worst))
-        least = min(state.min_draft, wish)
-        limit = limit if limit >= least else 0
+        least = state.min_draft  # a shorter draft is not sent
+        limit, found = (k if k >= least else 0 for k in (limit, found))
         if limit < 1 and found < 1:
             return NO_LOOKAHEAD
         look_ahead = AdaptiveLookAhead(state, prices, self.calibration, max(found, 0))

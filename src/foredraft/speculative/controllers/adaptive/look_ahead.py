@@ -47,9 +47,12 @@ class AdaptiveLookAhead:
         net = self._sum - self._price[drafted]
         if net > self._best or not state.may_hold:
             self._best = net
-        if drafted >= self.limit or confidence < state.p_min or self._policy is None:
+        if drafted >= self.limit or self._policy is None:
             return False
-        return drafted < state.min_draft or self._policy.go_on(drafted)[at][grid(u)] + self._sum > self._best
+        short = drafted < state.min_draft
+        if confidence < state.p_min and not (short and not state.may_hold):
+            return False  # a draft that is shorter than it may be is not sent; one that a law binds must not be short
+        return short or self._policy.go_on(drafted)[at][grid(u)] + self._sum > self._best
 
     def offer(self, source: str) -> tuple[int, float]:
         return (self.limit, self.gain) if source == MODEL else (self._found, 0.0)
@@ -69,8 +72,6 @@ class AdaptiveLookAhead:
             before = u
             u *= rates[bucket(confidence[k])]
             total += u - again[k] * (before - u) if again else u
-            if total - self._price[k + 1] > best:
+            if k + 1 >= state.min_draft and total - self._price[k + 1] > best:
                 best_k, best = k + 1, total - self._price[k + 1]
-        if 0 < best_k < state.min_draft:
-            best_k = min(state.min_draft, limit)
         return best_k, best

@@ -26,7 +26,7 @@ class SequenceState:
             f"{way} {'cool' if sampling.temperature <= hyper.cool else 'warm'}" if sampling.temperature else "greedy"
         )
         """The way of choosing tokens, which decides how likely guesses are to stand."""
-        self.may_hold = not sequence.rule.needs_laws or sequence.sampler.greedy
+        self.may_hold = not sequence.law_bound
         """Whether drawn guesses may be kept from the target (docs/concepts/algorithms.md §1.6)."""
         self.lam = 1.0
         """λ: tokens per plain step's time over about the last ten rounds; at least 1, which plain decoding gives."""
