@@ -10,7 +10,7 @@ import pytest
 from foredraft.cli import terminal
 from foredraft.cli.chat import Conversation, Here
 from foredraft.cli.options import Asked
-from foredraft.cli.told import ToldByServer, answer_here, as_dict, as_message, go_on_here
+from foredraft.cli.told import ToldByServer, as_dict, as_message, begin_here
 from foredraft.runtime.managed_model import LoadSpec
 from foredraft.runtime.runtime import Runtime
 from foredraft.server.client import Client
@@ -61,7 +61,7 @@ def check(told: Any, *, late: bool) -> list[Any]:
 def test_thinking_is_told_apart_here_and_by_the_server(family: str, address: str) -> None:
     late = family == "closed alone"
     with here(family) as llm, Client(address) as client:
-        own = check(answer_here(llm, QUESTION, ASKED), late=late)
+        own = check(begin_here(llm, QUESTION, ASKED), late=late)
         remote = client.chat(QUESTION, model=family, temperature=0.0, max_tokens=300)
         theirs = check(ToldByServer(remote), late=late)
     assert "".join(letter for letter, _ in own) == "".join(letter for letter, _ in theirs)
@@ -70,7 +70,7 @@ def test_thinking_is_told_apart_here_and_by_the_server(family: str, address: str
 
 def test_without_a_template_all_is_the_answer() -> None:
     with here("tags") as llm:
-        told = go_on_here(llm, "?", ASKED)
+        told = begin_here(llm, "?", ASKED)
         text = "".join(one.seen for one in told)
         assert told.result.text == told.content == text
         assert (told.reasoning, as_dict(told, told.result).keys() & {"reasoning"}) == ("", set())
@@ -96,7 +96,7 @@ def test_thinking_is_dim_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.setattr(terminal, "coloured", lambda stream: True)
     with here("seed") as llm:
         writer = terminal.AnswerWriter()
-        for one in answer_here(llm, QUESTION, ASKED):
+        for one in begin_here(llm, QUESTION, ASKED):
             writer.write(one)
         writer.end()
     out, err = capsys.readouterr()

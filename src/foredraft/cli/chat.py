@@ -49,6 +49,9 @@ MAY_BE_NONE = ("seed", "max_tokens", "max_draft")
 def chat(asked: Asked) -> None:
     """Chat, with the running server's model where there is one. The conversation is remembered until /new; only what is
     new of it is read again."""
+    from foredraft.cli.told import say_what_is_left_out
+
+    say_what_is_left_out(asked)
     server = served(asked)
     if server is not None:
         with server.ready():
@@ -79,11 +82,9 @@ class Here:
         self._asked = asked
 
     def answer(self, turn: list[dict[str, str]], text: str) -> Told:
-        from foredraft.cli.told import answer_here, go_on_here
+        from foredraft.cli.told import begin_here
 
-        if self._asked.raw:
-            return go_on_here(self._llm, text, self._asked)
-        return answer_here(self._llm, turn, self._asked)
+        return begin_here(self._llm, text if self._asked.raw else turn, self._asked)
 
     def set_asked(self, asked: Asked) -> None:
         self._asked = asked

@@ -141,7 +141,7 @@ def report_error(error: Exception, *, as_json: bool = False, debug: bool = False
     if debug:
         traceback.print_exception(error)
     code, message, hint = "unexpected", f"{type(error).__name__}: {error}", "`foredraft --debug …` shows where."
-    wrong = isinstance(error, ParameterError)
+    wrong = isinstance(error, ParameterError) or getattr(error, "code", "") == "grammar"
     if isinstance(error, SettingsError) and error.source == "flag":
         said_plainly = error.message.partition(": ")[2].replace(f"{error.key} is", f"{_option(error.key)} is", 1)
         code, message, hint, wrong = "parameter", said_plainly, error.hint, True

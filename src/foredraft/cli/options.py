@@ -7,6 +7,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from typer import Option
@@ -113,13 +114,22 @@ class Asked:
     stats: Annotated[bool, Option("--stats", help="Print what was accepted, and what it cost.")] = False
     as_json: Annotated[bool, Option("--json", help="Print JSON: one object an answer.")] = False
     raw: Annotated[bool, Option("--raw", help="Continue the text itself; no chat template.")] = False
+    json_schema: Annotated[
+        str | None,
+        Option("--json-schema", metavar="FILE|JSON", help="The answer is JSON of this schema: a file, or the schema."),
+    ] = None
+    grammar: Annotated[
+        Path | None, Option("--grammar", metavar="FILE", help="The answer is a text of this grammar, in GBNF or Lark.")
+    ] = None
 
     def check(self) -> None:
         """Refuse values out of range, and a draft that nobody knows, before anything is loaded. Raises `ParameterError`
         or a `ModelError`."""
+        from foredraft.cli.structured import structure_of
         from foredraft.config.shelf import open_shelf
         from foredraft.core.params import BUILTIN, Request, SamplingParams
 
+        structure_of(self)
         if self.draft not in (None, "", "auto", "off", BUILTIN):
             open_shelf().find(self.draft or "")
 
@@ -174,19 +184,21 @@ class Asked:
             remember_answers=bool(self.remember_answers),
         )
 
-    def request(
-        self, *, messages: Sequence[Mapping[str, Any]] | None = None, prompt: str | None = None
-    ) -> GenerationRequest:
+    def wish(self, what: str | Sequence[Mapping[str, Any]]) -> GenerationRequest:
         """The request to answer a conversation, or to go on with a text."""
+        from foredraft.cli.structured import structure_of
         from foredraft.core.errors import EmptyPromptError
         from foredraft.core.params import SamplingParams
         from foredraft.requests.generation_request import GenerationRequest
 
-        if not messages and not prompt:
+        if not what:
             raise EmptyPromptError
+        structure = structure_of(self)
         return GenerationRequest(
-            messages=messages,
-            prompt=prompt,
+            messages=None if isinstance(what, str) else what,
+            prompt=what if isinstance(what, str) else None,
+            schema=structure.schema if structure is not None else None,
+            grammar=structure.grammar if structure is not None else "",
             sampling=SamplingParams.of(self),
             speculation=self._speculation(),
             stop=tuple(self.stop or ()),
@@ -206,7 +218,7 @@ class Asked:
 
 
 _PANELS = {
-    "The answer": ("system", "temperature", "seed", "max_tokens", "stop", "raw"),
+    "The answer": ("system", "temperature", "seed", "max_tokens", "stop", "raw", "json_schema", "grammar"),
     "Sampling": ("top_k", "top_p", "min_p", "repeat_penalty", "presence_penalty", "frequency_penalty"),
     "Guessing": (
         *("method", "max_draft", "min_draft", "p_min", "controller", "acceptance"),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foredraft.cli.options import Asked
+from foredraft.cli.structured import structure_of
 from foredraft.core.errors import ForedraftError
 
 if TYPE_CHECKING:
@@ -78,8 +79,9 @@ def served(asked: Asked) -> Served | None:
     """The running server, where it has the model that was asked for (any, where none was named) and nothing was said
     about how to load it. FOREDRAFT_NO_SERVER=1 keeps commands away from it."""
     as_usual = asked.settings() == Asked(model=asked.model).with_settings().settings() and not asked.force
-    if os.environ.get("FOREDRAFT_NO_SERVER") or not as_usual:
-        return None
+    formed = asked.json_schema is not None or asked.grammar is not None
+    if os.environ.get("FOREDRAFT_NO_SERVER") or not as_usual or (asked.raw and formed):
+        return None  # (completions of OpenAI's dialect know no form)
     client = find_server()
     if client is None:
         return None
@@ -122,7 +124,9 @@ def _how(asked: Asked) -> dict[str, Any]:
         "min_draft": asked.min_draft or 0,
         "p_min": asked.p_min or 0.0,
     }
+    structure = structure_of(asked)
     return {
+        **({"response_format": structure.response_format} if structure is not None else {}),
         "draft_model": _there(asked.draft or "auto"),
         "draft_required": asked.draft_required,
         "temperature": asked.temperature,

@@ -34,11 +34,12 @@ def run(
 ) -> None:
     """Answer one prompt, with the running server's model where there is one. On a terminal accepted guesses are green
     and underlined. Thinking goes to stderr."""
-    from foredraft.cli.told import ToldByServer, answer_here, go_on_here
+    from foredraft.cli.told import ToldByServer, begin_here, say_what_is_left_out
 
     if not prompt and not file and sys.stdin.isatty():
         raise ParameterError("prompt", "", "what to ask, or - for standard input")
     text = prompt_text(prompt or (), file or ())
+    say_what_is_left_out(asked)
     server = served(asked) if text else None
     if server is not None:
         with server.ready(), server.draft_left_alone(asked):
@@ -49,11 +50,8 @@ def run(
                 _write(ToldByServer(server.answer(turn, asked)), asked)
         return
     with loaded(asked) as (llm, progress):
-        if asked.raw or not text:
-            told = go_on_here(llm, text, asked, progress)
-        else:
-            turn = [*system_message(asked), {"role": "user", "content": text}]
-            told = answer_here(llm, turn, asked, progress)
+        turn = [*system_message(asked), {"role": "user", "content": text}]
+        told = begin_here(llm, text if asked.raw or not text else turn, asked, progress)
         _write(told, asked, progress.stop)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from foredraft.cli import terminal
+from foredraft.cli.structured import structure_of
 from foredraft.formats.response_parser import ResponseParser
 from foredraft.formats.token_parser import Placed, TokenParser
 from foredraft.scheduling.stream import Piece
@@ -137,18 +139,15 @@ class _Origins:
         return found
 
 
-def answer_here(
-    llm: LLM, messages: Sequence[Mapping[str, Any]], asked: Asked, progress: Progress | None = None
+def begin_here(
+    llm: LLM, what: str | Sequence[Mapping[str, Any]], asked: Asked, progress: Progress | None = None
 ) -> ToldHere:
-    """Begin to answer a conversation."""
-    stream = llm.stream(asked.request(messages=messages), progress=progress)
+    """Begin to answer a conversation, or to continue a text without the chat template."""
+    stream = llm.stream(asked.wish(what), progress=progress)
+    if isinstance(what, str):
+        return ToldHere(stream, None)
     assert stream.tokenized is not None, "it was prepared"
     return ToldHere(stream, stream.tokenized.parser(TokenParser))
-
-
-def go_on_here(llm: LLM, text: str, asked: Asked, progress: Progress | None = None) -> ToldHere:
-    """Begin to continue a text, without the chat template."""
-    return ToldHere(llm.stream(asked.request(prompt=text), progress=progress), None)
 
 
 def as_message(told: Told) -> dict[str, str]:
@@ -161,3 +160,10 @@ def as_dict(told: Told, generation: Generation) -> dict[str, Any]:
     """The object of `--json`: `text` is all that the model wrote; where it thought, both parts stand beside it."""
     parts = {"reasoning": told.reasoning, "content": told.content} if told.reasoning else {}
     return {**generation.as_dict(), **parts}
+
+
+def say_what_is_left_out(asked: Asked) -> None:
+    """What of a schema answers are not held to, on stderr."""
+    structure = structure_of(asked)
+    for sentence in structure.left_out if structure is not None else ():
+        terminal.errors().print(f"Note: {sentence}", style="yellow", markup=False, soft_wrap=True)

@@ -24,12 +24,15 @@ def verify(
 
     Exit 0: identical, or parted at a near-tie; 1: a defect; 3: nothing was guessed, so nothing was checked.
     """
+    from foredraft.cli.told import say_what_is_left_out
+
     text = prompt_text(prompt)
+    say_what_is_left_out(asked)
     with loaded(asked, draft_required=asked.draft not in ("auto", "off")) as (llm, _):
         from foredraft.pair.verification import verify as compare
 
-        wish = asked.request(prompt=text) if asked.raw or not text else asked.request(messages=_messages(text, asked))
-        comparison = compare(llm, llm.prepare(wish).request)
+        turn = [*system_message(asked), {"role": "user", "content": text}]
+        comparison = compare(llm, asked.wish(text if asked.raw or not text else turn))
     if asked.as_json:
         print(json.dumps(comparison.as_dict(), ensure_ascii=False))
     else:
@@ -40,10 +43,6 @@ def verify(
         raise typer.Exit(1)
     if not comparison.checked:
         raise typer.Exit(3)
-
-
-def _messages(text: str, asked: Asked) -> list[dict[str, str]]:
-    return [*system_message(asked), {"role": "user", "content": text}]
 
 
 def _say(comparison: Comparison) -> None:

@@ -229,7 +229,7 @@ class LLM:
             tokenized.request,
             progress,
             tokenized=tokenized,
-            constraint=self._constraint(prompt, tokenized),
+            constraint=self.constraint(prompt, tokenized),
             top_logprobs=prompt.top_logprobs,
             prompt_logprobs=prompt.prompt_logprobs,
         )
@@ -264,8 +264,8 @@ class LLM:
             )
         return AnswerStream(self, answer, progress, tokenized)
 
-    def _constraint(self, request: GenerationRequest, tokenized: TokenizedRequest) -> Constraint | None:
-        """The grammar that the answer must follow. Raises `GrammarError`."""
+    def constraint(self, request: GenerationRequest, tokenized: TokenizedRequest) -> Constraint | None:
+        """What holds an answer to the form that is asked for, if any. Raises `GrammarError`."""
         if not is_constrained(request):
             return None
         grammar = answer_grammar(request, tokenized)

@@ -8,7 +8,9 @@ together than the rounding can part: a *near-tie*. Any other difference is a def
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,9 @@ import numpy as np
 from foredraft.core.params import Request
 from foredraft.engines.base import Chunk
 from foredraft.pair.llm import LLM
+from foredraft.requests.generation_request import GenerationRequest
 from foredraft.sampling import noise
-from foredraft.sampling.sampler import Sampler
+from foredraft.sampling.sampler import Constraint, Sampler
 from foredraft.scheduling.request import Generation
 
 GUESSES = 7
@@ -95,7 +98,7 @@ class Comparison:
         }
 
 
-def verify(llm: LLM, request: Request) -> Comparison:
+def verify(llm: LLM, request: Request | GenerationRequest) -> Comparison:
     """Write the answer twice, without and with guesses in every round, and compare token for token.
 
     The guesses are forced (`GUESSES` a round unless the request says how many): a controller that pauses would compare
@@ -106,14 +109,25 @@ def verify(llm: LLM, request: Request) -> Comparison:
     wanted = request.speculation
     gamma = GUESSES if wanted.max_draft is None else wanted.max_draft
     speculation = dataclasses.replace(wanted, acceptance="match", adapt=False, max_draft=gamma)
-    plain = llm.generate(dataclasses.replace(request, speculation=dataclasses.replace(speculation, enabled=False)))
+    without = dataclasses.replace(request, speculation=dataclasses.replace(speculation, enabled=False))
+    plain = llm.stream(without).result
     sampling = dataclasses.replace(request.sampling, seed=plain.seed)
     seeded = dataclasses.replace(request, sampling=sampling, speculation=speculation)
-    drafted = llm.generate(seeded)
-    return Comparison(plain, drafted, first_difference(llm, seeded, plain, drafted))
+    drafted = llm.stream(seeded).result
+    if isinstance(seeded, Request):
+        return Comparison(plain, drafted, first_difference(llm, seeded, plain, drafted))
+    tokenized = llm.prepare(seeded)
+    constraint = partial(llm.constraint, seeded, tokenized)
+    return Comparison(plain, drafted, first_difference(llm, tokenized.request, plain, drafted, constraint))
 
 
-def first_difference(llm: LLM, request: Request, plain: Generation, drafted: Generation) -> Difference | None:
+def first_difference(
+    llm: LLM,
+    request: Request,
+    plain: Generation,
+    drafted: Generation,
+    constraint: Callable[[], Constraint | None] = lambda: None,
+) -> Difference | None:
     """Where two answers to one (seeded) request part, judged by reading the text anew; None when they are identical.
     Nothing may be running; slot 0 is left empty."""
     a, b = plain.tokens, drafted.tokens
@@ -129,12 +143,14 @@ def first_difference(llm: LLM, request: Request, plain: Generation, drafted: Gen
         draft_token=y,
         plain_text=text(x, special=True).decode("utf-8", "replace") if x >= 0 else "",
         draft_text=text(y, special=True).decode("utf-8", "replace") if y >= 0 else "",
-        margin=_margin(llm, request, a[:at], x, y) if x >= 0 and y >= 0 else float("inf"),
+        margin=_margin(llm, request, a[:at], x, y, constraint) if x >= 0 and y >= 0 else float("inf"),
         bound=2.0 * exact.rounding if exact is not None else 0.0,
     )
 
 
-def _margin(llm: LLM, request: Request, answer: list[int], x: int, y: int) -> float:
+def _margin(
+    llm: LLM, request: Request, answer: list[int], x: int, y: int, constraint: Callable[[], Constraint | None]
+) -> float:
     """score(x) − score(y) after `answer`, in units of logits, read one token at a time as plain decoding does.
 
     inf when the truncation steps left only one of them: rounding moved the border, which is judged by the logits.
@@ -150,7 +166,7 @@ def _margin(llm: LLM, request: Request, answer: list[int], x: int, y: int) -> fl
     row = np.empty(0, dtype=np.float32)
     for at in range(len(head), len(tokens)):
         row = engine.forward([Chunk(0, at, tokens[at : at + 1], want=1)])[0][0]
-    sampler = Sampler(request.sampling, request.prompt, n_vocab=engine.info.n_vocab)
+    sampler = Sampler(request.sampling, request.prompt, n_vocab=engine.info.n_vocab, constraint=constraint())
     sampler.commit(answer)
     scale = 1.0
     if sampler.greedy:
