@@ -34,6 +34,14 @@ class Partner:
         self.turns.append(turn)
         return Stream(f"answer {len(self.turns)}")
 
+    names = ("first", "")
+
+    def set_model(self, name: str) -> str:
+        if name == "bad":
+            raise ForedraftError("There is no model 'bad'.")
+        self.names = (name, "")
+        return f"{name} answers from now on."
+
     def set_draft(self, draft: str) -> str:
         if draft == "bad":
             raise ForedraftError("It does not fit.")
@@ -112,12 +120,26 @@ def test_what_is_wrong_is_said_and_changes_nothing(
         ("/load nothing", "no conversation 'nothing'"),
         ("/save ../../etc", "name is"),
         ("/draft bad", "It does not fit."),
+        ("/model bad", "There is no model 'bad'."),
         ("/sav x", "Did you mean /save?"),
         ("/what", "There is no command /what."),
     ):
         assert not one._command(command)
         assert says in capsys.readouterr().err
     assert one._command("/exit")
+
+
+def test_another_model_goes_on_with_the_same_conversation(
+    talk: tuple[Conversation, Partner], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, partner = talk
+    one._answer("Hi")
+    one._command("/model")
+    assert "first answers. There are: " in capsys.readouterr().err
+    one._command("/model second")
+    one._answer("And?")
+    assert partner.names[0] == "second"
+    assert [message["content"] for message in partner.turns[-1]] == ["Hi", "answer 1", "And?"]
 
 
 def test_a_damaged_file_is_no_conversation(user_folders: Any) -> None:

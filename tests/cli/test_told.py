@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from foredraft.cli import terminal
-from foredraft.cli.chat import Conversation, Here
+from foredraft.cli.chat import Conversation
 from foredraft.cli.options import Asked
+from foredraft.cli.partners import Here
 from foredraft.cli.told import ToldByServer, as_dict, as_message, begin_here
 from foredraft.runtime.managed_model import LoadSpec
 from foredraft.runtime.runtime import Runtime
@@ -81,9 +82,9 @@ def test_thinking_is_printed_beside_the_answer_and_sent_back_as_such(
 ) -> None:
     with here("mistral") as llm:
         asked: list[Any] = []
-        prepare = llm.prepare
-        monkeypatch.setattr(llm, "prepare", lambda wish: (asked.append(list(wish.messages)), prepare(wish))[1])
-        talk = Conversation(Here(llm, ASKED), ASKED)
+        render = llm.render
+        monkeypatch.setattr(llm, "render", lambda turn: (asked.append(list(turn)), render(turn))[1])
+        talk = Conversation(Here(ASKED, llm), ASKED)
         talk._answer("?")
         out, err = capsys.readouterr()
         assert out == SAID + "\n"

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from foredraft.chats import ChatStore, ChatStoreError
-from foredraft.chats.records import RUNNING
+from foredraft.chats.records import RUNNING, title_of
 from foredraft.core.errors import ModelError
 from foredraft.engines.toy import ToyEngine
 from foredraft.pair.llm import LLM
@@ -15,7 +15,7 @@ from foredraft.runtime.runtime import Runtime
 from foredraft.server.services import Services
 from foredraft.speculative.drafters import ModelDrafter
 from foredraft.ui import generation
-from foredraft.ui.generation import Generations, title_of
+from foredraft.ui.generation import Generations
 from foredraft.ui.hub import Hub
 from foredraft.ui.writing import Writing
 

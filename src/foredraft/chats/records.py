@@ -67,3 +67,13 @@ class Preset:
 
     name: str
     settings: dict[str, Any] = field(default_factory=dict)
+
+
+LONGEST_TITLE = 60
+"""Characters of a title that is made of a message."""
+
+
+def title_of(text: str) -> str:
+    """A chat's name from its first message."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_TITLE else line[: LONGEST_TITLE - 1] + "…"

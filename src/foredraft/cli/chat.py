@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from foredraft.cli import terminal
 from foredraft.cli.conversations import load, names, remembered_lines, save
-from foredraft.cli.loading import loaded
+from foredraft.cli.history import HistoryError, Kept, chat_named, history, messages_of
 from foredraft.cli.options import Asked, asks, system_message
-from foredraft.cli.remote import Served, served
+from foredraft.cli.partners import Message, Partner, partner, usable_models
 from foredraft.cli.streams import line_of_input
 from foredraft.core.errors import ForedraftError, ParameterError
 
 if TYPE_CHECKING:
     from foredraft.cli.told import Told
-    from foredraft.pair.llm import LLM
+    from foredraft.formats.token_parser import Placed
     from foredraft.scheduling.request import Generation
 
 HELP = """Type a message and press Enter. \"\"\" begins and ends a message of several lines.
 /new            begin a new conversation
 /system TEXT    change what the conversation begins with; without a text: show it
 /set NAME VALUE change temperature, seed, top_k, top_p, min_p, repeat_penalty, max_tokens, max_draft …; alone: show them
+/model M        let another model answer, in the same conversation; without one: which there are
 /draft D        change the draft: a file, a name, auto or off
 /regen          answer the last message once more
-/save NAME      keep this conversation; /load NAME goes on with a kept one; /chats lists them
+/save NAME      save this conversation by name; /load NAME goes on with a saved one; /chats lists them
 /stats          statistics of the last answer
 /help           this list
 /exit           leave (also Ctrl-D); Ctrl-C ends an answer, or clears the line"""
@@ -46,90 +48,66 @@ MAY_BE_NONE = ("seed", "max_tokens", "max_draft")
 
 
 @asks()
-def chat(asked: Asked) -> None:
+def chat(
+    resume: Annotated[
+        str | None,
+        typer.Option("--resume", metavar="[ID]", help="Go on with a chat of `foredraft chats`; alone: the last one."),
+    ] = None,
+    save_it: Annotated[
+        bool, typer.Option("--save/--no-save", help="Keep the chat, where the app shows it too (not with --raw).")
+    ] = True,
+    *,
+    asked: Asked,
+) -> None:
     """Chat, with the running server's model where there is one. The conversation is remembered until /new; only what is
     new of it is read again."""
     from foredraft.cli.told import say_what_is_left_out
 
     say_what_is_left_out(asked)
-    server = served(asked)
-    if server is not None:
-        with server.ready():
-            Conversation(AtServer(server, asked), asked).loop()
-        return
-    with loaded(asked) as (llm, _):
-        Conversation(Here(llm, asked), asked).loop()
+    with contextlib.ExitStack() as open_:
+        kept, messages = None, []
+        if resume is not None:
+            if asked.raw or not save_it:
+                raise ParameterError("resume", resume, "left out with --raw and --no-save")
+            store = open_.enter_context(history())
+            found = chat_named(store, resume)
+            kept, messages = Kept(store, found), messages_of(store, found)
+            asked = replace(asked, system=found.system_prompt or None)
+        elif save_it and not asked.raw:
+            kept = _kept(open_)
+        talk = Conversation(open_.enter_context(partner(asked)), asked, kept)
+        if messages:
+            talk.go_on_with(messages)
+        talk.loop()
 
 
-class Partner(Protocol):
-    """Who answers."""
-
-    def answer(self, turn: list[dict[str, str]], text: str) -> Told:
-        """Begin to answer a conversation; with --raw, to continue the text."""
-
-    def set_draft(self, draft: str) -> str:
-        """Change the draft; what it does then, in words. Raises `ForedraftError` for one that does not fit."""
-
-    def set_asked(self, asked: Asked) -> None:
-        """Answer with other settings from now on."""
-
-
-class Here:
-    """A pair that this program has loaded."""
-
-    def __init__(self, llm: LLM, asked: Asked) -> None:
-        self._llm = llm
-        self._asked = asked
-
-    def answer(self, turn: list[dict[str, str]], text: str) -> Told:
-        from foredraft.cli.told import begin_here
-
-        return begin_here(self._llm, text if self._asked.raw else turn, self._asked)
-
-    def set_asked(self, asked: Asked) -> None:
-        self._asked = asked
-
-    def set_draft(self, draft: str) -> str:
-        self._llm.set_draft(draft, required=True)
-        return f"speculation {self._llm.speculation.status}: {self._llm.speculation.reason}"
-
-
-class AtServer:
-    """The model of the running server. It is shared: a change of draft is one for everybody, but for "off"."""
-
-    def __init__(self, server: Served, asked: Asked) -> None:
-        self._server = server
-        self._asked = asked
-
-    def answer(self, turn: list[dict[str, str]], text: str) -> Told:
-        from foredraft.cli.told import ToldByServer
-
-        if self._asked.raw:
-            return ToldByServer(self._server.go_on(text, self._asked))
-        return ToldByServer(self._server.answer(turn, self._asked))
-
-    def set_asked(self, asked: Asked) -> None:
-        self._asked = replace(asked, draft=self._asked.draft)
-
-    def set_draft(self, draft: str) -> str:
-        if draft == "off":
-            self._asked = replace(self._asked, draft=draft)
-            return "speculation off: Switched off for this conversation."
-        state = self._server.client.set_draft(self._server.model, draft)
-        self._asked = replace(self._asked, draft=draft)
-        return f"speculation {state['speculation']['status']}: {state['speculation']['reason']}"
+def _kept(open_: contextlib.ExitStack) -> Kept | None:
+    """The chat history; without one the conversation goes on, and that is said."""
+    try:
+        return Kept(open_.enter_context(history()))
+    except HistoryError as error:
+        terminal.errors().print(f"Note: this chat is not kept. {error}", style="yellow", markup=False, soft_wrap=True)
+        return None
 
 
 class Conversation:
     """The turns so far, and the loop that adds to them."""
 
-    def __init__(self, partner: Partner, asked: Asked) -> None:
+    def __init__(self, partner: Partner, asked: Asked, kept: Kept | None = None) -> None:
         self.partner = partner
         self.asked = asked
-        self.messages: list[dict[str, str]] = []
+        self.kept = kept
+        self.messages: list[Message] = []
         self.text = ""
         self.last: Generation | None = None
         self._begin()
+
+    def go_on_with(self, messages: Sequence[Message]) -> None:
+        """Messages of an earlier chat, as if they had been said here."""
+        self.messages = list(messages)
+        said = [message for message in messages if message["role"] == "user"]
+        last = f" The last message was: {said[-1]['content'][:200]}" if said else ""
+        self._say(f"{len(self.messages)} messages.{last}")
 
     def loop(self) -> None:
         """Until /exit or the end of the input. Ctrl-C ends an answer, or gives up the line that is being typed; where
@@ -188,6 +166,7 @@ class Conversation:
             "/new": self._new,
             "/system": self._system,
             "/set": self._set,
+            "/model": self._model,
             "/draft": self._draft,
             "/regen": self._regenerate,
             "/save": self._save,
@@ -213,6 +192,8 @@ class Conversation:
 
     def _new(self, _: str) -> None:
         self._begin()
+        if self.kept is not None:
+            self.kept.begin()
         self._say("A new conversation.")
 
     def _system(self, text: str) -> None:
@@ -222,6 +203,8 @@ class Conversation:
         self._change(replace(self.asked, system=text))
         turns = [message for message in self.messages if message["role"] != "system"]
         self.messages = [*system_message(self.asked), *turns]
+        if self.kept is not None:
+            self.kept.set_system(text)
         self._say("Said. The next answer follows it.")
 
     def _set(self, argument: str) -> None:
@@ -241,6 +224,12 @@ class Conversation:
         self._change(changed)
         self._say(f"{known} is {given} from now on.")
 
+    def _model(self, name: str) -> None:
+        if not name:
+            self._say(f"{self.partner.names[0]} answers. There are: {', '.join(usable_models())}")
+            return
+        self._say(self.partner.set_model(name))
+
     def _draft(self, draft: str) -> None:
         if not draft:
             raise ParameterError("draft", draft, "a file, a name, auto or off")
@@ -256,7 +245,7 @@ class Conversation:
         self.messages = before
         if self.asked.seed is not None:
             self._say(f"The seed is {self.asked.seed}: the same text comes again. /set seed none takes a fresh one.")
-        self._answer(asked["content"])
+        self._answer(asked["content"], again=True)
         if self.messages is before:  # it failed, and that was said
             self.messages = kept
 
@@ -267,10 +256,16 @@ class Conversation:
         self.messages = load(name)
         system = next((message["content"] for message in self.messages if message["role"] == "system"), None)
         self._change(replace(self.asked, system=system))
+        if self.kept is not None:
+            self.kept.begin(self.messages)
         self._say(f"{name}: {len(self.messages)} messages. Go on.")
 
     def _chats(self, _: str) -> None:
-        self._say("\n".join(names()) or "None is kept. /save NAME keeps this one.")
+        self._say("\n".join(names()) or "None was saved by name. /save NAME saves this one.")
+        if self.kept is not None:
+            self._say(
+                "Every chat is kept: `foredraft chats` lists them, `foredraft chat --resume` goes on with the last."
+            )
 
     def _stats(self, _: str) -> None:
         if self.last is None:
@@ -281,17 +276,19 @@ class Conversation:
         self.asked = asked
         self.partner.set_asked(asked)
 
-    def _answer(self, said: str) -> bool:
+    def _answer(self, said: str, *, again: bool = False) -> bool:
         """Write one answer and remember it; True when it was interrupted."""
         from foredraft.cli.told import as_dict, as_message
 
         writer = terminal.AnswerWriter()
         interrupted = False
+        seen: list[Placed] = []
         try:
             turn = [*self.messages, {"role": "user", "content": said}]
             told = self.partner.answer(turn, self.text + said)
             try:
                 for placed in told:
+                    seen.append(placed)
                     if not self.asked.as_json:
                         writer.write(placed)
             except KeyboardInterrupt:
@@ -304,6 +301,7 @@ class Conversation:
         before, self.last = self.last, generation
         self.messages = [*turn, as_message(told)]
         self.text += said + generation.text
+        self._keep(said, told, generation, seen, again=again)
         if self.asked.as_json:
             print(json.dumps(as_dict(told, generation), ensure_ascii=False), flush=True)
         else:
@@ -311,3 +309,16 @@ class Conversation:
             known = before.speculation if before is not None else None
             terminal.report(generation, writer, full=self.asked.stats or interrupted, before=known)
         return interrupted
+
+    def _keep(self, said: str, told: Told, generation: Generation, seen: Sequence[Placed], *, again: bool) -> None:
+        """Write the turn down. A history that cannot be written is said once, and the conversation goes on."""
+        if self.kept is None:
+            return
+        try:
+            if again:
+                self.kept.again(told, generation, seen, self.partner.names)
+            else:
+                self.kept.turn(said, told, generation, seen, self.partner.names, self.asked)
+        except HistoryError as error:
+            self.kept = None
+            terminal.errors().print(f"From here on this chat is not kept. {error}", style="yellow", markup=False)

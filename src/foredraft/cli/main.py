@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "demo": "foredraft.cli.demo:demo",
     "run": "foredraft.cli.run:run",
     "chat": "foredraft.cli.chat:chat",
+    "chats": "foredraft.cli.chats:chats",
     "verify": "foredraft.cli.verify:verify",
     "ls": "foredraft.cli.ls:ls",
     "show": "foredraft.cli.show:show",
@@ -88,6 +89,8 @@ class LazyGroup(TyperGroup):
             args = ["--version", *args[1:]]
         elif args[:1] == ["help"]:  # `foredraft help run`
             args = [*args[1:2], "--help"]
+        elif args[:1] == ["chat"]:
+            args = _resume_last(args)
         # Without a command the app is meant: `foredraft`, `foredraft --no-browser`. Not while a shell completes.
         if ctx.resilient_parsing:
             pass
@@ -113,6 +116,12 @@ class LazyGroup(TyperGroup):
             return super().main(args, *more, **extra)
         except Exception as error:  # noqa: BLE001 - the last line of defence: one line instead of a traceback
             sys.exit(report_error(error, as_json=as_json, debug="--debug" in words))
+
+
+def _resume_last(args: list[str]) -> list[str]:
+    """`chat --resume` alone is the last chat: the only option whose value may be left out."""
+    ends = (following.startswith("-") for following in [*args[1:], "-"])
+    return ["--resume=last" if arg == "--resume" and end else arg for arg, end in zip(args, ends, strict=True)]
 
 
 class UnknownCommandError(ParameterError):

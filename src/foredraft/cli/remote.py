@@ -86,14 +86,30 @@ def served(asked: Asked) -> Served | None:
     if client is None:
         return None
     states = client.models()
-    ready = {s["id"]: s for s in states if s["kind"] == "text" and s["status"] in ("ready", "changing")}
+    ready = _ready(states)
     unnamed = next((state["id"] for state in states if state["default"]), None)
     name = _name(asked.model, list(ready)) if asked.model else unnamed
-    if name is None:
+    if name not in ready:
         client.close()
         return None
-    draft = ready[name]["draft"] or {}
-    return Served(client, name, draft.get("name"), draft.get("path"))
+    return _served(client, ready[name])
+
+
+def switched(before: Served, wanted: str) -> Served:
+    """The same server with another model, which it loads where it has not. Raises `ServerError`."""
+    ready = _ready(before.client.models())
+    name = _name(wanted, list(ready))
+    return _served(before.client, ready[name] if name is not None else before.client.load(_there(wanted)))
+
+
+def _ready(states: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The loaded models that write, by id."""
+    return {s["id"]: s for s in states if s["kind"] == "text" and s["status"] in ("ready", "changing")}
+
+
+def _served(client: Client, state: dict[str, Any]) -> Served:
+    draft = state["draft"] or {}
+    return Served(client, state["id"], draft.get("name"), draft.get("path"))
 
 
 def _name(wanted: str, ready: list[str]) -> str | None:
@@ -109,10 +125,10 @@ def _name(wanted: str, ready: list[str]) -> str | None:
     return found if found in ready else None
 
 
-def _there(draft: str) -> str:
-    """A draft as the server understands it, which may run in another folder: paths are whole."""
-    path = Path(draft).expanduser()
-    return str(path.absolute()) if path.is_file() else draft
+def _there(model: str) -> str:
+    """A model or draft as the server understands it, which may run in another folder: paths are whole."""
+    path = Path(model).expanduser()
+    return str(path.absolute()) if path.is_file() else model
 
 
 def _how(asked: Asked) -> dict[str, Any]:

@@ -29,7 +29,7 @@ CORRECTED = "\x1b[2;4m"  # dim, underlined
 THOUGHT = "\x1b[2m"  # dim
 RESET = "\x1b[0m"
 
-_CONTROL = {code: None for code in range(32) if code not in (9, 10)} | {0x7F: None, 0x9B: None}
+CONTROL = {code: None for code in range(32) if code not in (9, 10)} | {0x7F: None, 0x9B: None}
 """Control characters never reach a terminal: a model's text must not move the cursor or change the title."""
 
 _FLUSH_EVERY_S = 0.02
@@ -70,7 +70,7 @@ class AnswerWriter:
             self._think(text)
             return
         self._end_thinking()
-        text = text.translate(_CONTROL) if self._terminal else text
+        text = text.translate(CONTROL) if self._terminal else text
         style = {"accepted": ACCEPTED, "corrected": CORRECTED}.get(piece.origin) if self._coloured else None
         if style is not None:
             self.used.add(piece.origin)
@@ -83,7 +83,7 @@ class AnswerWriter:
             self._flushed = now
 
     def _think(self, text: str) -> None:
-        text = text.translate(_CONTROL) if self._aside.isatty() else text
+        text = text.translate(CONTROL) if self._aside.isatty() else text
         self._out.flush()  # both may be the same terminal
         self._aside.write(f"{THOUGHT}{text}{RESET}" if self._dim else text)
         self._aside.flush()

@@ -38,7 +38,6 @@ SAVE_EVERY_S = 0.5
 SEND_EVERY_S = 0.04
 """25 messages a second at most: more would cost the page without being seen."""
 SAMPLE_EVERY_S = 0.25
-LONGEST_TITLE = 60
 KEPT_FINISHED_S = 30.0
 """A finished answer can be followed for this long, by a page that was loading when it ended."""
 
@@ -282,9 +281,3 @@ def _something_new(writing: Writing, seen: int, prompt: tuple[int, int], again: 
 def _kind(writing: Writing) -> dict[str, Any]:
     """What is known about an answer before it has ended."""
     return {} if writing.schema is None else {"schema": writing.schema}
-
-
-def title_of(text: str) -> str:
-    """A chat's name from its first message."""
-    line = " ".join(text.split())
-    return line if len(line) <= LONGEST_TITLE else line[: LONGEST_TITLE - 1] + "…"

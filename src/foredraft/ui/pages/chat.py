@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from nicegui import ui
 
 from foredraft.chats.attachments import KEY, Attachment
+from foredraft.chats.records import title_of
 from foredraft.ui.components.elements import Tag
 from foredraft.ui.frame import begin, frame, notices
-from foredraft.ui.generation import title_of
 from foredraft.ui.panels.chat_list import chat_list
 from foredraft.ui.panels.conversation import conversation
 from foredraft.ui.panels.header import header
