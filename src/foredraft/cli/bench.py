@@ -381,7 +381,7 @@ def _check_numbers(
 @contextmanager
 def progress_bar() -> Iterator[Show]:
     """A bar on stderr, told (share done, what is going on); nothing where stderr is not a terminal."""
-    console = terminal.errors()
+    console = Console(stderr=True, highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("Measuring", total=1.0)

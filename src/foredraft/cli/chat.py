@@ -86,7 +86,7 @@ def _kept(open_: contextlib.ExitStack) -> Kept | None:
     try:
         return Kept(open_.enter_context(history()))
     except HistoryError as error:
-        terminal.errors().print(f"Note: this chat is not kept. {error}", style="yellow", markup=False, soft_wrap=True)
+        terminal.errors().print(f"Note: this chat is not kept. {error}", style="yellow", markup=False)
         return None
 
 

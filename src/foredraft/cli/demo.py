@@ -111,14 +111,14 @@ def _pair(words: dict[str, str], *, own_pace: bool) -> LLM:
     from foredraft.pair.llm import LLM
 
     say = terminal.errors()
-    say.print(words["own" if own_pace else "slowed"], markup=False, soft_wrap=True)
+    say.print(words["own" if own_pace else "slowed"], markup=False)
     main = embedded.main_path()
 
     def making(_: str) -> None:
         from foredraft.config.folders import cache_folder
 
         told = words["making"].format(size=BYTES["1b"] / 1e9, folder=cache_folder() / "inflated")
-        say.print(told, style="dim", markup=False, soft_wrap=True)
+        say.print(told, style="dim", markup=False)
 
     settings = LoadSettings(
         controller="fixed", fixed_look_ahead=GUESSES, context=CONTEXT, gpu_layers=0, probe=False, remember=False
@@ -143,7 +143,7 @@ def _both(llm: LLM, asked: str, words: dict[str, str], *, quiet: bool, timed: bo
     plain = replace(request, speculation=SpeculationParams(max_draft=0))
     llm.generate(replace(plain, max_tokens=1))
     if not quiet:
-        terminal.errors().print(f"\n> {asked}", style="bold", markup=False, soft_wrap=True)
+        terminal.errors().print(f"\n> {asked}", style="bold", markup=False)
     return (
         _watch(llm, plain, words, words["plain"], quiet=quiet, timed=timed),
         _watch(llm, request, words, words["drafted"].format(n=GUESSES), quiet=quiet, timed=timed),
@@ -156,7 +156,7 @@ def _watch(llm: LLM, request: Request, words: dict[str, str], title: str, *, qui
 
     said = terminal.errors()
     if not quiet:
-        said.print(f"\n{title}", style="dim", markup=False, soft_wrap=True)
+        said.print(f"\n{title}", style="dim", markup=False)
     writer = terminal.AnswerWriter()
     stream = llm.stream(request)
     wall, used = time.perf_counter(), time.process_time()
@@ -207,8 +207,8 @@ def _conclude(words: dict[str, str], plain: Watched, drafted: Watched, *, timed:
     )
     said += words["ratio"].format(ratio=_ratio(plain, drafted)) if timed else words["untimed" if own_pace else "busy"]
     console = terminal.errors()
-    console.print(f"\n{said}", style="bold", markup=False, soft_wrap=True)
-    console.print(words["next"], style="dim", markup=False, soft_wrap=True)
+    console.print(f"\n{said}", style="bold", markup=False)
+    console.print(words["next"], style="dim", markup=False)
 
 
 def _as_dict(asked: str, plain: Watched, drafted: Watched, *, timed: bool, own_pace: bool) -> dict[str, Any]:

@@ -104,6 +104,7 @@ def _print(main: ModelFile, rows: list[tuple[ModelFile, Pairing, float | None, M
             for draft, pairing, expected, measured in rows
         ],
         right=frozenset({3}),
+        prose=frozenset({2}),
     )
     for draft, pairing, _, _ in rows:
         if pairing.forced:

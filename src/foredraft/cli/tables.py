@@ -1,35 +1,83 @@
-"""Tables and sizes on the terminal: drawn with Rich where a person looks, plain columns where a program reads."""
+"""Tables and sizes on the terminal. What one may want to copy is never cut or broken: what finds no room in a row
+stands below it, with its column's name."""
 
 from __future__ import annotations
 
-import os
 import sys
 import unicodedata
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Cell = str
-NUMBER = "right"
+NOTHING = ("", "–")
+GAP = "  "
+LEAST_PROSE = 24
+"""Columns of the terminal below which a sentence is not squeezed into its column."""
 
 
 def print_table(
-    columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, right: frozenset[int] = frozenset(), title: str = ""
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Cell]],
+    *,
+    right: frozenset[int] = frozenset(),
+    prose: frozenset[int] = frozenset(),
 ) -> None:
-    """Rows under column heads. `right` are the numbers of columns that are aligned at their right side."""
+    """Rows under column heads. `right` are the numbers of columns that are aligned at their right side, `prose` of
+    those with sentences, which may go on in the next line. Plain columns of full width where a program reads."""
     clean = [[printable(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
-        _print_plain(columns, clean, right)
+        widths = _widths(columns, clean)
+        for line in ([*columns], *clean):
+            print(_row(line, range(len(columns)), widths, right).rstrip())
         return
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", title=title or None, title_justify="left", pad_edge=False)
-    for place, column in enumerate(columns):
-        table.add_column(column, justify="right" if place in right else "left", no_wrap=place == 0, overflow="fold")
+    console = Console(highlight=False)
+    widths = _widths(columns, clean)
+    shown, below = _placed(widths, prose, console.width)
+
+    def put(line: str, style: str = "") -> None:
+        console.print(Text(line.rstrip(), style=style), soft_wrap=True)
+
+    put(_row(columns, shown, widths, right), "bold")
+    put("─" * min(console.width, sum(widths[at] for at in shown) + len(GAP) * (len(shown) - 1)), "dim")
     for row in clean:
-        table.add_row(*(Text(cell, style=_style(cell)) for cell in row))
-    Console(no_color=bool(os.environ.get("NO_COLOR"))).print(table)
+        style = next((known for known in map(_style, row) if known), "")
+        cells = [
+            _lines(console, row[at], widths[at]) if at in prose and at in shown else [row[at]] for at in range(len(row))
+        ]
+        for number in range(max(len(cells[at]) for at in shown)):
+            line = [cell[number] if number < len(cell) else "" for cell in cells]
+            put(_row(line, shown, widths, right), style)
+        for at in below:
+            if row[at] not in NOTHING:
+                put(f"{GAP * 2}{columns[at].lower()}: {row[at]}", style or "dim")
+
+
+def _placed(widths: list[int], prose: frozenset[int], room: int) -> tuple[list[int], list[int]]:
+    """Which columns stand in the row and which below it. The first one stays; the widest goes first. Sentences are
+    narrowed (in `widths`) where that is enough."""
+    shown = list(range(len(widths)))
+    while True:
+        over = sum(widths[at] for at in shown) + len(GAP) * (len(shown) - 1) - room
+        if over <= 0 or len(shown) == 1:
+            return shown, [at for at in range(len(widths)) if at not in shown]
+        soft = next((at for at in shown if at in prose and widths[at] - over >= LEAST_PROSE), None)
+        if soft is not None:
+            widths[soft] -= over
+            continue
+        shown.remove(max(shown[1:], key=lambda at: widths[at]))
+
+
+def _lines(console: Console, text: str, width: int) -> list[str]:
+    """A sentence, broken between words where there are any."""
+    from rich.text import Text
+
+    return [line.plain.rstrip() for line in Text(text).wrap(console, width)] or [""]
 
 
 def printable(text: str) -> str:
@@ -51,15 +99,16 @@ def count_words(count: int) -> str:
     return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e3:.0f} k" if count else "–"
 
 
-def _print_plain(columns: Sequence[str], rows: Sequence[Sequence[Cell]], right: frozenset[int]) -> None:
-    lines = [list(columns), *rows]
-    widths = [max(_width(line[place]) for line in lines) for place in range(len(columns))]
-    for line in lines:
-        cells = []
-        for place, cell in enumerate(line):
-            space = " " * (widths[place] - _width(cell))
-            cells.append(space + cell if place in right else cell + space)
-        print("  ".join(cells).rstrip())
+def _widths(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> list[int]:
+    return [max(_width(line[at]) for line in (columns, *rows)) for at in range(len(columns))]
+
+
+def _row(line: Sequence[Cell], shown: Sequence[int], widths: Sequence[int], right: frozenset[int]) -> str:
+    cells = []
+    for at in shown:
+        space = " " * (widths[at] - _width(line[at]))
+        cells.append(space + line[at] if at in right else line[at] + space)
+    return GAP.join(cells)
 
 
 def _width(text: str) -> int:

@@ -38,7 +38,7 @@ _LOADING = {"main": "Loading the main model", "draft": "Loading the draft model"
 
 def errors() -> Console:
     """Where everything but the answer is written."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, soft_wrap=True)  # lines are the terminal's to break, and no file's
 
 
 def coloured(stream: TextIO) -> bool:
@@ -113,7 +113,7 @@ class LoadProgress:
     """A progress bar on stderr while models load and prompts are read; nothing where stderr is not a terminal."""
 
     def __init__(self) -> None:
-        self._console = errors()
+        self._console = Console(stderr=True, highlight=False)
         self._bar: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
 
@@ -153,7 +153,7 @@ def say_what_was_loaded(llm: LLM, *, template: bool) -> None:
     if template and llm.template.note:
         notes.append(llm.template.note)
     for note in notes:
-        console.print(f"Note: {note}", style="yellow", markup=False, soft_wrap=True)
+        console.print(f"Note: {note}", style="yellow", markup=False)
 
 
 SHORTEST_S = 0.25
@@ -192,15 +192,19 @@ def gain_words(stats: GenerationStats) -> str:
 
 def print_stats(generation: Generation) -> None:
     """The whole table of `--stats`, on stderr."""
+    console, rows = errors(), list(_rows(generation, generation.stats))
+    if not console.is_terminal:
+        for name, value in rows:
+            console.print(f"{name:<13}  {value}", markup=False)
+        return
     from rich.table import Table
 
-    stats, console = generation.stats, errors()
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column()
-    for name, value in _rows(generation, stats):
+    for name, value in rows:
         table.add_row(name, value)
-    console.print(table)
+    console.print(table, soft_wrap=False)
 
 
 def _rows(generation: Generation, stats: GenerationStats) -> Iterator[tuple[str, str]]:
@@ -255,4 +259,4 @@ def report(
     if full:
         print_stats(generation)
     elif console.is_terminal:
-        console.print(one_line(generation, before), style="dim", markup=False, soft_wrap=True)
+        console.print(one_line(generation, before), style="dim", markup=False)

@@ -166,4 +166,4 @@ def say_what_is_left_out(asked: Asked) -> None:
     """What of a schema answers are not held to, on stderr."""
     structure = structure_of(asked)
     for sentence in structure.left_out if structure is not None else ():
-        terminal.errors().print(f"Note: {sentence}", style="yellow", markup=False, soft_wrap=True)
+        terminal.errors().print(f"Note: {sentence}", style="yellow", markup=False)

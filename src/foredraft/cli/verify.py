@@ -47,7 +47,7 @@ def verify(
 
 def _say(comparison: Comparison) -> None:
     """The verdict in words."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     plain, drafted, difference = comparison.plain, comparison.drafted, comparison.difference
     if comparison.verdict == "unchecked":
         console.print("nothing was checked: nothing was guessed", style="yellow")
@@ -58,11 +58,11 @@ def _say(comparison: Comparison) -> None:
         margin, bound = f"{difference.margin:.3g}", f"{difference.bound:.3g}"
         word, style = ("parted at a near-tie", "yellow") if difference.near_tie else ("DEFECT", "red")
         console.print(f"{word}: token {difference.position}, margin {margin} of {bound}", style=style)
-        console.print(f"  plain:   {difference.plain_token} {difference.plain_text!r}", markup=False, soft_wrap=True)
-        console.print(f"  drafted: {difference.draft_token} {difference.draft_text!r}", markup=False, soft_wrap=True)
-        console.print(f"  The two lie {margin} apart; rounding here explains up to {bound}.", soft_wrap=True)
+        console.print(f"  plain:   {difference.plain_token} {difference.plain_text!r}", markup=False)
+        console.print(f"  drafted: {difference.draft_token} {difference.draft_text!r}", markup=False)
+        console.print(f"  The two lie {margin} apart; rounding here explains up to {bound}.")
     if drafted.numerics is not None:
-        console.print(drafted.numerics.describe(), style="dim", soft_wrap=True)
+        console.print(drafted.numerics.describe(), style="dim")
     status = drafted.speculation
     if status.status != "active":
-        console.print(f"speculation {status.status}: {status.reason}", style="yellow", markup=False, soft_wrap=True)
+        console.print(f"speculation {status.status}: {status.reason}", style="yellow", markup=False)
