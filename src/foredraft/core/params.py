@@ -7,7 +7,7 @@ Each parameter is declared here and nowhere else (`core/declared.py`).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Protocol, Self
 
@@ -167,6 +167,15 @@ class SpeculationParams:
         check_all(self)
 
 
+def check_limits(max_tokens: int | None, stop: Sequence[str]) -> None:
+    """Raises `ParameterError` for limits of an answer that cannot be."""
+    if max_tokens is not None and not (is_whole(max_tokens) and max_tokens >= 0):
+        raise ParameterError("max_tokens", max_tokens, "a whole number of at least 0")
+    for text in stop:
+        if not text:
+            raise ParameterError("stop", text, "texts of at least one character")
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What was asked: tokens in, limits, and how to choose. Engine and server words do not appear here."""
@@ -188,8 +197,4 @@ class Request:
     """Tokens that end the answer beside those the model's file names."""
 
     def __post_init__(self) -> None:
-        if self.max_tokens is not None and not (is_whole(self.max_tokens) and self.max_tokens >= 0):
-            raise ParameterError("max_tokens", self.max_tokens, "a whole number of at least 0")
-        for text in self.stop:
-            if not text:
-                raise ParameterError("stop", text, "texts of at least one character")
+        check_limits(self.max_tokens, self.stop)

@@ -11,17 +11,19 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, cast
 
-from foredraft.core.errors import ParameterError
+from foredraft.core.errors import EmptyPromptError, ParameterError
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
+from foredraft.requests.generation_request import GenerationRequest
+from foredraft.speculative.acceptance import AcceptanceRule
 
 Message = Mapping[str, Any]
 """A message of a conversation in OpenAI's form: `{"role": "user", "content": "Hello"}`."""
 Conversation = str | Sequence[Message]
 """Messages, or the text of one message of the user's."""
 Conversations = list[str] | Sequence[Sequence[Message]]
-Prompt = str | Sequence[int] | Request
+Prompt = str | Sequence[int] | Request | GenerationRequest
 """A text or token ids to continue, or a request made beforehand."""
-Prompts = list[str] | Sequence[Sequence[int]] | Sequence[Request]
+Prompts = list[str] | Sequence[Sequence[int]] | Sequence[Request] | Sequence[GenerationRequest]
 
 
 class SamplingKeywords(TypedDict, total=False):
@@ -75,9 +77,43 @@ def sampling_of(given: AnswerKeywords) -> SamplingParams:
     return dataclasses.replace(given.get("sampling") or SamplingParams(), **cast(dict[str, Any], fields))
 
 
+def request_of(given: AnswerKeywords, rule: str | AcceptanceRule | type[AcceptanceRule]) -> GenerationRequest:
+    """A request but for what is to be answered; `rule` judges guesses where it says nothing of speculation. Raises
+    `ParameterError`."""
+    check_names(given)
+    stop = given.get("stop", ())
+    return GenerationRequest(
+        sampling=sampling_of(given),
+        speculation=given.get("speculation") or SpeculationParams(acceptance=rule),
+        stop=(stop,) if isinstance(stop, str) else tuple(stop),
+        max_tokens=given.get("max_tokens"),
+        prediction=given.get("prediction") or "",
+        ignore_eos=given.get("ignore_eos", False),
+    )
+
+
+def with_prompt(request: GenerationRequest, prompt: str | Sequence[int]) -> GenerationRequest:
+    """To go on with a text, or with token ids. Raises `ParameterError`, `EmptyPromptError`."""
+    if isinstance(prompt, bytes):
+        raise ParameterError("prompt", prompt, "a text, or a list of token ids: decode bytes first")
+    if not isinstance(prompt, str) and not all(isinstance(token, int) for token in prompt):
+        raise ParameterError("prompt", prompt, "a text, or a list of token ids")
+    if not prompt:
+        raise EmptyPromptError
+    return dataclasses.replace(request, prompt=prompt)
+
+
+def with_conversation(request: GenerationRequest, messages: Conversation) -> GenerationRequest:
+    """To answer a conversation. Raises `EmptyPromptError`."""
+    if not messages:
+        raise EmptyPromptError
+    turns = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
+    return dataclasses.replace(request, messages=turns)
+
+
 def listed(prompt: Prompt | Prompts) -> tuple[list[Prompt], bool]:
     """(the prompts, whether it was one and no list of them). Nothing at all is one empty prompt."""
-    if isinstance(prompt, (str, bytes, Request)) or not prompt or isinstance(prompt[0], int):
+    if isinstance(prompt, (str, bytes, Request, GenerationRequest)) or not prompt or isinstance(prompt[0], int):
         return [cast(Prompt, prompt)], True
     return [cast(Prompt, one) for one in prompt], False
 

@@ -19,16 +19,15 @@ from typing import Any, Self, TypeVar, Unpack, overload
 from foredraft.config.load_settings import LoadSettings
 from foredraft.core.errors import (
     ClosedError,
-    EmptyPromptError,
     EngineDiedError,
     ForedraftError,
     ParameterError,
 )
-from foredraft.core.params import Request, SpeculationParams
+from foredraft.core.params import Request
 from foredraft.engines.base import Engine, ModelInfo, Numerics
 from foredraft.grammars.constraints import GrammarVocabulary
 from foredraft.models.template import ChatTemplate
-from foredraft.pair.batch import checked_n, run_batch, with_seed
+from foredraft.pair.batch import Wish, checked_n, run_batch, with_seed
 from foredraft.pair.draft import PairDraft
 from foredraft.pair.fetching import draft_file, main_file
 from foredraft.pair.files import open_main_file
@@ -39,10 +38,11 @@ from foredraft.pair.keywords import (
     Message,
     Prompt,
     Prompts,
-    check_names,
     listed,
     listed_conversations,
-    sampling_of,
+    request_of,
+    with_conversation,
+    with_prompt,
 )
 from foredraft.pair.opening import Isolation
 from foredraft.pair.speculation import Controller
@@ -186,82 +186,39 @@ class LLM:
 
     def request(self, prompt: str | Sequence[int], **params: Unpack[AnswerKeywords]) -> Request:
         """A request from text or token ids. Single fields of `SamplingParams` stand instead of `sampling`'s."""
-        self._require_open()
-        return self._with_prompt(self._asked(params), prompt)
-
-    def _asked(self, params: AnswerKeywords) -> Request:
-        """A request without its prompt: what many prompts can share."""
-        check_names(params)
-        encode, prediction, stop = self.engine.tokenizer.encode, params.get("prediction"), params.get("stop", ())
-        return Request(
-            prompt=(),
-            sampling=sampling_of(params),
-            speculation=params.get("speculation") or SpeculationParams(acceptance=self._rule),
-            stop=(stop,) if isinstance(stop, str) else tuple(stop),
-            max_tokens=params.get("max_tokens"),
-            prediction=_predicted(prediction, encode) if prediction else (),
-            ignore_eos=params.get("ignore_eos", False),
-        )
-
-    def _with_prompt(self, request: Request, prompt: str | Sequence[int]) -> Request:
-        if isinstance(prompt, bytes):
-            raise ParameterError("prompt", prompt, "a text, or a list of token ids: decode bytes first")
-        if not isinstance(prompt, str) and not all(isinstance(token, int) for token in prompt):
-            raise ParameterError("prompt", prompt, "a text, or a list of token ids")
-        if not prompt:
-            raise EmptyPromptError
-        tokens = self.engine.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
-        return dataclasses.replace(request, prompt=tuple(tokens))
+        return self.prepare(with_prompt(request_of(params, self._rule), prompt)).request
 
     def stream(
-        self,
-        prompt: Prompt | GenerationRequest,
-        *,
-        progress: Progress | None = None,
-        **params: Unpack[AnswerKeywords],
+        self, prompt: Prompt, *, progress: Progress | None = None, **params: Unpack[AnswerKeywords]
     ) -> AnswerStream:
         """Continue a text (no chat template), piece by piece; or answer a request."""
         self._require_open()
-        if not isinstance(prompt, GenerationRequest):
-            return self._begin(self._asks(params)(prompt), progress)
-        tokenized = self.prepare(prompt)
-        return self._begin(
-            tokenized.request,
-            progress,
-            tokenized=tokenized,
-            constraint=self.constraint(prompt, tokenized),
-            top_logprobs=prompt.top_logprobs,
-            prompt_logprobs=prompt.prompt_logprobs,
-        )
+        return self._begin(self._asks(params)(prompt), progress)
 
-    def _asks(self, params: AnswerKeywords) -> Callable[[Prompt], Request]:
+    def _asks(self, params: AnswerKeywords) -> Callable[[Prompt], Wish]:
         """Requests with these parameters. What is wrong with them is raised here, and not for each prompt."""
-        common = self._asked(params)
+        common = request_of(params, self._rule)
 
-        def asked(prompt: Prompt) -> Request:
-            if not isinstance(prompt, Request):
-                return self._with_prompt(common, prompt)
+        def asked(prompt: Prompt) -> Wish:
+            if not isinstance(prompt, (Request, GenerationRequest)):
+                return with_prompt(common, prompt)
             for name, value in params.items():
                 raise ParameterError(name, value, "left out: the request that was made beforehand has its own")
             return prompt
 
         return asked
 
-    def _begin(
-        self,
-        request: Request,
-        progress: Progress | None = None,
-        *,
-        tokenized: TokenizedRequest | None = None,
-        constraint: Constraint | None = None,
-        top_logprobs: int | None = None,
-        prompt_logprobs: int | None = None,
-    ) -> AnswerStream:
+    def _begin(self, request: Wish, progress: Progress | None = None, *, scored: int | None = None) -> AnswerStream:
+        """Submit a request; `scored` asks for the log probabilities of its prompt, with so many likely others."""
+        tokenized, constraint, top = None, None, None
+        if isinstance(request, GenerationRequest):
+            tokenized = self.prepare(request)
+            constraint = self.constraint(request, tokenized)
+            top, scored = request.top_logprobs, request.prompt_logprobs
+            request = tokenized.request
         with self._turn:
             self._require_open()
-            answer = self.scheduler.submit(
-                request, constraint=constraint, top_logprobs=top_logprobs, prompt_logprobs=prompt_logprobs
-            )
+            answer = self.scheduler.submit(request, constraint=constraint, top_logprobs=top, prompt_logprobs=scored)
         return AnswerStream(self, answer, progress, tokenized)
 
     def constraint(self, request: GenerationRequest, tokenized: TokenizedRequest) -> Constraint | None:
@@ -315,7 +272,11 @@ class LLM:
         return answers[0] if alone else answers if n is not None else [answer for (answer,) in answers]
 
     def _batch(
-        self, prompts: Sequence[P], asked: Callable[[P], Request], n: int | None, progress: Progress | None
+        self,
+        prompts: Sequence[P],
+        asked: Callable[[P], Wish],
+        n: int | None,
+        progress: Progress | None,
     ) -> list[list[Generation]]:
         """`n` answers to each prompt, one where that is None."""
         n = 1 if n is None else checked_n(n)
@@ -324,13 +285,13 @@ class LLM:
         found = run_batch(begin, lambda stream: stream.result, slots=slots, progress=progress)
         return [found[at : at + n] for at in range(0, len(found), n)]
 
-    def _one_of(self, prompt: P, asked: Callable[[P], Request], number: int) -> AnswerStream:
+    def _one_of(self, prompt: P, asked: Callable[[P], Wish], number: int) -> AnswerStream:
         return self._begin(with_seed(asked(prompt), number))
 
     def score(self, text: str | Sequence[int], *, top: int = 0) -> list[TokenLogprob]:
         """How likely the model finds a text: ln of the probability of each of its tokens but the first, given those
         before it, with the `top` likeliest in its place."""
-        scored = self._begin(self.request(text, max_tokens=0), None, prompt_logprobs=top).result.prompt_logprobs
+        scored = self._begin(self.request(text, max_tokens=0), scored=top).result.prompt_logprobs
         assert scored is not None, "they were asked for"
         return scored
 
@@ -388,26 +349,15 @@ class LLM:
         progress: Progress | None = None,
         **params: Unpack[AnswerKeywords],
     ) -> AnswerStream | list[Generation] | list[list[Generation]]:
-        """Answer a conversation, with the file's own chat template. A text alone is one message of the user's. A list
-        of texts or conversations is answered as one batch, and `n` gives so many answers to each, as with `generate`.
+        """Answer a conversation, with the file's own chat template. A text alone is one message of the user's; where
+        the last message is the assistant's, the answer goes on with it. A list of texts or conversations is answered as
+        one batch, and `n` gives so many answers to each, as with `generate`.
         """
         self._require_open()
-        common, prediction = self._asked(params), params.get("prediction") or ""
-
-        def asked(conversation: Conversation) -> Request:
-            request = GenerationRequest(
-                messages=_messages(conversation),
-                tools=tuple(tools or ()),
-                template_variables=template_variables,
-                sampling=common.sampling,
-                speculation=common.speculation,
-                stop=common.stop,
-                max_tokens=common.max_tokens,
-                prediction=prediction,
-                ignore_eos=common.ignore_eos,
-            )
-            return self.prepare(request).request
-
+        common = dataclasses.replace(
+            request_of(params, self._rule), tools=tuple(tools or ()), template_variables=template_variables
+        )
+        asked = partial(with_conversation, common)
         conversations, alone = listed_conversations(messages)
         if alone and n is None:
             return self._begin(asked(conversations[0]), progress)
@@ -423,10 +373,8 @@ class LLM:
     ) -> str:
         """The conversation as the text the model reads. Raises `TemplateError`."""
         self._require_open()
-        request = GenerationRequest(
-            messages=_messages(messages), tools=tuple(tools or ()), template_variables=template_variables
-        )
-        return self._preparation.text(self.engine, request)
+        common = GenerationRequest(tools=tuple(tools or ()), template_variables=template_variables)
+        return self._preparation.text(self.engine, with_conversation(common, messages))
 
     # ---- counting ----
 
@@ -573,18 +521,3 @@ def _embedded(draft: str | Path | None) -> tuple[Path, str | Path | None]:
     from foredraft import demo
 
     return demo.main_path(), demo.draft_path() if str(draft) == "auto" else draft
-
-
-def _messages(conversation: str | Sequence[Message]) -> Sequence[Message]:
-    """A text alone is one message of the user's."""
-    if not conversation:
-        raise EmptyPromptError
-    return [{"role": "user", "content": conversation}] if isinstance(conversation, str) else conversation
-
-
-def _predicted(text: str, encode: Callable[..., Sequence[int]]) -> tuple[int, ...]:
-    """The tokens of a prediction. One that is too long to be encoded is refused under its own name."""
-    try:
-        return tuple(encode(text, add_special=False))
-    except ParameterError as error:
-        raise ParameterError("prediction", error.value, error.allowed) from error

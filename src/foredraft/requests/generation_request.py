@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from foredraft.core.params import Request, SamplingParams, SpeculationParams
+from foredraft.core.params import Request, SamplingParams, SpeculationParams, check_limits
 from foredraft.formats.entries import Form
 from foredraft.formats.response_parser import ResponseParser
 from foredraft.requests.warnings import noted
@@ -74,6 +74,9 @@ class GenerationRequest:
     answer_id: str = ""
     keep: bool = False
     """Can be followed again by its id (`Runtime.answer`)."""
+
+    def __post_init__(self) -> None:
+        check_limits(self.max_tokens, self.stop)
 
     @property
     def forces_call(self) -> bool:
