@@ -22,8 +22,8 @@ from foredraft.runtime.events import NewPieces
 from foredraft.runtime.managed_model import LoadSpec
 from foredraft.runtime.runtime import Runtime
 from foredraft.server.app import create_app
-from foredraft.server.services import ServerSettings, Services
-from foredraft.server.serving import serving
+from foredraft.server.context import ServerSettings, Services
+from foredraft.server.run import serving
 
 PASS_S = 0.02
 TOKENS = 50

@@ -11,7 +11,7 @@ import pytest
 
 from foredraft.cli import conversations
 from foredraft.cli.chat import SETTABLE, Conversation
-from foredraft.cli.options import Asked
+from foredraft.cli.options import GenerateOptions
 from foredraft.config.folders import data_folder
 from foredraft.core.errors import ForedraftError
 
@@ -28,7 +28,7 @@ class Stream:
 class Partner:
     def __init__(self) -> None:
         self.turns: list[list[dict[str, str]]] = []
-        self.asked: Asked | None = None
+        self.asked: GenerateOptions | None = None
 
     def answer(self, turn: list[dict[str, str]], text: str) -> Any:
         self.turns.append(turn)
@@ -47,14 +47,14 @@ class Partner:
             raise ForedraftError("It does not fit.")
         return f"draft {draft}"
 
-    def set_asked(self, asked: Asked) -> None:
+    def set_asked(self, asked: GenerateOptions) -> None:
         self.asked = asked
 
 
 @pytest.fixture
 def talk(user_folders: Any) -> tuple[Conversation, Partner]:
     partner = Partner()
-    return Conversation(partner, Asked(as_json=True)), partner
+    return Conversation(partner, GenerateOptions(as_json=True)), partner
 
 
 def test_a_conversation_is_kept_and_gone_on_with(talk: tuple[Conversation, Partner]) -> None:
@@ -108,7 +108,7 @@ def test_settings_are_changed_and_checked(
         one._command(wrong)
     assert one.asked.temperature == 0.2
     assert capsys.readouterr().err.count("must be") == 4
-    assert set(SETTABLE) <= set(Asked.__slots__)
+    assert set(SETTABLE) <= set(GenerateOptions.__slots__)
 
 
 def test_what_is_wrong_is_said_and_changes_nothing(

@@ -396,13 +396,13 @@ def test_help_lists_every_command(cli: Cli) -> None:
 
 
 def test_what_is_not_given_comes_from_the_settings(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from foredraft.cli.options import Asked
+    from foredraft.cli.options import GenerateOptions
 
     file = Path(cli("config", "path").stdout.strip())
     write(file, b"[load]\nkv_type = 'q8_0'\ncontext = 512\n[model.'big@q8_0']\ndraft = 'small'\ncontext = 700\n")
-    plain = Asked().with_settings()
+    plain = GenerateOptions().with_settings()
     assert (plain.draft, plain.context, plain.settings().kv_type) == ("auto", 512, "q8_0")
-    big = Asked(model="big").with_settings()  # a short form finds the model's own section
+    big = GenerateOptions(model="big").with_settings()  # a short form finds the model's own section
     assert (big.draft, big.context, big.settings().kv_type) == ("small", 700, "q8_0")
-    given = Asked(model="big", draft="off", context=64, kv_type="f16", mmap=False).with_settings()
+    given = GenerateOptions(model="big", draft="off", context=64, kv_type="f16", mmap=False).with_settings()
     assert (given.draft, given.context, given.kv_type, given.mmap) == ("off", 64, "f16", False)

@@ -9,17 +9,17 @@ import pytest
 
 from foredraft.cli import terminal
 from foredraft.cli.chat import Conversation
-from foredraft.cli.options import Asked
+from foredraft.cli.options import GenerateOptions
 from foredraft.cli.partners import Here
 from foredraft.cli.told import ToldByServer, as_dict, as_message, begin_here
 from foredraft.runtime.managed_model import LoadSpec
 from foredraft.runtime.runtime import Runtime
 from foredraft.server.client import Client
-from foredraft.server.services import ServerSettings, Services
+from foredraft.server.context import ServerSettings, Services
 from tests.server import toy
 from tests.server.thinkers import FAMILIES, SAID, THOUGHT, load
 
-ASKED = Asked(temperature=0.0, max_tokens=300)
+ASKED = GenerateOptions(temperature=0.0, max_tokens=300)
 QUESTION = [{"role": "user", "content": "?"}]
 
 

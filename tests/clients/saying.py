@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from foredraft.requests.generation_request import GenerationRequest
+from foredraft.server.context import Services
 from foredraft.server.pipeline import Submitted, submit
-from foredraft.server.services import Services
 from tests.server.test_streams import settled
 
 
@@ -48,7 +48,7 @@ def leave(services: Services, address: str, path: str, body: dict[str, Any], rou
             assert left.wait(30)
 
     services.runtime.listeners.append(lambda model_id, outcome: (outcomes.append(outcome.stop_reason), ended.set()))
-    services.journal.listeners.append(lambda entry: gone.set() if entry.kind == "request" else None)
+    services.event_log.listeners.append(lambda entry: gone.set() if entry.kind == "request" else None)
     engine.during = during
     sent = json.dumps(body).encode()
     try:
@@ -64,6 +64,6 @@ def leave(services: Services, address: str, path: str, body: dict[str, Any], rou
         left.set()
         engine.during = None
         services.runtime.listeners.pop()
-        services.journal.listeners.pop()
+        services.event_log.listeners.pop()
     assert outcomes == ["cancelled"]
     settled(services, lambda state: state.id == "toy" and state.running == 0)

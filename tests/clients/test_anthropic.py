@@ -13,7 +13,7 @@ from anthropic import Anthropic, AsyncAnthropic, beta_tool
 
 from foredraft.pair.llm import LLM
 from foredraft.server.anthropic import routes
-from foredraft.server.services import Services
+from foredraft.server.context import Services
 from tests.clients.conftest import Node
 from tests.clients.saying import leave, saying
 from tests.server import toy

@@ -12,7 +12,7 @@ from anthropic import Anthropic
 
 from foredraft.server.aliases import Aliases
 from foredraft.server.anthropic import routes
-from foredraft.server.services import ServerSettings, Services
+from foredraft.server.context import ServerSettings, Services
 from tests.clients.saying import saying
 from tests.server import toy
 

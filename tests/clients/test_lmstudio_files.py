@@ -18,9 +18,9 @@ from foredraft.models.store import ModelStore
 from foredraft.runtime.embedder import Embedder
 from foredraft.runtime.managed_model import LoadedModel, Loader, LoadSpec, Progress
 from foredraft.runtime.runtime import Runtime
+from foredraft.server.context import Services
 from foredraft.server.downloads import Downloads, from_hub
 from foredraft.server.loading import load_pair
-from foredraft.server.services import Services
 from foredraft.server.shelf import StoreShelf
 from tests.models.hub_server import Hub, serve
 from tests.real.files import path_of, present

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from foredraft.server.services import ServerSettings
+from foredraft.server.context import ServerSettings
 from tests.clients.conftest import Node
 from tests.server import toy
 

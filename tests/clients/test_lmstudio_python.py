@@ -10,7 +10,7 @@ from typing import Any
 import lmstudio
 import pytest
 
-from foredraft.server.services import ServerSettings, Services
+from foredraft.server.context import ServerSettings, Services
 from tests.server import toy
 
 SETTINGS = {"maxTokens": 30, "temperature": 0}

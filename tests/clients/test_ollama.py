@@ -13,9 +13,9 @@ from ollama import AsyncClient, Client, ResponseError
 
 from foredraft.runtime.managed_model import LoadSpec
 from foredraft.runtime.runtime import Runtime
+from foredraft.server.context import ServerSettings, Services
 from foredraft.server.downloads import Downloads
 from foredraft.server.ollama import routes
-from foredraft.server.services import ServerSettings, Services
 from tests.clients.conftest import Node
 from tests.clients.saying import leave, saying
 from tests.server import toy

@@ -18,9 +18,9 @@ from foredraft.models.places import Place
 from foredraft.models.store import ModelStore
 from foredraft.runtime.runtime import Runtime
 from foredraft.server.aliases import Aliases
+from foredraft.server.context import ServerSettings, Services
 from foredraft.server.downloads import Downloads
 from foredraft.server.loading import load_pair
-from foredraft.server.services import ServerSettings, Services
 from foredraft.server.shelf import StoreShelf
 from tests import tiny_gguf
 from tests.server import toy

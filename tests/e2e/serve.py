@@ -20,8 +20,8 @@ from foredraft.pair.llm import LLM
 from foredraft.runtime.managed_model import LoadSpec
 from foredraft.runtime.runtime import Runtime
 from foredraft.server.app import create_app
+from foredraft.server.context import ServerSettings, Services
 from foredraft.server.loading import load_pair
-from foredraft.server.services import ServerSettings, Services
 from foredraft.speculative.drafters import ModelDrafter
 from foredraft.ui.app import mount
 
@@ -165,7 +165,7 @@ def main(port, home, model="", draft="auto"):
             await runtime.load(LoadSpec(model, draft=draft, id=name, ttl_s=None))
         except ModelError as error:  # as `foredraft serve` does it
             services.load_failure = error
-            services.journal.write("model", f"{name} could not be loaded", model=name)
+            services.event_log.write("model", f"{name} could not be loaded", model=name)
 
     asyncio.run(run())
 

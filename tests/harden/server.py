@@ -21,7 +21,7 @@ from fastapi import FastAPI
 
 from foredraft.server import serving
 from foredraft.server.app import create_app
-from foredraft.server.services import Services
+from foredraft.server.context import Services
 from tests.server import toy
 
 BEAT_S = 0.005

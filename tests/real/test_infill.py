@@ -13,7 +13,7 @@ from foredraft.config.load_settings import LoadSettings
 from foredraft.pair.llm import LLM
 from foredraft.runtime.managed_model import LoadSpec
 from foredraft.runtime.runtime import Runtime
-from foredraft.server.services import Services
+from foredraft.server.context import Services
 from tests.real.conftest import RealFile
 from tests.server import toy
 

@@ -24,7 +24,7 @@ from foredraft.runtime.managed_model import LoadSpec
 from foredraft.runtime.runtime import Runtime
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.server.client import Client
-from foredraft.server.services import ServerSettings, Services
+from foredraft.server.context import ServerSettings, Services
 from foredraft.ui.generation import Generations
 from foredraft.ui.hub import Hub
 from tests.server import toy

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import openai
 import pytest
 
-from foredraft.server.services import Services
+from foredraft.server.context import Services
 from tests.server import toy
 
 

@@ -17,7 +17,7 @@ import pytest
 from foredraft.core.errors import ForedraftError
 from foredraft.server.address import listen, url
 from foredraft.server.client import Client, NoServerError
-from foredraft.server.services import ServerSettings
+from foredraft.server.context import ServerSettings
 from tests.server import toy
 
 

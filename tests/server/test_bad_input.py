@@ -24,8 +24,8 @@ from schemathesis.specs.openapi.checks import (
 
 from foredraft.core.errors import ParameterError
 from foredraft.server.app import create_app
-from foredraft.server.services import ServerSettings, Services
-from foredraft.server.serving import check_address
+from foredraft.server.context import ServerSettings, Services
+from foredraft.server.run import check_address
 from tests.server import toy
 
 ASK = [{"role": "user", "content": "Hi"}]

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from foredraft.runtime.managed_model import LoadSpec, Progress
 from foredraft.runtime.runtime import Runtime
-from foredraft.server.services import ServerSettings, Services
+from foredraft.server.context import ServerSettings, Services
 from tests.server import toy
 
 RECORDED: dict[str, list[dict[str, Any]]] = json.loads(
@@ -66,7 +66,7 @@ def final(events: list[dict[str, Any]]) -> dict[str, Any]:
 
 def told(services: Services) -> list[dict[str, Any]]:
     """The messages of the last request."""
-    (*_, last) = (entry.message for entry in services.journal.recent(500) if entry.kind == "prompt")
+    (*_, last) = (entry.message for entry in services.event_log.recent(500) if entry.kind == "prompt")
     return ast.literal_eval(last)
 
 

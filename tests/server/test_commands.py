@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from foredraft.cli.main import app
-from foredraft.server.services import Services
+from foredraft.server.context import Services
 
 
 @pytest.fixture
@@ -138,11 +138,11 @@ def test_chat_uses_the_running_server(
         chat.say("Go on.")
         assert reached.wait(30)
         noticed = threading.Event()
-        services.journal.listeners.append(lambda entry: noticed.set() if entry.kind == "request" else None)
+        services.event_log.listeners.append(lambda entry: noticed.set() if entry.kind == "request" else None)
         chat.process.send_signal(signal.SIGINT)
         chat.until("cancelled")  # the statistics of what was cut short
         assert noticed.wait(30), "the server sees the connection closed, while a pass is being made"
-        services.journal.listeners.pop()
+        services.event_log.listeners.pop()
         go.set()
         third = ended.get(timeout=30)
         assert (third.stop_reason, third.stats.drafted) == ("cancelled", 0)

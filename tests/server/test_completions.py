@@ -17,7 +17,7 @@ from foredraft.engines.toy import ToyEngine, ToyTokenizer
 from foredraft.runtime.managed_model import LoadSpec, Progress
 from foredraft.runtime.runtime import Runtime
 from foredraft.server import limits
-from foredraft.server.services import Services
+from foredraft.server.context import Services
 from tests.server import toy
 
 TEXT = "the cat ab é. the"

@@ -18,8 +18,8 @@ import pytest
 from foredraft.chats import ChatStore
 from foredraft.config.folders import cache_folder, config_folder, data_folder, make_private, mend, private_file
 from foredraft.server.client import Client, NoServerError, UnprovenServerError
+from foredraft.server.context import ServerSettings
 from foredraft.server.proof import Door, home_secret, proofs, ticket
-from foredraft.server.services import ServerSettings
 from tests.server import toy
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")

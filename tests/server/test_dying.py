@@ -30,8 +30,8 @@ from foredraft.runtime import manager
 from foredraft.runtime.embedder import Embedder
 from foredraft.runtime.managed_model import LoadSpec, Progress
 from foredraft.runtime.runtime import Runtime
+from foredraft.server.context import ServerSettings, Services
 from foredraft.server.loading import load_pair
-from foredraft.server.services import ServerSettings, Services
 from foredraft.server.shelf import StoreShelf
 from foredraft.speculative.drafters import Arbiter, ModelDrafter
 from tests import tiny_gguf
@@ -175,7 +175,7 @@ def test_a_killed_process_ends_its_own_answers_and_nobody_else_s() -> None:
         assert "SIGKILL" in now["last_death"]
         assert state(http, "second")["deaths"] == 0
         assert now["totals"]["failed"] == 4
-        assert any(entry.fields.get("died") for entry in services.journal.recent(2000))
+        assert any(entry.fields.get("died") for entry in services.event_log.recent(2000))
         metrics = http.get("/metrics").text
         resident = re.search(r'foredraft_model_process_bytes{model="first"} (\S+)', metrics)
         assert resident is not None
@@ -212,7 +212,7 @@ def test_one_that_dies_again_and_again_is_given_up_until_it_is_loaded_by_hand(mo
         assert "3 times" in error["message"]
         assert "SIGKILL" in error["message"]
         assert 0 < int(refused.headers["retry-after"]) <= manager.WITHIN_S + 1
-        assert any("too often" in entry.message for entry in services.journal.recent(2000))
+        assert any("too often" in entry.message for entry in services.event_log.recent(2000))
         assert http.post("/api/foredraft/load", json={"model": "first"}).status_code == 200
         assert said(http, "first", max_tokens=5) == text
         monkeypatch.setattr(manager, "WITHIN_S", 0.0)
@@ -273,7 +273,7 @@ def test_the_death_of_a_draft_costs_no_answer() -> None:
         answer = http.post("/v1/chat/completions", json=chat("drafted")).json()
         assert answer["choices"][0]["message"]["content"] == expected
         assert state(http, "drafted")["speculation"]["status"] != "unavailable"
-        assert [entry.fields["part"] for entry in services.journal.recent(2000) if entry.fields.get("died")] == [
+        assert [entry.fields["part"] for entry in services.event_log.recent(2000) if entry.fields.get("died")] == [
             "draft"
         ]
 

@@ -17,8 +17,8 @@ from foredraft.engines.llamacpp import LlamaCppEmbedder, LoadOptions
 from foredraft.models.places import FOLDER, Place
 from foredraft.models.store import ModelStore
 from foredraft.runtime.runtime import Runtime
+from foredraft.server.context import Services
 from foredraft.server.loading import load_pair
-from foredraft.server.services import Services
 from foredraft.server.shelf import StoreShelf
 from tests import tiny_gguf
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from foredraft.server.services import ServerSettings
+from foredraft.server.context import ServerSettings
 from tests.server import toy
 
 ENDLESS = {"logit_bias": {"1": -100}, "temperature": 0}

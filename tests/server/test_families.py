@@ -16,7 +16,7 @@ from foredraft.requests.generation_request import GenerationRequest
 from foredraft.requests.preparing import Preparation
 from foredraft.runtime.managed_model import LoadSpec, Progress
 from foredraft.runtime.runtime import Runtime
-from foredraft.server.services import ServerSettings, Services
+from foredraft.server.context import ServerSettings, Services
 from tests.formats import own_templates
 from tests.server import toy
 

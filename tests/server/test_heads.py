@@ -18,7 +18,7 @@ from foredraft.models.store import ModelStore
 from foredraft.pair.llm import LLM
 from foredraft.runtime.managed_model import LoadSpec
 from foredraft.runtime.runtime import Runtime
-from foredraft.server.services import Services
+from foredraft.server.context import Services
 from foredraft.server.shelf import StoreShelf
 from tests import known_heads
 from tests.server import toy

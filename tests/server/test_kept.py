@@ -18,8 +18,8 @@ from foredraft.chats import responses as store
 from foredraft.chats.responses import Bounds
 from foredraft.runtime.managed_model import LoadSpec
 from foredraft.server import limits
+from foredraft.server.context import ServerSettings, Services
 from foredraft.server.kept import Responses
-from foredraft.server.services import ServerSettings, Services
 from tests.server import toy
 
 MOST = {"max_output_tokens": 12, "extra_body": {"seed": 1}}
@@ -52,7 +52,7 @@ def http(address: str) -> Iterator[httpx.Client]:
 
 def asked(services: Services) -> list[dict[str, Any]]:
     """The messages of the last request."""
-    (*_, last) = (entry.message for entry in services.journal.recent(500) if entry.kind == "prompt")
+    (*_, last) = (entry.message for entry in services.event_log.recent(500) if entry.kind == "prompt")
     return ast.literal_eval(last)
 
 

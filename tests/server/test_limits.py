@@ -19,9 +19,9 @@ from foredraft.models.template import ChatTemplate
 from foredraft.requests.tokenizing import BoundedTokenizer
 from foredraft.server import limits
 from foredraft.server.bodies import read_json
+from foredraft.server.context import Services
 from foredraft.server.limits import check_grammar, check_json, check_schema
 from foredraft.server.pools import Pool
-from foredraft.server.services import Services
 
 ASK = [{"role": "user", "content": "Hi"}]
 

@@ -13,9 +13,9 @@ import pytest
 from starlette.responses import PlainTextResponse
 
 from foredraft.server.app import create_app
+from foredraft.server.context import Services
 from foredraft.server.downloads import Downloads
 from foredraft.server.lmstudio import v1
-from foredraft.server.services import Services
 from tests.server import toy
 
 

@@ -13,10 +13,10 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from foredraft.server.context import ServerSettings, Services
 from foredraft.server.downloads import Downloads
 from foredraft.server.limits import SDK_CHANNELS
 from foredraft.server.lmstudio.sdk import endpoints
-from foredraft.server.services import ServerSettings, Services
 from tests.server import toy
 from tests.server.sdk_talk import ANY, TOY, Talk, load, question, talking, text_of
 
@@ -354,7 +354,7 @@ def test_load_settings_reach_the_loader(address: str, services: Services) -> Non
         state = services.runtime.state("tuned")
         assert state is not None
         assert services.name_of(state.draft_info) == "bad-draft"
-        assert any("llm.load.mlx.autoFit" in entry.message for entry in services.journal.recent())
+        assert any("llm.load.mlx.autoFit" in entry.message for entry in services.event_log.recent())
         stack["layers"][0]["config"]["fields"] = [{"key": "llm.load.contextLength", "value": 1}]
         refused = talk.messages("loadModel", {"modelKey": "toy", "loadConfigStack": stack})
         assert "context" in refused[-1]["error"]["title"]
@@ -389,7 +389,7 @@ def test_variants_and_notices(address: str, services: Services) -> None:
         (variant,) = talk.call("listDownloadedModelVariants", {"modelKey": "TOY"})["result"]
         assert (variant["modelKey"], variant["deviceIdentifier"]) == ("toy", None)
         assert "result" not in talk.call("notify", {"title": "Hello", "description": "you"})
-        assert any("Hello you" in entry.message for entry in services.journal.recent())
+        assert any("Hello you" in entry.message for entry in services.event_log.recent())
         assert talk.call("info")["result"]["isDaemon"] is True
         assert "error" in talk.call("requestShutdown")
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from foredraft.server.context import ServerSettings
 from foredraft.server.lenient import HEADER
 from foredraft.server.origins import ALWAYS, allows, chosen
-from foredraft.server.services import ServerSettings
 from tests.server import toy
 
 DESKTOP = [

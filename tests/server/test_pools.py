@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from foredraft.core.cancellation import GivenUpError, still_wanted
+from foredraft.server.context import Services
 from foredraft.server.downloads import Downloads
 from foredraft.server.pools import BusyError, Pool
-from foredraft.server.services import Services
 from tests.server import toy
 
 CHAT = {"model": "toy", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}

@@ -16,7 +16,7 @@ from foredraft.grammars.constraints import GrammarConstraint, GrammarVocabulary,
 from foredraft.pair.llm import LLM
 from foredraft.runtime.managed_model import LoadSpec
 from foredraft.runtime.runtime import Runtime
-from foredraft.server.services import Services
+from foredraft.server.context import Services
 from tests.server import toy
 
 PROMPTS = ("What is 2 + 3?", "Count from 1 to 12.", "Say the days of the week.", "今日は何曜日？", "Tell me a story.")

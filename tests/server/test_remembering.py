@@ -14,8 +14,8 @@ from foredraft.config.settings import load_settings
 from foredraft.models.places import FOLDER, Place
 from foredraft.models.store import ModelStore
 from foredraft.runtime.runtime import Runtime
+from foredraft.server.context import ServerSettings, Services
 from foredraft.server.loading import load_pair
-from foredraft.server.services import ServerSettings, Services
 from foredraft.server.shelf import StoreShelf
 from tests import tiny_gguf
 from tests.server import toy

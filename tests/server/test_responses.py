@@ -16,10 +16,10 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import BaseModel, TypeAdapter
 
 from foredraft.formats.response_parser import CallArguments, CallStarted, Content, Reasoning
+from foredraft.server.context import ServerSettings, Services
 from foredraft.server.openai.responses.output import Output
 from foredraft.server.openai.responses.tools import Toolbox
 from foredraft.server.openai.responses.types import Tool
-from foredraft.server.services import ServerSettings, Services
 from tests.server import toy
 
 EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
@@ -44,7 +44,7 @@ def http(address: str) -> Iterator[httpx.Client]:
 
 def told(services: Services) -> list[dict[str, Any]]:
     """The messages of the last request."""
-    (*_, last) = (entry.message for entry in services.journal.recent(500) if entry.kind == "prompt")
+    (*_, last) = (entry.message for entry in services.event_log.recent(500) if entry.kind == "prompt")
     return ast.literal_eval(last)
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from foredraft.runtime.managed_model import ModelState
 from foredraft.server.client import Client, NoServerError, ServerError
-from foredraft.server.services import Services
+from foredraft.server.context import Services
 
 ASK: list[Any] = [{"role": "user", "content": "Say something."}]
 
@@ -68,13 +68,13 @@ def test_a_client_that_leaves_ends_its_answer_within_a_round(services: Services,
     next(iter(stream))
     assert first.wait(30)
     ended = threading.Event()
-    services.journal.listeners.append(lambda entry: ended.set() if entry.kind == "request" else None)
+    services.event_log.listeners.append(lambda entry: ended.set() if entry.kind == "request" else None)
     stream.close()
     assert ended.wait(30), "the server has noticed, while a pass is being made"
     left.set()
     assert done.wait(30)
     services.runtime.listeners.pop()
-    services.journal.listeners.pop()
+    services.event_log.listeners.pop()
     engine.during = None
     assert totals == ["cancelled"]
     settled(services, lambda state: state.id == "toy" and state.running == 0)

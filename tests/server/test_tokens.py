@@ -11,7 +11,7 @@ import pytest
 from foredraft.engines.llamacpp.tokenizer import LlamaTokenizer
 from foredraft.engines.toy import ToyTokenizer
 from foredraft.pair.tokens import spelt
-from foredraft.server.services import ServerSettings
+from foredraft.server.context import ServerSettings
 from tests.server import toy
 
 TEXT = "the cat é</s>"

@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from foredraft.runtime.managed_model import LoadSpec
-from foredraft.server.services import Services
+from foredraft.server.context import Services
 from tests.server import toy
 
 ASK = {"model": "toy", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}

@@ -19,9 +19,9 @@ from foredraft.pair.llm import LLM
 from foredraft.runtime.embedder import Embedder
 from foredraft.runtime.managed_model import LoadSpec, Progress
 from foredraft.runtime.runtime import Runtime
-from foredraft.server import serving as real
+from foredraft.server import run as real
 from foredraft.server.app import create_app
-from foredraft.server.services import ServerSettings, Services
+from foredraft.server.context import ServerSettings, Services
 from foredraft.speculative.drafters import Arbiter, GrammarDrafter, ModelDrafter, NoDrafter, PredictionDrafter
 
 N_VOCAB = 330

@@ -7,7 +7,7 @@ import pytest
 from nicegui.testing.user_simulation import user_simulation
 
 from foredraft.chats import ChatStore
-from foredraft.server.services import Services
+from foredraft.server.context import Services
 from foredraft.ui import pages
 from foredraft.ui.app import app_state
 from tests.ui.fakes import SHELF, FakeRuntime, FakeStore

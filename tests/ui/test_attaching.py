@@ -10,7 +10,7 @@ from foredraft.engines.toy import ToyEngine
 from foredraft.pair.llm import LLM
 from foredraft.runtime.managed_model import LoadSpec
 from foredraft.runtime.runtime import Runtime
-from foredraft.server.services import Services
+from foredraft.server.context import Services
 from foredraft.ui.app import app_state
 from foredraft.ui.attaching import Refused, accept, admit, used_tokens
 from foredraft.ui.pages.chat import send

@@ -12,7 +12,7 @@ from foredraft.engines.toy import ToyEngine
 from foredraft.pair.llm import LLM
 from foredraft.runtime.managed_model import LoadSpec
 from foredraft.runtime.runtime import Runtime
-from foredraft.server.services import Services
+from foredraft.server.context import Services
 from foredraft.speculative.drafters import ModelDrafter
 from foredraft.ui import generation
 from foredraft.ui.generation import Generations

@@ -5,7 +5,7 @@ import pytest
 from foredraft.chats import ChatStore
 from foredraft.runtime.managed_model import LoadSpec
 from foredraft.runtime.runtime import Runtime
-from foredraft.server.services import Services
+from foredraft.server.context import Services
 from foredraft.ui.app import app_state
 from foredraft.ui.measuring import Measuring
 from tests.server import toy

@@ -45,7 +45,7 @@ async def test_why_the_model_of_the_start_could_not_be_loaded_is_told(app, langu
     async with app(language=language) as (user, state):
         await user.open("/")
         state.services.load_failure = ModelFormatError("/m/x.gguf is no GGUF file.")
-        state.services.journal.write("model", "x could not be loaded")
+        state.services.event_log.write("model", "x could not be loaded")
         await sees(user, words)
         state.services.runtime.fail = None
         start_load(state, state.shelf.models()[0])

@@ -11,7 +11,7 @@ from foredraft.config.folders import data_folder
 from foredraft.core.stats import GenerationStats
 from foredraft.server import serving
 from foredraft.server.app import create_app
-from foredraft.server.services import ServerSettings
+from foredraft.server.context import ServerSettings
 from foredraft.ui.app import app_state
 from foredraft.ui.routes import add_routes
 from tests.server import toy

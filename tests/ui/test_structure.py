@@ -8,7 +8,7 @@ from foredraft.chats import ChatStore
 from foredraft.grammars.constraints import GrammarError, json_grammar
 from foredraft.runtime.managed_model import LoadSpec
 from foredraft.runtime.runtime import Runtime
-from foredraft.server.services import Services
+from foredraft.server.context import Services
 from foredraft.ui.choices import Choices
 from foredraft.ui.generation import Generations
 from foredraft.ui.hub import Hub

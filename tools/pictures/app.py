@@ -117,8 +117,8 @@ def _serve(port: int, preferences: dict[str, str]) -> None:
     from foredraft.runtime.managed_model import LoadSpec
     from foredraft.runtime.runtime import Runtime
     from foredraft.server.app import create_app
+    from foredraft.server.context import ServerSettings, Services
     from foredraft.server.loading import load_pair
-    from foredraft.server.services import ServerSettings, Services
     from foredraft.ui.app import mount
 
     runtime = Runtime(load_pair)

@@ -7,8 +7,8 @@ from typing import Any
 
 from foredraft.runtime.runtime import Runtime
 from foredraft.server.app import DESCRIPTION, create_app
+from foredraft.server.context import Services
 from foredraft.server.description import STATUSES
-from foredraft.server.services import Services
 from tools.reference.markdown import code, table
 
 _PREFIX = "#/components/schemas/"

@@ -32,9 +32,9 @@ def main() -> None:
     from foredraft.runtime.managed_model import LoadSpec
     from foredraft.runtime.runtime import Runtime
     from foredraft.server.app import create_app
+    from foredraft.server.context import ServerSettings, Services
     from foredraft.server.loading import load_pair
-    from foredraft.server.services import ServerSettings, Services
-    from foredraft.server.serving import serve
+    from foredraft.server.run import serve
 
     asked = json.loads(sys.argv[1])
     spec = LoadSpec(

@@ -15,7 +15,7 @@ import typer
 from foredraft.cli import terminal
 from foredraft.cli.conversations import load, names, remembered_lines, save
 from foredraft.cli.history import HistoryError, Kept, chat_named, history, messages_of
-from foredraft.cli.options import Asked, asks, system_message
+from foredraft.cli.options import GenerateOptions, generate_options, system_message
 from foredraft.cli.partners import Message, Partner, partner, usable_models
 from foredraft.cli.streams import line_of_input
 from foredraft.core.errors import ForedraftError, ParameterError
@@ -47,7 +47,7 @@ SETTABLE: dict[str, Callable[[str], float | int]] = {
 MAY_BE_NONE = ("seed", "max_tokens", "max_draft")
 
 
-@asks()
+@generate_options()
 def chat(
     resume: Annotated[
         str | None,
@@ -57,7 +57,7 @@ def chat(
         bool, typer.Option("--save/--no-save", help="Keep the chat, where the app shows it too (not with --raw).")
     ] = True,
     *,
-    asked: Asked,
+    asked: GenerateOptions,
 ) -> None:
     """Chat, with the running server's model where there is one. The conversation is remembered until /new; only what is
     new of it is read again."""
@@ -93,7 +93,7 @@ def _kept(open_: contextlib.ExitStack) -> Kept | None:
 class Conversation:
     """The turns so far, and the loop that adds to them."""
 
-    def __init__(self, partner: Partner, asked: Asked, kept: Kept | None = None) -> None:
+    def __init__(self, partner: Partner, asked: GenerateOptions, kept: Kept | None = None) -> None:
         self.partner = partner
         self.asked = asked
         self.kept = kept
@@ -272,7 +272,7 @@ class Conversation:
             raise ForedraftError("There is no answer yet.")
         terminal.print_stats(self.last)
 
-    def _change(self, asked: Asked) -> None:
+    def _change(self, asked: GenerateOptions) -> None:
         self.asked = asked
         self.partner.set_asked(asked)
 

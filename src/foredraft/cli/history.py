@@ -11,7 +11,7 @@ from foredraft.core.errors import ForedraftError
 if TYPE_CHECKING:
     from foredraft.chats import Chat, ChatStore
     from foredraft.chats.records import Token
-    from foredraft.cli.options import Asked
+    from foredraft.cli.options import GenerateOptions
     from foredraft.cli.partners import Message
     from foredraft.cli.told import Told
     from foredraft.formats.token_parser import Placed
@@ -136,7 +136,7 @@ class Kept:
         generation: Generation,
         placed: Sequence[Placed],
         names: tuple[str, str],
-        asked: Asked,
+        asked: GenerateOptions,
     ) -> None:
         """Keep a message and its answer. `names`: of model and draft. Raises `HistoryError`."""
         with worded():
@@ -197,7 +197,7 @@ def _as_tokens(thought: str, content: str) -> list[Token]:
     return [[thought, "m", 0, "", None, "", "t"], [content, "m", 0]] if thought else []
 
 
-def _settings(asked: Asked) -> dict[str, Any]:
+def _settings(asked: GenerateOptions) -> dict[str, Any]:
     """What the app goes on with."""
     from foredraft.ui.choices import Choices
 

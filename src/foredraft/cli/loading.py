@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from foredraft.chats.attachments import LARGEST, Attachment, AttachmentError, read, with_attachments
 from foredraft.cli import terminal
-from foredraft.cli.options import Asked
+from foredraft.cli.options import GenerateOptions
 from foredraft.cli.streams import is_piped, standard_input
 from foredraft.core.errors import ForedraftError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def loaded(asked: Asked, *, draft_required: bool = False) -> Iterator[tuple[LLM, terminal.LoadProgress]]:
+def loaded(asked: GenerateOptions, *, draft_required: bool = False) -> Iterator[tuple[LLM, terminal.LoadProgress]]:
     """The loaded pair and the progress display. What was chosen and left off is said on stderr (with --json it is in
     the object instead). Inside, a closed pipe ends the program quietly."""
     from foredraft.pair.llm import LLM

@@ -184,10 +184,10 @@ _OPTIONS = {"n_ctx": "context", "n_threads": "threads", "n_batch": "batch", "dev
 
 def _option(name: str) -> str:
     """The option for a parameter, where there is one."""
-    from foredraft.cli.options import Asked
+    from foredraft.cli.options import GenerateOptions
 
     own = name.rpartition(".")[2]
-    known = {field.name for field in dataclasses.fields(Asked)} | {"host", "port", "isolation", "token"}
+    known = {field.name for field in dataclasses.fields(GenerateOptions)} | {"host", "port", "isolation", "token"}
     if own in _OPTIONS:
         return f"--{_OPTIONS[own]}"
     return f"--{own.replace('_', '-')}" if own in known else name

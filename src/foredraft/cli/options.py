@@ -1,4 +1,4 @@
-"""The options that `run`, `chat` and `verify` share: declared once, as the fields of `Asked`."""
+"""The options that `run`, `chat` and `verify` share: declared once, as the fields of `GenerateOptions`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _said(value: int | None) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class GenerateOptions:
     """What was asked for on the command line."""
 
     model: Annotated[
@@ -136,7 +136,7 @@ class Asked:
         Request((), SamplingParams.of(self), self._speculation(), max_tokens=self.max_tokens)
         self.settings()
 
-    def with_settings(self) -> Asked:
+    def with_settings(self) -> GenerateOptions:
         """The same with what was not given taken from the settings: those of the model, then the general ones."""
         from foredraft.config.settings import load_settings
         from foredraft.config.shelf import open_shelf
@@ -233,21 +233,22 @@ _PANELS = {
 
 
 def _grouped() -> dict[str, Any]:
-    """The annotations of `Asked`, each option in its group."""
-    hints = get_type_hints(Asked, include_extras=True)
+    """The annotations of `GenerateOptions`, each option in its group."""
+    hints = get_type_hints(GenerateOptions, include_extras=True)
     for panel, names in _PANELS.items():
         for name in names:
             hints[name].__metadata__[0].rich_help_panel = panel
     return hints
 
 
-def system_message(asked: Asked) -> list[dict[str, str]]:
+def system_message(asked: GenerateOptions) -> list[dict[str, str]]:
     """What a conversation begins with."""
     return [{"role": "system", "content": asked.system}] if asked.system else []
 
 
-def asks(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one option for each field of `Asked`: its last parameter, `asked`, receives them together.
+def generate_options(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command one option for each field of `GenerateOptions`: its last parameter, `asked`, receives them
+    together.
 
     `defaults` replace the defaults of single fields.
     """
@@ -262,12 +263,12 @@ def asks(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]
                 default=defaults.get(field.name, field.default),
                 annotation=hints[field.name],
             )
-            for field in dataclasses.fields(Asked)
+            for field in dataclasses.fields(GenerateOptions)
         ]
 
         @functools.wraps(command)
         def wrapper(**given: Any) -> None:
-            asked = Asked(**{p.name: given.pop(p.name) for p in shared}).with_settings()
+            asked = GenerateOptions(**{p.name: given.pop(p.name) for p in shared}).with_settings()
             asked.check()
             command(**given, asked=asked)
 

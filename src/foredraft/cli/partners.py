@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from foredraft.cli.loading import loaded
-from foredraft.cli.options import Asked
+from foredraft.cli.options import GenerateOptions
 from foredraft.cli.remote import Served, served, switched
 from foredraft.config.shelf import locate, open_shelf
 from foredraft.core.errors import MemoryLimitError, ModelError
@@ -37,12 +37,12 @@ class Partner(Protocol):
     def set_draft(self, draft: str) -> str:
         """Change the draft; what it does then, in words. Raises `ForedraftError` for one that does not fit."""
 
-    def set_asked(self, asked: Asked) -> None:
+    def set_asked(self, asked: GenerateOptions) -> None:
         """Answer with other settings from now on."""
 
 
 @contextlib.contextmanager
-def partner(asked: Asked) -> Iterator[Partner]:
+def partner(asked: GenerateOptions) -> Iterator[Partner]:
     """The running server where it has the model that was asked for, else a pair that is loaded here."""
     server = served(asked)
     if server is not None:
@@ -57,7 +57,7 @@ class Here:
     """A pair that this program loads, or that is loaded already (then it stays its owner's). Use as a context
     manager."""
 
-    def __init__(self, asked: Asked, llm: LLM | None = None) -> None:
+    def __init__(self, asked: GenerateOptions, llm: LLM | None = None) -> None:
         self._asked = asked
         self._open = contextlib.ExitStack()
         if llm is not None:
@@ -70,7 +70,7 @@ class Here:
     def __exit__(self, *error: object) -> None:
         self._open.close()
 
-    def _load(self, asked: Asked) -> None:
+    def _load(self, asked: GenerateOptions) -> None:
         """Load beside what there is, and take its place."""
         opened = contextlib.ExitStack()
         llm, _ = opened.enter_context(loaded(asked))
@@ -78,7 +78,7 @@ class Here:
         self._open = opened
         self._take(llm, asked)
 
-    def _take(self, llm: LLM, asked: Asked) -> None:
+    def _take(self, llm: LLM, asked: GenerateOptions) -> None:
         self._llm, self._asked = llm, asked
 
     @property
@@ -111,7 +111,7 @@ class Here:
                 raise
         return "{} answers from now on, draft: {}.".format(*_named(self.names))
 
-    def set_asked(self, asked: Asked) -> None:
+    def set_asked(self, asked: GenerateOptions) -> None:
         self._asked = replace(asked, model=self._asked.model, draft=self._asked.draft)
 
     def set_draft(self, draft: str) -> str:
@@ -123,7 +123,7 @@ class Here:
 class AtServer:
     """The model of the running server. It is shared: a change of draft is one for everybody, but for "off"."""
 
-    def __init__(self, server: Served, asked: Asked) -> None:
+    def __init__(self, server: Served, asked: GenerateOptions) -> None:
         self._server = server
         self._asked = asked
 
@@ -143,7 +143,7 @@ class AtServer:
         self._asked = replace(self._asked, model=name, draft="auto")
         return "{} answers from now on, draft: {}.".format(*_named(self.names))
 
-    def set_asked(self, asked: Asked) -> None:
+    def set_asked(self, asked: GenerateOptions) -> None:
         self._asked = replace(asked, model=self._asked.model, draft=self._asked.draft)
 
     def set_draft(self, draft: str) -> str:

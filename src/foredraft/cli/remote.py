@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foredraft.cli.options import Asked
+from foredraft.cli.options import GenerateOptions
 from foredraft.cli.structured import structure_of
 from foredraft.core.errors import ForedraftError
 
@@ -46,11 +46,11 @@ class Served:
     """The name of the draft that is loaded there."""
     draft_path: str | None = None
 
-    def answer(self, messages: Sequence[Mapping[str, Any]], asked: Asked) -> RemoteAnswer:
+    def answer(self, messages: Sequence[Mapping[str, Any]], asked: GenerateOptions) -> RemoteAnswer:
         """Answer a conversation."""
         return self.client.chat(messages, model=self.model, **_how(asked))
 
-    def go_on(self, text: str, asked: Asked) -> RemoteAnswer:
+    def go_on(self, text: str, asked: GenerateOptions) -> RemoteAnswer:
         """Continue a text, without the chat template."""
         return self.client.complete(text, model=self.model, **_how(asked))
 
@@ -65,7 +65,7 @@ class Served:
             yield
 
     @contextlib.contextmanager
-    def draft_left_alone(self, asked: Asked) -> Iterator[None]:
+    def draft_left_alone(self, asked: GenerateOptions) -> Iterator[None]:
         """For one answer with a draft that was named: afterwards the server, which is shared, has its own again."""
         try:
             yield
@@ -75,10 +75,10 @@ class Served:
                     self.client.set_draft(self.model, self.draft_path or "off")
 
 
-def served(asked: Asked) -> Served | None:
+def served(asked: GenerateOptions) -> Served | None:
     """The running server, where it has the model that was asked for (any, where none was named) and nothing was said
     about how to load it. FOREDRAFT_NO_SERVER=1 keeps commands away from it."""
-    as_usual = asked.settings() == Asked(model=asked.model).with_settings().settings() and not asked.force
+    as_usual = asked.settings() == GenerateOptions(model=asked.model).with_settings().settings() and not asked.force
     formed = asked.json_schema is not None or asked.grammar is not None
     if os.environ.get("FOREDRAFT_NO_SERVER") or not as_usual or (asked.raw and formed):
         return None  # (completions of OpenAI's dialect know no form)
@@ -131,7 +131,7 @@ def _there(model: str) -> str:
     return str(path.absolute()) if path.is_file() else model
 
 
-def _how(asked: Asked) -> dict[str, Any]:
+def _how(asked: GenerateOptions) -> dict[str, Any]:
     """Fields of the request."""
     speculative = {
         "method": asked.method,

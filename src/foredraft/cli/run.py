@@ -12,7 +12,7 @@ import typer
 
 from foredraft.cli import terminal
 from foredraft.cli.loading import loaded, prompt_text
-from foredraft.cli.options import Asked, asks, system_message
+from foredraft.cli.options import GenerateOptions, generate_options, system_message
 from foredraft.cli.remote import served
 from foredraft.core.errors import ParameterError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from foredraft.cli.told import Told
 
 
-@asks()
+@generate_options()
 def run(
     prompt: Annotated[
         list[str] | None,
@@ -30,7 +30,7 @@ def run(
         list[Path] | None, typer.Option("--file", "-f", help="Put a text file before the prompt (may be given again).")
     ] = None,
     *,
-    asked: Asked,
+    asked: GenerateOptions,
 ) -> None:
     """Answer one prompt, with the running server's model where there is one. On a terminal accepted guesses are green
     and underlined. Thinking goes to stderr."""
@@ -55,7 +55,7 @@ def run(
         _write(told, asked, progress.stop)
 
 
-def _write(told: Told, asked: Asked, begun: Callable[[], None] = lambda: None) -> None:
+def _write(told: Told, asked: GenerateOptions, begun: Callable[[], None] = lambda: None) -> None:
     """Print an answer as it comes, and what it cost. `begun` is called when there is something to print."""
     from foredraft.cli.told import as_dict
 

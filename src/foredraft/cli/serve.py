@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from foredraft.server.services import Services
+    from foredraft.server.context import Services
 
 
 def serve(
@@ -80,14 +80,14 @@ def serve(
     from foredraft.server.address import url
     from foredraft.server.aliases import Aliases
     from foredraft.server.app import create_app
+    from foredraft.server.context import ServerSettings, Services
     from foredraft.server.downloads import Downloads, from_hub
     from foredraft.server.kept import Responses
     from foredraft.server.loading import load_pair
     from foredraft.server.origins import chosen
     from foredraft.server.proof import home_secret, ticket
-    from foredraft.server.services import ServerSettings, Services
-    from foredraft.server.serving import check_address, settle
-    from foredraft.server.serving import serve as run
+    from foredraft.server.run import check_address, settle
+    from foredraft.server.run import serve as run
     from foredraft.server.shelf import StoreShelf
 
     flags = {"server.host": host, "server.port": port or None, "load.context": context}
@@ -138,7 +138,7 @@ def serve(
             settle()
         except Exception as error:  # noqa: BLE001 - the server goes on: another model may be asked for
             services.load_failure = error
-            services.journal.write("model", f"{wanted} could not be loaded: {error}", model=wanted)
+            services.event_log.write("model", f"{wanted} could not be loaded: {error}", model=wanted)
             typer.echo(f"{wanted} could not be loaded: {error}", err=True)
             embedded = shelf.embedded()
             if or_embedded and embedded not in ("", wanted):
@@ -167,7 +167,7 @@ def serve(
             task.add_done_callback(background.discard)
 
     if verbose:
-        services.journal.listeners.append(lambda entry: typer.echo(f"{entry.kind:8} {entry.message}"))
+        services.event_log.listeners.append(lambda entry: typer.echo(f"{entry.kind:8} {entry.message}"))
     run(app, services, ready)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from foredraft.core.errors import ParameterError
 
 if TYPE_CHECKING:
-    from foredraft.cli.options import Asked
+    from foredraft.cli.options import GenerateOptions
 
 Schema = Mapping[str, Any] | bool
 LARGEST = 1 << 20
@@ -41,7 +41,7 @@ class Structure:
         return [] if self.schema is None else list(left_out(self.schema))
 
 
-def structure_of(asked: Asked) -> Structure | None:
+def structure_of(asked: GenerateOptions) -> Structure | None:
     """The form that was asked for, checked; None where the answer is free. Raises `ParameterError` for what is no
     schema or grammar, and `GrammarError` for a schema that cannot be used."""
     if asked.json_schema is None and asked.grammar is None:

@@ -14,7 +14,7 @@ from foredraft.formats.token_parser import Placed, TokenParser
 from foredraft.scheduling.stream import Piece
 
 if TYPE_CHECKING:
-    from foredraft.cli.options import Asked
+    from foredraft.cli.options import GenerateOptions
     from foredraft.pair.llm import LLM
     from foredraft.pair.stream import AnswerStream, Progress
     from foredraft.scheduling.request import Generation
@@ -140,7 +140,7 @@ class _Origins:
 
 
 def begin_here(
-    llm: LLM, what: str | Sequence[Mapping[str, Any]], asked: Asked, progress: Progress | None = None
+    llm: LLM, what: str | Sequence[Mapping[str, Any]], asked: GenerateOptions, progress: Progress | None = None
 ) -> ToldHere:
     """Begin to answer a conversation, or to continue a text without the chat template."""
     stream = llm.stream(asked.wish(what), progress=progress)
@@ -162,7 +162,7 @@ def as_dict(told: Told, generation: Generation) -> dict[str, Any]:
     return {**generation.as_dict(), **parts}
 
 
-def say_what_is_left_out(asked: Asked) -> None:
+def say_what_is_left_out(asked: GenerateOptions) -> None:
     """What of a schema answers are not held to, on stderr."""
     structure = structure_of(asked)
     for sentence in structure.left_out if structure is not None else ():

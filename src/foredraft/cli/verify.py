@@ -10,15 +10,16 @@ from rich.console import Console
 
 from foredraft.cli import terminal
 from foredraft.cli.loading import loaded, prompt_text
-from foredraft.cli.options import Asked, asks, system_message
+from foredraft.cli.options import GenerateOptions, generate_options, system_message
 
 if TYPE_CHECKING:
     from foredraft.pair.verification import Comparison
 
 
-@asks(temperature=0.0, max_tokens=256)
+@generate_options(temperature=0.0, max_tokens=256)
 def verify(
-    prompt: Annotated[list[str], typer.Argument(help="What to ask; - reads it from standard input.")], asked: Asked
+    prompt: Annotated[list[str], typer.Argument(help="What to ask; - reads it from standard input.")],
+    asked: GenerateOptions,
 ) -> None:
     """Write the answer twice, without and with guesses in every round, and compare.
 

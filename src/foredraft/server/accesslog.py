@@ -7,7 +7,7 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from foredraft.server.journal import Journal
+from foredraft.server.event_log import EventLog
 
 QUIET = frozenset({"/health", "/metrics"})
 """Asked for by machines, all the time."""
@@ -19,9 +19,9 @@ _RESPONSE = re.compile(r"resp_\w+")
 class AccessLog:
     """ASGI middleware."""
 
-    def __init__(self, app: ASGIApp, journal: Journal) -> None:
+    def __init__(self, app: ASGIApp, event_log: EventLog) -> None:
         self._app = app
-        self._journal = journal
+        self._event_log = event_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = _RESPONSE.sub("resp_…", scope.get("path", "")[:LONGEST_PATH])
@@ -40,7 +40,7 @@ class AccessLog:
             await self._app(scope, receive, noted)
         finally:
             took = time.perf_counter() - began
-            self._journal.write(
+            self._event_log.write(
                 "request",
                 f"{scope['method']} {path} {status or 'cut'} in {took * 1e3:.0f} ms",
                 method=scope["method"],

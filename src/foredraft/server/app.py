@@ -22,6 +22,7 @@ from foredraft.server import control, errors
 from foredraft.server.accesslog import AccessLog
 from foredraft.server.anthropic import models as anthropic_models
 from foredraft.server.anthropic import routes as anthropic
+from foredraft.server.context import Services
 from foredraft.server.description import Described
 from foredraft.server.docs import add_docs
 from foredraft.server.guard import Guard
@@ -34,7 +35,6 @@ from foredraft.server.openai import embeddings, tokens
 from foredraft.server.openai import routes as openai
 from foredraft.server.openai.responses import routes as responses
 from foredraft.server.origins import Cors
-from foredraft.server.services import Services
 from foredraft.server.sse import ClientGoneError
 
 DESCRIPTION = """Lossless speculative decoding for GGUF models: the same text in less time.
@@ -47,8 +47,8 @@ def create_app(services: Services) -> FastAPI:
     """The HTTP API. `app.state.services` holds the services; the chat app is mounted on it by whoever has one."""
 
     def write_down(model: str, outcome: Outcome) -> None:
-        message, fields = _in_words(outcome)
-        services.journal.write("answer", message, model=model, **fields)
+        message, fields = _log_entry(outcome)
+        services.event_log.write("answer", message, model=model, **fields)
 
     @contextlib.asynccontextmanager
     async def living(app: FastAPI) -> AsyncIterator[None]:
@@ -79,21 +79,21 @@ def create_app(services: Services) -> FastAPI:
         return Response(status_code=499)  # nobody reads it
 
     app.add_middleware(Guard, settings=services.settings)
-    app.add_middleware(AccessLog, journal=services.journal)
+    app.add_middleware(AccessLog, event_log=services.event_log)
     if services.settings.cors_origins:
         app.add_middleware(Cors, words=services.settings.cors_origins)
     return app
 
 
 def _died(services: Services, death: Death) -> None:
-    services.journal.write("model", str(death), model=death.model, part=death.part, died=True)
+    services.event_log.write("model", str(death), model=death.model, part=death.part, died=True)
     if death.part == "main" and not death.again:
         services.load_failure = ModelGivenUpError(death.model, DEATHS, round(WITHIN_S), death.error.message)
 
 
 def _lost(services: Services, model: str, error: Exception) -> None:
     services.load_failure = error
-    services.journal.write("model", f"{model} could not be loaded again: {error}", model=model)
+    services.event_log.write("model", f"{model} could not be loaded again: {error}", model=model)
 
 
 def _close_off(app: FastAPI) -> None:
@@ -108,7 +108,7 @@ def _close_off(app: FastAPI) -> None:
         app.router.add_route(prefix + "/{path:path}", nothing_here, methods=methods, include_in_schema=False)
 
 
-def _in_words(outcome: Outcome) -> tuple[str, dict[str, Any]]:
+def _log_entry(outcome: Outcome) -> tuple[str, dict[str, Any]]:
     """An answer's end for the log: figures, never text."""
     if isinstance(outcome, ForedraftError):
         return outcome.message, {"error": outcome.code}

@@ -22,12 +22,12 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
 from foredraft.requests.warnings import noting
+from foredraft.server.context import Services
 from foredraft.server.errors import RequestError
 from foredraft.server.lenient import HEADER, header
 from foredraft.server.limits import check_json
 from foredraft.server.origins import from_a_browser
 from foredraft.server.pools import Pool
-from foredraft.server.services import Services
 from foredraft.server.sse import ClientGoneError
 
 AT_ONCE = 16 << 10

@@ -119,7 +119,7 @@ class Client:
         return bool(said.get("name") == "foredraft")
 
     def models(self) -> list[dict[str, Any]]:
-        """What is loaded (`server/states.py`)."""
+        """What is loaded (`server/status.py`)."""
         found: list[dict[str, Any]] = self._ask("GET", "/api/foredraft/models")["models"]
         return found
 

@@ -15,6 +15,7 @@ from pydantic import Field
 from foredraft.runtime.errors import ModelUnloadedError
 from foredraft.runtime.managed_model import LoadSpec, ModelState
 from foredraft.server.bodies import LimitedRoute
+from foredraft.server.context import Services
 from foredraft.server.deps import ServicesOf
 from foredraft.server.description import EVENT
 from foredraft.server.errors import RequestError
@@ -23,9 +24,8 @@ from foredraft.server.loading import load_settings, settings_by_name
 from foredraft.server.naming import answering, loaded_name
 from foredraft.server.proof import LONGEST_CHALLENGE, proofs
 from foredraft.server.schemas import idle_seconds
-from foredraft.server.services import Services
 from foredraft.server.sse import EventStream, event
-from foredraft.server.states import state_object
+from foredraft.server.status import model_status
 
 router = APIRouter(tags=["Foredraft"], route_class=LimitedRoute)
 
@@ -88,7 +88,7 @@ async def loaded_models(services: ServicesOf) -> dict[str, Any]:
     return {
         "models": [
             {
-                **state_object(state, services.name_of(state.draft_info)),
+                **model_status(state, services.name_of(state.draft_info)),
                 "default": default is not None and state.id == default.id,
             }
             for state in services.runtime.models()
@@ -103,7 +103,7 @@ async def load(body: LoadRequest, services: ServicesOf) -> dict[str, Any]:
     state = services.runtime.state(model_id)
     if state is None:
         raise ModelUnloadedError(model_id)
-    return state_object(state, services.name_of(state.draft_info))
+    return model_status(state, services.name_of(state.draft_info))
 
 
 async def load_model(services: Services, body: LoadRequest) -> str:
@@ -128,7 +128,7 @@ async def load_model(services: Services, body: LoadRequest) -> str:
         force=body.force,
         ttl_s=None if ttl == -1.0 else ttl,
     )
-    services.journal.write("model", f"Loading {spec.id or spec.model}", model=spec.id or spec.model)
+    services.event_log.write("model", f"Loading {spec.id or spec.model}", model=spec.id or spec.model)
     model_id = await services.runtime.load(spec)
     services.load_failure = None
     return model_id
@@ -166,7 +166,7 @@ async def unload_model(services: Services, name: str) -> str:
     """Unload by name or id; returns the id. Raises `ModelNotFoundError` with the names that are loaded."""
     name = await loaded_name(services, name)
     await services.runtime.unload(name)
-    services.journal.write("model", f"Unloaded {name}", model=name)
+    services.event_log.write("model", f"Unloaded {name}", model=name)
     return name
 
 
@@ -178,7 +178,7 @@ async def change_draft(body: DraftRequest, services: ServicesOf) -> dict[str, An
     if draft not in (None, "auto") and services.shelf is not None:
         draft = await asyncio.to_thread(services.shelf.draft, draft)
     state = await services.runtime.set_draft(model_id, draft, required=body.required)
-    return state_object(state, services.name_of(state.draft_info))
+    return model_status(state, services.name_of(state.draft_info))
 
 
 @router.delete("/api/foredraft/responses")
@@ -194,15 +194,15 @@ async def log(
     follow: bool = False,
 ) -> Response:
     """The last entries of the server's log; with `follow` also what comes, as events."""
-    recent = services.journal.recent(count) if count else []
+    recent = services.event_log.recent(count) if count else []
     if not follow:
         return JSONResponse({"entries": [entry.as_dict() for entry in recent]})
 
     async def entries() -> AsyncGenerator[bytes, None]:
-        last = services.journal.last
+        last = services.event_log.last
         for entry in recent:
             yield event(entry.as_dict())
-        async for entry in services.journal.follow(last):
+        async for entry in services.event_log.follow(last):
             yield event(entry.as_dict())
 
     return EventStream(entries(), ping_s=services.settings.ping_s)

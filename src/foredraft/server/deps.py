@@ -6,7 +6,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
-from foredraft.server.services import Services
+from foredraft.server.context import Services
 
 
 def _services(request: Request) -> Services:

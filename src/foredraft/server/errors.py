@@ -62,8 +62,8 @@ class RequestError(ForedraftError):
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
-    """An error as the API says it."""
+class HttpError:
+    """Status, type, parameter and code of an error over HTTP."""
 
     status: int
     type: str
@@ -72,7 +72,7 @@ class Wording:
     headers: Mapping[str, str]
 
 
-def word(error: ForedraftError) -> Wording:
+def http_error(error: ForedraftError) -> HttpError:
     """Status, type, parameter and code of an error."""
     status, kind, param, code = 400, "invalid_request_error", None, error.code
     headers: dict[str, str] = {}
@@ -117,12 +117,12 @@ def word(error: ForedraftError) -> Wording:
         param = "model"  # its file is damaged, most likely
     elif isinstance(error, EngineError):
         status, kind = 500, "server_error"
-    return Wording(status, kind, param, code, headers)
+    return HttpError(status, kind, param, code, headers)
 
 
 def error_body(error: ForedraftError) -> dict[str, Any]:
     """The error object of OpenAI's API, with our hint in it."""
-    said = word(error)
+    said = http_error(error)
     body: dict[str, Any] = {
         "message": cut(error.message if not error.hint else f"{error.message} {error.hint}"),
         "type": said.type,
@@ -149,7 +149,7 @@ LMSTUDIO_MISSING = {"model": "model_not_found", "job_id": "job_not_found"}
 
 def lmstudio_body(error: ForedraftError) -> dict[str, Any]:
     """The same with the type in the words of LM Studio's current REST."""
-    said, body = word(error), error_body(error)
+    said, body = http_error(error), error_body(error)
     kind = LMSTUDIO_TYPES.get(said.status)
     if said.status == 404:
         kind = LMSTUDIO_MISSING.get(said.param or "")
@@ -171,7 +171,7 @@ ANTHROPIC_TYPES = {
 def anthropic_body(error: ForedraftError, request_id: str = "") -> dict[str, Any]:
     """The error object of Anthropic's Messages API. A prompt that does not fit is said in the words by which its
     clients know that they must shorten the conversation."""
-    status, body = word(error).status, error_body(error)
+    status, body = http_error(error).status, error_body(error)
     message = body["error"]["message"]
     if isinstance(error, ContextOverflowError):
         message = f"prompt is too long: {error.prompt_tokens} tokens > {error.context - 1} maximum"
@@ -198,7 +198,7 @@ def ollama_body(error: ForedraftError) -> dict[str, Any]:
 
 def error_answer(path: str, headers: Mapping[str, str], error: ForedraftError) -> JSONResponse:
     """An error in the form of the dialect that a request speaks, known by its path and headers."""
-    said = word(error)
+    said = http_error(error)
     more = dict(said.headers)
     if path.startswith("/v1/messages") or (path.startswith("/v1/") and "anthropic-version" in headers):
         more["request-id"] = anthropic_request_id()

@@ -19,10 +19,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from foredraft.core.errors import ForedraftError, LimitError
+from foredraft.server.context import ServerSettings
 from foredraft.server.errors import RequestError, error_answer
 from foredraft.server.origins import CONTAINERS, allows, from_a_browser, is_loopback
 from foredraft.server.proof import Door
-from foredraft.server.services import ServerSettings
 
 OPEN_PATHS = frozenset({"/health", "/lmstudio-greeting"})
 SOCKETS = frozenset(

@@ -9,8 +9,8 @@ from foredraft.core.errors import AmbiguousModelError, ModelError, ModelNotFound
 from foredraft.models.names import find_name
 from foredraft.runtime.errors import WrongKindError
 from foredraft.runtime.managed_model import LoadSpec, ModelState
+from foredraft.server.context import Services
 from foredraft.server.errors import RequestError
-from foredraft.server.services import Services
 
 LONGEST_NAME = 4_096
 """Characters of a name, which may be a path. No model has a longer one, and comparing it would take the event loop."""

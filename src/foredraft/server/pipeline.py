@@ -23,10 +23,10 @@ from foredraft.runtime.events import Event, Failed, Finished
 from foredraft.runtime.handle import RequestHandle
 from foredraft.runtime.managed_model import LoadedModel
 from foredraft.scheduling.request import Generation, SpeculationStatus
+from foredraft.server.context import Services
 from foredraft.server.errors import RequestError
 from foredraft.server.limits import PROMPT_LOGPROBS
 from foredraft.server.naming import named_model
-from foredraft.server.services import Services
 
 ANY_JSON: Mapping[str, Any] = {"type": "object"}
 
@@ -117,7 +117,7 @@ async def start(services: Services, request: GenerationRequest) -> Submitted:
 async def _start(services: Services, request: GenerationRequest, model_id: str, load_s: float | None) -> Submitted:
     runtime = services.runtime
     if services.settings.log_prompts:
-        services.journal.write("prompt", str(request.messages or request.prompt), model=model_id)
+        services.event_log.write("prompt", str(request.messages or request.prompt), model=model_id)
     with runtime.use(model_id) as model:
         draft, problem = await asyncio.to_thread(_draft_name, services, request)
         if problem:

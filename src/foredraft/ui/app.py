@@ -11,8 +11,8 @@ from nicegui import core, ui
 
 from foredraft.chats import open_or_set_aside
 from foredraft.config.folders import data_folder
-from foredraft.server.journal import Entry
-from foredraft.server.services import Services
+from foredraft.server.context import Services
+from foredraft.server.event_log import Entry
 from foredraft.ui import pages
 from foredraft.ui.downloads import Downloads
 from foredraft.ui.generation import Generations
@@ -37,7 +37,7 @@ def app_state(services: Services) -> AppState:
     hub = Hub()
     shelf = ShelfView(services.store, hub)
     measuring = Measuring(services, shelf, hub)
-    services.journal.listeners.append(lambda entry: _models_told(entry, hub))
+    services.event_log.listeners.append(lambda entry: _models_told(entry, hub))
     return AppState(
         services=services,
         chats=chats,

@@ -24,9 +24,9 @@ from foredraft.runtime.errors import RuntimeClosedError
 from foredraft.runtime.events import Failed, Finished, NewPieces, PromptProgress
 from foredraft.runtime.handle import RequestHandle
 from foredraft.scheduling.request import Generation
+from foredraft.server.context import Services
 from foredraft.server.naming import answering
 from foredraft.server.pipeline import start
-from foredraft.server.services import Services
 from foredraft.ui.choices import Choices
 from foredraft.ui.hub import Hub
 from foredraft.ui.names import draft_name

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from foredraft.core.errors import ForedraftError
 from foredraft.runtime.managed_model import ModelState
 from foredraft.scheduling.request import Generation
+from foredraft.server.context import Services
 from foredraft.server.pipeline import start
-from foredraft.server.services import Services
 from foredraft.ui.choices import Choices
 from foredraft.ui.hub import Hub
 from foredraft.ui.shelf import ShelfView

@@ -17,7 +17,7 @@ from foredraft.chats import NOT_A_CHAT, ChatStoreError
 from foredraft.chats.transfer import from_json, to_json, to_markdown
 from foredraft.core.errors import ForedraftError
 from foredraft.server.bodies import read_json
-from foredraft.server.errors import word
+from foredraft.server.errors import http_error
 from foredraft.ui.attaching import Refused, accept, admit
 from foredraft.ui.choices import Choices
 from foredraft.ui.pages.chat import send
@@ -154,7 +154,7 @@ async def _body(request: Request, state: AppState) -> dict[str, Any]:
 
 def _too_much(words: Words, error: ForedraftError) -> JSONResponse:
     """More than a request may ask for, or more than can wait: in the page's language, with the numbers."""
-    said = word(error)
+    said = http_error(error)
     key = f"errors.{error.code}"
     text = f"{words(key)} ({error.message})" if key in words else str(error)
     return JSONResponse({"error": text}, said.status, dict(said.headers))

@@ -11,8 +11,8 @@ from typing import Any
 from foredraft.chats import Chat, ChatStore, ChatStoreError
 from foredraft.core.errors import ForedraftError, MemoryLimitError
 from foredraft.runtime.managed_model import ModelState
+from foredraft.server.context import Services
 from foredraft.server.naming import answering
-from foredraft.server.services import Services
 from foredraft.ui.choices import Choices
 from foredraft.ui.downloads import Downloads
 from foredraft.ui.generation import Generations

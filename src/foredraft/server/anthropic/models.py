@@ -13,11 +13,11 @@ from starlette.types import Scope
 
 from foredraft.core.errors import ModelNotFoundError
 from foredraft.server.bodies import LimitedRoute
+from foredraft.server.context import Services
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError, anthropic_request_id
 from foredraft.server.naming import named_model
 from foredraft.server.openai.routes import model_objects
-from foredraft.server.services import Services
 
 
 class _OfAnthropic(LimitedRoute):

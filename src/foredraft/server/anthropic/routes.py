@@ -24,10 +24,10 @@ from foredraft.server.anthropic.convert import question_of
 from foredraft.server.anthropic.models import model_for, with_request_id
 from foredraft.server.anthropic.schemas import Conversation, MessageRequest
 from foredraft.server.bodies import LimitedRoute
+from foredraft.server.context import Services
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import anthropic_body, anthropic_request_id
 from foredraft.server.pipeline import Submitted, find_model, submit
-from foredraft.server.services import Services
 from foredraft.server.sessions import of_session
 from foredraft.server.sse import EventStream, event, while_connected
 
@@ -71,7 +71,7 @@ async def _named(services: Services, question: GenerationRequest) -> GenerationR
     name, warning = await model_for(services, question.model)
     if warning:
         note(warning, question.warnings)
-        services.journal.write("model", warning, model=name)
+        services.event_log.write("model", warning, model=name)
     return dataclasses.replace(question, model=name)
 
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from foredraft.runtime.managed_model import ModelState
-from foredraft.server.services import Services
+from foredraft.server.context import Services
 
 
 async def described(services: Services) -> list[tuple[str, dict[str, Any], ModelState | None]]:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from foredraft.server.bodies import LimitedRoute
+from foredraft.server.context import Services
 from foredraft.server.control import foredraft_version
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError
@@ -17,7 +18,6 @@ from foredraft.server.naming import named_model
 from foredraft.server.openai import routes as openai
 from foredraft.server.openai.embeddings import embeddings as openai_embeddings
 from foredraft.server.openai.schemas import ChatRequest, CompletionRequest, EmbeddingRequest
-from foredraft.server.services import Services
 from foredraft.server.sse import EventStream
 
 router = APIRouter(prefix="/api/v0", tags=["LM Studio v0"], route_class=LimitedRoute)

@@ -20,6 +20,7 @@ from foredraft.scheduling.request import Generation
 from foredraft.server import control, statistics
 from foredraft.server.answers import read_whole, results
 from foredraft.server.bodies import LimitedRoute
+from foredraft.server.context import Services
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError, lmstudio_body
 from foredraft.server.lenient import as_field
@@ -29,7 +30,6 @@ from foredraft.server.lmstudio.schemas import ChatRequest, DownloadRequest, Inpu
 from foredraft.server.naming import named_model
 from foredraft.server.pipeline import Submitted, submit
 from foredraft.server.schemas import effort, idle_seconds
-from foredraft.server.services import Services
 from foredraft.server.sessions import of_session
 from foredraft.server.sse import EventStream, event, while_connected
 

@@ -17,12 +17,12 @@ from foredraft.models.memory import this_machine
 from foredraft.runtime.errors import ModelUnloadedError
 from foredraft.runtime.managed_model import ModelState
 from foredraft.server.bodies import LimitedRoute
+from foredraft.server.context import Services
 from foredraft.server.deps import ServicesOf
 from foredraft.server.lmstudio.catalogue import described
 from foredraft.server.naming import named_model
 from foredraft.server.ollama.names import asked, theirs
 from foredraft.server.ollama.schemas import ShowRequest
-from foredraft.server.services import Services
 
 router = APIRouter(prefix="/api", tags=["Ollama"], route_class=LimitedRoute)
 NEVER = "2300-01-01T00:00:00Z"

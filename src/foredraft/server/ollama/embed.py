@@ -13,6 +13,7 @@ from foredraft.engines.embedding import Vectors
 from foredraft.runtime.embedder import Embeddings
 from foredraft.runtime.errors import ModelUnloadedError
 from foredraft.server.bodies import LimitedRoute
+from foredraft.server.context import Services
 from foredraft.server.deps import ServicesOf
 from foredraft.server.ollama import memory
 from foredraft.server.ollama.convert import keep_seconds
@@ -20,7 +21,6 @@ from foredraft.server.ollama.names import asked
 from foredraft.server.ollama.schemas import EmbeddingsRequest, EmbedRequest
 from foredraft.server.openai.embeddings import embed as embedded
 from foredraft.server.openai.embeddings import shortened
-from foredraft.server.services import Services
 from foredraft.server.sse import while_connected
 
 router = APIRouter(prefix="/api", tags=["Ollama"], route_class=LimitedRoute)

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, Response
 
 from foredraft.core.errors import DownloadError, ForedraftError, ModelNotFoundError
 from foredraft.server.bodies import LimitedRoute
+from foredraft.server.context import Services
 from foredraft.server.control import unload_model
 from foredraft.server.deps import ServicesOf
 from foredraft.server.downloads import Job
@@ -19,7 +20,6 @@ from foredraft.server.errors import RequestError, ollama_body
 from foredraft.server.naming import named_model
 from foredraft.server.ollama.names import LATEST, asked, ours
 from foredraft.server.ollama.schemas import CopyRequest, Named, PullRequest
-from foredraft.server.services import Services
 from foredraft.server.sse import LineStream, line, while_connected
 
 router = APIRouter(prefix="/api", tags=["Ollama"], route_class=LimitedRoute)
@@ -85,7 +85,7 @@ async def delete(body: Named, services: ServicesOf) -> Response:
     not deleted."""
     name = asked(body)
     if await asyncio.to_thread(services.aliases.take, name):
-        services.journal.write("model", f"Forgot the name {name}", model=name)
+        services.event_log.write("model", f"Forgot the name {name}", model=name)
         return Response(status_code=200)
     if services.store is None:
         raise RequestError("This server has no shelf to delete from.", param="model")
@@ -98,7 +98,7 @@ async def delete(body: Named, services: ServicesOf) -> Response:
             raise RequestError(f"{model.name} is answering; it is not deleted now.", param="model", status=409)
         await unload_model(services, model.name)
     freed = await asyncio.to_thread(services.store.remove, model)
-    services.journal.write("model", f"Deleted {model.name} ({freed:,} bytes)", model=model.name)
+    services.event_log.write("model", f"Deleted {model.name} ({freed:,} bytes)", model=model.name)
     return Response(status_code=200)
 
 

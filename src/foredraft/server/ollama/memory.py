@@ -8,10 +8,10 @@ import dataclasses
 from foredraft.core.errors import ModelError
 from foredraft.requests.generation_request import GenerationRequest
 from foredraft.requests.warnings import note
+from foredraft.server.context import Services
 from foredraft.server.control import unload_model
 from foredraft.server.naming import named_model
 from foredraft.server.pipeline import find_model
-from foredraft.server.services import Services
 
 
 async def load(services: Services, name: str, ttl_s: float | None, draft: str = "auto") -> str:

@@ -14,6 +14,7 @@ from foredraft.requests.generation_request import GenerationRequest
 from foredraft.requests.warnings import note
 from foredraft.server.answers import results
 from foredraft.server.bodies import LimitedRoute
+from foredraft.server.context import Services
 from foredraft.server.deps import ServicesOf
 from foredraft.server.ollama import memory
 from foredraft.server.ollama.answers import Lines
@@ -22,7 +23,6 @@ from foredraft.server.ollama.convert import chat_question, generate_question, ke
 from foredraft.server.ollama.names import asked as asked_name
 from foredraft.server.ollama.schemas import Asking, ChatRequest, GenerateRequest
 from foredraft.server.pipeline import Submitted, find_model, submit
-from foredraft.server.services import Services
 from foredraft.server.sessions import of_session
 from foredraft.server.sse import LineStream, while_connected
 

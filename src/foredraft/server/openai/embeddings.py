@@ -18,6 +18,7 @@ from foredraft.requests.warnings import noted
 from foredraft.runtime.embedder import Embeddings
 from foredraft.runtime.errors import ModelUnloadedError
 from foredraft.server.bodies import LimitedRoute
+from foredraft.server.context import Services
 from foredraft.server.deps import ServicesOf
 from foredraft.server.embedding_texts import tokens_to_embed
 from foredraft.server.errors import RequestError
@@ -25,7 +26,6 @@ from foredraft.server.lenient import as_field
 from foredraft.server.openai.schemas import EmbeddingRequest
 from foredraft.server.pipeline import find_model
 from foredraft.server.schemas import idle_seconds
-from foredraft.server.services import Services
 from foredraft.server.sse import while_connected
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"], route_class=LimitedRoute)

@@ -18,6 +18,7 @@ from foredraft.scheduling.request import Generation
 from foredraft.server import statistics
 from foredraft.server.answers import read_whole, results
 from foredraft.server.bodies import LimitedRoute
+from foredraft.server.context import Services
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError, error_body
 from foredraft.server.lenient import as_field
@@ -37,7 +38,6 @@ from foredraft.server.openai.echo import NO_ECHO, Echo
 from foredraft.server.openai.schemas import ChatRequest, CompletionRequest
 from foredraft.server.pipeline import Completion, Submitted, find_model, submit
 from foredraft.server.pools import Pool
-from foredraft.server.services import Services
 from foredraft.server.sessions import of_session
 from foredraft.server.sse import DONE, EventStream, event, while_connected
 

@@ -15,11 +15,11 @@ from foredraft.pair.tokens import spelt
 from foredraft.requests.generation_request import GenerationRequest
 from foredraft.runtime.managed_model import LoadedModel
 from foredraft.server.bodies import LimitedRoute
+from foredraft.server.context import Services
 from foredraft.server.deps import ServicesOf
 from foredraft.server.openai.convert import template_message
 from foredraft.server.openai.schemas import DetokenizeRequest, TokenizeRequest, TokensRequest
 from foredraft.server.pipeline import find_model
-from foredraft.server.services import Services
 
 router = APIRouter(tags=["Tokens"], route_class=LimitedRoute)
 T = TypeVar("T")

@@ -96,16 +96,16 @@ def _process(page: Page, state: ModelState) -> str:
 
 
 def _log(page: Page) -> None:
-    """The journal as it grows. Prompts and answers are not in it."""
-    t, journal = page.words, page.app.services.journal
-    lines = [_line(entry.as_dict()) for entry in journal.recent(SHOWN) if _told(entry.as_dict())]
+    """The log as it grows. Prompts and answers are not in it."""
+    t, log = page.words, page.app.services.event_log
+    lines = [_line(entry.as_dict()) for entry in log.recent(SHOWN) if _told(entry.as_dict())]
     shown = Tag("pre", "\n".join(lines) or t("server.no_log"), tabindex="0", role="log", aria_label=t("server.log"))
     shown.classes("fd-log")
     client = ui.context.client
 
     async def follow() -> None:
-        after = journal.recent(1)[-1].number if journal.recent(1) else 0
-        async for entry in journal.follow(after):
+        after = log.recent(1)[-1].number if log.recent(1) else 0
+        async for entry in log.follow(after):
             if not _told(entry.as_dict()):
                 continue
             lines.append(_line(entry.as_dict()))

@@ -14,12 +14,12 @@ from pydantic import ConfigDict
 from foredraft.core.errors import ForedraftError, ModelNotFoundError
 from foredraft.formats.tool_prompt import knows_tools
 from foredraft.runtime.managed_model import ModelState
+from foredraft.server.context import Services
 from foredraft.server.errors import RequestError
 from foredraft.server.lmstudio.catalogue import v1_object
 from foredraft.server.lmstudio.sdk import problems, shapes
 from foredraft.server.lmstudio.sdk.wire import Heard
 from foredraft.server.pipeline import find_model
-from foredraft.server.services import Services
 
 Domain = Literal["llm", "embedding"]
 KINDS: dict[Domain, str] = {"llm": "text", "embedding": "embedding"}

@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from foredraft.server.context import Services
 from foredraft.server.errors import RequestError
 from foredraft.server.lmstudio.sdk.wire import Heard, Said
-from foredraft.server.services import Services
 
 PULSE_S = 10.0
 """Something is said on a waiting channel this often: the Python library gives up after 60 s of silence."""

@@ -6,10 +6,10 @@ import base64
 
 from foredraft.chats.attachments import LARGEST, Attachment, AttachmentError, read
 from foredraft.core.errors import LimitError
+from foredraft.server.context import Services
 from foredraft.server.errors import RequestError
 from foredraft.server.lmstudio.sdk import shapes
 from foredraft.server.lmstudio.sdk.wire import Heard
-from foredraft.server.services import Services
 
 _WHY = {
     "image": "Images cannot be read here.",

@@ -13,13 +13,13 @@ from foredraft.core.errors import ModelNotFoundError
 from foredraft.runtime.errors import ModelUnloadedError
 from foredraft.runtime.managed_model import LoadSpec, ModelState
 from foredraft.server import control
+from foredraft.server.context import Services
 from foredraft.server.lmstudio.sdk import cards, problems, shapes
 from foredraft.server.lmstudio.sdk.cards import Domain
 from foredraft.server.lmstudio.sdk.config import Stack, Values
 from foredraft.server.lmstudio.sdk.endpoints import Channel
 from foredraft.server.lmstudio.sdk.wire import Heard
 from foredraft.server.loading import load_settings
-from foredraft.server.services import Services
 
 MAIN_SHARE = 0.8
 """How much of a load's progress is the main model's where it has a draft, whose size nobody knows before."""
@@ -106,7 +106,7 @@ async def _found(services: Services, name: str, stack: Stack, domain: Domain) ->
         actual = "embedding" if spec.kind == "embedding" else "llm"
         raise problems.wrong_domain(name, actual, domain)
     if ignored:
-        services.journal.write("lmstudio", f"Loading {spec.id}: left out {', '.join(ignored)}", model=spec.id)
+        services.event_log.write("lmstudio", f"Loading {spec.id}: left out {', '.join(ignored)}", model=spec.id)
     if spec.kind == "embedding":
         settings = {key: value for key, value in settings.items() if key == "context"}
     settings = {**spec.settings, **settings}
@@ -154,7 +154,7 @@ async def _load(
     def said(share: float) -> shapes.LoadProgress:
         return shapes.LoadProgress(type=kind, progress=share)
 
-    services.journal.write("model", f"Loading {spec.id or spec.model}", model=spec.id or spec.model)
+    services.event_log.write("model", f"Loading {spec.id or spec.model}", model=spec.id or spec.model)
     loading = asyncio.ensure_future(services.runtime.load(spec))
     channel.on_stop(loading.cancel)
     watching = services.runtime.watch()

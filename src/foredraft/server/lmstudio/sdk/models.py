@@ -9,12 +9,12 @@ from foredraft.core.errors import ModelNotFoundError
 from foredraft.models.memory import Estimate as Figures
 from foredraft.models.memory import LoadPlan
 from foredraft.models.memory import estimate as estimated
+from foredraft.server.context import Services
 from foredraft.server.lmstudio.sdk import cards, loads, shapes
 from foredraft.server.lmstudio.sdk.cards import Domain, Specifier
 from foredraft.server.lmstudio.sdk.config import Stack
 from foredraft.server.lmstudio.sdk.problems import SdkError, no_such_path
 from foredraft.server.lmstudio.sdk.wire import Heard
-from foredraft.server.services import Services
 
 
 class Which(Heard):

@@ -17,6 +17,7 @@ from foredraft.runtime.events import Finished, NewPieces, PromptProgress
 from foredraft.runtime.managed_model import ModelState
 from foredraft.scheduling.request import Generation
 from foredraft.server import limits, statistics
+from foredraft.server.context import Services
 from foredraft.server.errors import RequestError
 from foredraft.server.lmstudio.sdk import cards, loads, problems, shapes
 from foredraft.server.lmstudio.sdk.cards import Specifier
@@ -28,7 +29,6 @@ from foredraft.server.lmstudio.sdk.own_template import own_template
 from foredraft.server.lmstudio.sdk.wire import Heard
 from foredraft.server.pipeline import ANY_JSON, Submitted, submit
 from foredraft.server.schemas import MAX_TOP_LOGPROBS, Sampling
-from foredraft.server.services import Services
 
 PREFIX = "llm.prediction."
 QUIET = frozenset({"llama.cpuThreads", "toolCallStopStrings", "toolNaming"})

@@ -10,12 +10,12 @@ from pydantic import Field
 from foredraft.core.errors import ForedraftError
 from foredraft.models import hub
 from foredraft.models.memory import Machine, this_machine
+from foredraft.server.context import Services
 from foredraft.server.downloads import Job
 from foredraft.server.lmstudio.sdk import shapes
 from foredraft.server.lmstudio.sdk.endpoints import Channel
 from foredraft.server.lmstudio.sdk.problems import SdkError
 from foredraft.server.lmstudio.sdk.wire import Heard
-from foredraft.server.services import Services
 
 MOST = 25
 

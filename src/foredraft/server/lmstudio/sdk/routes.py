@@ -8,13 +8,13 @@ from typing import Any, cast
 from fastapi import APIRouter
 from starlette.websockets import WebSocket
 
+from foredraft.server.context import Services
 from foredraft.server.control import foredraft_version
 from foredraft.server.guard import shows_key
 from foredraft.server.lmstudio.sdk import files, loads, models, predictions, repository, system, texts
 from foredraft.server.lmstudio.sdk.cards import Domain
 from foredraft.server.lmstudio.sdk.endpoints import Namespace
 from foredraft.server.lmstudio.sdk.socket import Socket
-from foredraft.server.services import Services
 
 router = APIRouter(tags=["LM Studio SDK"])
 

@@ -21,12 +21,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from foredraft.core.errors import EngineError, ForedraftError, LimitError
 from foredraft.server.bodies import read_json
+from foredraft.server.context import Services
 from foredraft.server.limits import SDK_CALLS, SDK_CHANNELS, Limit
 from foredraft.server.lmstudio.sdk import wire
 from foredraft.server.lmstudio.sdk.endpoints import Channel, Namespace, on_one_line, parameter
 from foredraft.server.lmstudio.sdk.problems import SdkError, not_served, problem
 from foredraft.server.pools import BusyError
-from foredraft.server.services import Services
 
 AUTH_S = 20.0
 """Seconds for the first frame."""
@@ -157,7 +157,7 @@ class Socket:
         """The client did not understand something: that is a fault of ours."""
         self._warned += 1
         if self._warned <= WARNINGS_KEPT:
-            self._services.journal.write("lmstudio", f"A client did not understand: {on_one_line(warning)}")
+            self._services.event_log.write("lmstudio", f"A client did not understand: {on_one_line(warning)}")
 
     # ---- calls ----
 

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 
 from foredraft.runtime.worker import Outcome
 from foredraft.scheduling.request import Generation
+from foredraft.server.context import Services
 from foredraft.server.control import foredraft_version
-from foredraft.server.journal import Entry
+from foredraft.server.event_log import Entry
 from foredraft.server.lmstudio.sdk import cards, shapes
 from foredraft.server.lmstudio.sdk.endpoints import Channel, on_one_line
 from foredraft.server.lmstudio.sdk.wire import Heard
-from foredraft.server.services import Services
 
 OUTPUTS_KEPT = 100
 """Answers that wait for a reader of the log who is slow."""
@@ -51,7 +51,7 @@ async def info(services: Services, _: None) -> shapes.ProcessInfo:
 async def notify(services: Services, asked: Notice) -> None:
     """A client's notice goes into the log."""
     said = on_one_line(f"{asked.title} {asked.description}")
-    services.journal.write("lmstudio", f"A client says: {said}")
+    services.event_log.write("lmstudio", f"A client says: {said}")
 
 
 async def nothing(services: Services, _: None) -> list[str]:
@@ -75,7 +75,7 @@ async def stream_logs(services: Services, _: None, channel: Channel) -> None:
     """What is written into the log from now on. Prompts and answers only with --log-prompts, as everywhere."""
 
     async def entries() -> None:
-        async for entry in services.journal.follow(services.journal.last):
+        async for entry in services.event_log.follow(services.event_log.last):
             await channel.say(shapes.NewLog(log=await _written(services, entry)))
 
     async def outputs(coming: asyncio.Queue[shapes.LogData]) -> None:

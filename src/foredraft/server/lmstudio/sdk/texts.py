@@ -8,6 +8,7 @@ from typing import Any
 from foredraft.core.errors import ModelError
 from foredraft.engines.base import Engine
 from foredraft.requests.generation_request import GenerationRequest
+from foredraft.server.context import Services
 from foredraft.server.embedding_texts import tokens_to_embed
 from foredraft.server.lmstudio.sdk import cards, problems, shapes
 from foredraft.server.lmstudio.sdk.cards import Domain, Specifier
@@ -15,7 +16,6 @@ from foredraft.server.lmstudio.sdk.config import Stack
 from foredraft.server.lmstudio.sdk.history import History, messages_of
 from foredraft.server.lmstudio.sdk.predictions import PREFIX, question_of
 from foredraft.server.lmstudio.sdk.wire import Heard
-from foredraft.server.services import Services
 
 
 class Text(Heard):

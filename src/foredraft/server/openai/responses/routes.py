@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, Response
 
 from foredraft.server.answers import results
 from foredraft.server.bodies import LimitedRoute
+from foredraft.server.context import Services
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import RequestError
 from foredraft.server.kept import NotKeptError
@@ -16,7 +17,6 @@ from foredraft.server.openai.responses.convert import understood
 from foredraft.server.openai.responses.types import ResponsesRequest
 from foredraft.server.openai.responses.writer import Writer
 from foredraft.server.pipeline import find_model, submit
-from foredraft.server.services import Services
 from foredraft.server.sessions import of_session
 from foredraft.server.sse import EventStream, while_connected
 

@@ -14,7 +14,7 @@ from foredraft.runtime.events import Finished, NewPieces
 from foredraft.scheduling.request import Generation
 from foredraft.server import statistics
 from foredraft.server.answers import as_message
-from foredraft.server.errors import error_body, word
+from foredraft.server.errors import error_body, http_error
 from foredraft.server.fields import given
 from foredraft.server.kept import Responses
 from foredraft.server.lenient import as_field
@@ -64,7 +64,9 @@ class Writer:
                     yield self._event(f"response.{response['status']}", response=response)
         except ForedraftError as error:
             said = error_body(error)["error"]
-            kind = "server_error" if word(error).status >= 500 else "invalid_prompt"  # OpenAI's types know no others
+            kind = (
+                "server_error" if http_error(error).status >= 500 else "invalid_prompt"
+            )  # OpenAI's types know no others
             failed = {**self._head("failed"), "error": {"code": kind, "message": said["message"]}}
             yield self._event("response.failed", response=failed)
             again = {"retry_after": said["retry_after"]} if "retry_after" in said else {}

@@ -29,7 +29,7 @@ class Entry:
         return {"number": self.number, "at": self.at, "kind": self.kind, "message": self.message, **self.fields}
 
 
-class Journal:
+class EventLog:
     """Written from any thread, followed from any event loop."""
 
     def __init__(self, kept: int = KEPT) -> None:

@@ -15,7 +15,7 @@ from foredraft.runtime.runtime import Runtime
 from foredraft.server import limits
 from foredraft.server.aliases import Aliases
 from foredraft.server.downloads import Downloads
-from foredraft.server.journal import Journal
+from foredraft.server.event_log import EventLog
 from foredraft.server.kept import Responses
 from foredraft.server.origins import ALWAYS
 from foredraft.server.pools import Pools
@@ -101,7 +101,7 @@ class Services:
     """Other names for models."""
     downloads: Downloads = field(default_factory=Downloads)
     """Downloads that were asked for through the API."""
-    journal: Journal = field(default_factory=Journal)
+    event_log: EventLog = field(default_factory=EventLog)
     """What happened: the server's log, for `foredraft log` and the app."""
     responses: Responses = field(default_factory=Responses)
     """What is kept for `previous_response_id`."""
@@ -126,7 +126,7 @@ class Services:
     def stopping(self) -> None:
         """The server is about to end: nothing new is taken, and followers of the log are let go."""
         self.runtime.refuse()
-        self.journal.close()
+        self.event_log.close()
 
     async def finish(self) -> None:
         """Let what has begun end within the grace time, and end the rest with a typed error."""

@@ -10,7 +10,7 @@ from foredraft.engines.base import ModelInfo
 from foredraft.runtime.managed_model import ModelState
 
 
-def state_object(state: ModelState, draft_name: str | None = None) -> dict[str, Any]:
+def model_status(state: ModelState, draft_name: str | None = None) -> dict[str, Any]:
     """Everything known about a loaded (or loading) model. Times in Unix seconds, sizes in bytes. `draft_name` is what
     the draft is called on the shelf."""
     totals = asdict(state.totals)

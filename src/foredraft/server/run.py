@@ -18,8 +18,8 @@ from fastapi import FastAPI
 from foredraft.core.errors import ParameterError
 from foredraft.server.address import BACKLOG, listen, url
 from foredraft.server.connections import AT_ONCE, protocol
+from foredraft.server.context import ServerSettings, Services
 from foredraft.server.origins import is_loopback
-from foredraft.server.services import ServerSettings, Services
 
 LAST_WORDS_S = 5
 """Seconds for the errors that end answers at the end of the grace time."""
@@ -115,7 +115,7 @@ def _listen(services: Services) -> list[socket.socket]:
     services.settings = dataclasses.replace(services.settings, port=listeners[0].getsockname()[1])
     if said:
         logger.warning(said)
-        services.journal.write("server", said)
+        services.event_log.write("server", said)
     return listeners
 
 
