@@ -83,7 +83,7 @@ def module_wrong_in(words: list[str]) -> Iterator[str]:
     if name == "foredraft":
         yield from wrong_in(words[words.index("-m") + 1 :])
         return
-    if name.split(".")[0] not in ("benchmarks", "foredraft", "tools", "tests", "training"):
+    if name.split(".")[0] not in ("benchmarks", "foredraft", "tools", "tests", "training") or "NAME" in name:
         return
     spec = importlib.util.find_spec(name)
     if spec is not None and spec.submodule_search_locations is not None:

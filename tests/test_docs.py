@@ -69,6 +69,12 @@ def test_pages_made_from_the_code_are_current(name: str) -> None:
     assert made == reference.text(name), "run `python -m tools.reference` (or `make reference`)"
 
 
+def test_the_tutorial_shows_the_example_as_it_is() -> None:
+    page = (ROOT / "docs" / "guides" / "write-a-drafter.md").read_text(encoding="utf-8")
+    example = (ROOT / "examples" / "my_drafter.py").read_text(encoding="utf-8")
+    assert f"```python\n{example.rstrip()}\n```\n" in page
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "docs" / "images").glob("*.svg")), ids=lambda path: path.stem)
 def test_drawings_load_nothing_from_elsewhere(path: Path) -> None:
     assert not re.search(r"@import|url\([^#]|href=[\"'](?!#|data:)|<script", path.read_text(encoding="utf-8"))
