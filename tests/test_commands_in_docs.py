@@ -20,7 +20,7 @@ PAGES = sorted(
     for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".github").rglob("*.md"))
     if path.parent.name != "reference" or path.name == "api.md"  # the others are made from the commands themselves
 )
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r"^(```|~~~)(\w*)\n(.*?)^\1", re.DOTALL | re.MULTILINE)
 SHELLS = ("", "sh", "console", "powershell", "bash")
 OPTION = re.compile(r"(?:^|(?<=\s))(--?[a-zA-Z][\w-]*)")
 TYPER = {"--help", "-h", "--install-completion", "--show-completion"}
@@ -28,7 +28,7 @@ TYPER = {"--help", "-h", "--install-completion", "--show-completion"}
 
 def commands(text: str) -> Iterator[str]:
     """What stands in blocks for a shell, line by line, and in code within a line."""
-    for language, block in FENCE.findall(text):
+    for _, language, block in FENCE.findall(text):
         if language in SHELLS:
             yield from re.sub(r"\\\n\s*", " ", block).splitlines()
     yield from (code.replace("\n", " ") for code in re.findall(r"`([^`]+)`", FENCE.sub("", text)))

@@ -33,7 +33,7 @@ def anchors(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere_and_pictures_have_words(page: Path) -> None:
-    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    text = re.sub(r"(```|~~~).*?\1", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     for picture, words, target in LINK.findall(text):
         if target.startswith(("http://", "https://", "mailto:")):
             continue
@@ -103,6 +103,13 @@ def test_every_concept_has_its_picture(page: Path) -> None:
 def test_drawings_are_small_and_sound(path: Path) -> None:
     assert path.stat().st_size <= LARGEST
     assert ET.parse(path).getroot().tag.endswith("svg")
+
+
+def test_the_moving_picture_moves_and_is_small() -> None:
+    data = (ROOT / "docs" / "images" / "app.gif").read_bytes()
+    assert data[:6] == b"GIF89a"
+    assert data.count(b"\x21\xf9\x04") > 20  # a block for each frame
+    assert len(data) <= 1_000_000
 
 
 @pytest.mark.parametrize(

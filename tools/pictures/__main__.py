@@ -1,6 +1,6 @@
 """Make the pictures of the README and of docs/concepts, from the repository's root: `python -m tools.pictures`, or
 `python -m tools.pictures round promise` for some of them. Nothing in them is drawn by hand: all come from real runs.
-Those of the app want a Chromium (`CHROMIUM` names it)."""
+Those of the app want a Chromium (`CHROMIUM` names it), the moving one (`app`) the tools of `make docs` too."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from rich.text import Text
 
 from tools.pictures.app import dark_japanese, light_english
 from tools.pictures.concepts import a_round, the_promise, the_same_text, when_it_pays
+from tools.pictures.moving import moving
 
 
 def terminal(path: Path) -> None:
@@ -57,6 +58,7 @@ PICTURES: dict[str, Callable[[Path], None]] = {
     "same-text": the_same_text,
     "when-it-pays": when_it_pays,
     "promise": the_promise,
+    "app": moving,
     "app-light-en": light_english,
     "app-dark-ja": dark_japanese,
 }

@@ -63,7 +63,7 @@ def _picture(path: Path, *, language: str, theme: str, mode: str, tab: str = "se
     from playwright.sync_api import sync_playwright
 
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    with _served(language=language, theme=theme, mode=mode) as address, sync_playwright() as playwright:
+    with served(language=language, theme=theme, mode=mode) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(
             viewport={"width": 1440, "height": 900}, device_scale_factor=1.25, reduced_motion="reduce"
@@ -86,15 +86,15 @@ def _picture(path: Path, *, language: str, theme: str, mode: str, tab: str = "se
 
 
 @contextmanager
-def _served(**preferences: str) -> Iterator[str]:
-    """The app with the embedded pair in a process and a home of its own; its address."""
+def served(main: Path | None = None, **preferences: str) -> Iterator[str]:
+    """The app with the embedded pair (or another main model) in a process and a home of its own; its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory() as home:
         environment = {**os.environ, "FOREDRAFT_HOME": home, "HF_HOME": home}
-        command = [sys.executable, "-m", "tools.pictures.app", str(port), json.dumps(preferences)]
+        command = [sys.executable, "-m", "tools.pictures.app", str(port), json.dumps(preferences), str(main or "")]
         process = subprocess.Popen(command, env=environment)  # noqa: S603
         try:
             while True:
@@ -110,9 +110,10 @@ def _served(**preferences: str) -> Iterator[str]:
             process.wait()
 
 
-def _serve(port: int, preferences: dict[str, str]) -> None:
+def _serve(port: int, preferences: dict[str, str], main: str) -> None:
     import uvicorn
 
+    from foredraft import demo
     from foredraft.config.shelf import open_shelf
     from foredraft.runtime.managed_model import LoadSpec
     from foredraft.runtime.runtime import Runtime
@@ -129,13 +130,13 @@ def _serve(port: int, preferences: dict[str, str]) -> None:
         state.chats.set_preference(name, value)
 
     async def run() -> None:
-        await runtime.load(
-            LoadSpec("", id="foredraft-demo", settings={"controller": "fixed", "fixed_look_ahead": 4}, ttl_s=None)
-        )
+        draft = str(demo.draft_path()) if main else None
+        fixed = {"controller": "fixed", "fixed_look_ahead": 4}
+        await runtime.load(LoadSpec(main, draft, id="foredraft-demo", settings=fixed, ttl_s=None))
         await uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning")).serve()
 
     asyncio.run(run())
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]), json.loads(sys.argv[2]))
+    _serve(int(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3])
