@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import psutil
 
@@ -24,9 +24,8 @@ from foredraft.bench.machine import machine
 from foredraft.bench.modes import CLOCKS, Mode, Stage, parse, stage
 from foredraft.bench.rivalry import FIRST, Pair, Row, Taken, rows
 from foredraft.bench.runner import Step
-from foredraft.bench.server_process import ServerProcess
+from foredraft.bench.sides import Ours, Side, Theirs, first_piece
 from foredraft.config.load_settings import LoadSettings
-from foredraft.core.params import Request, SamplingParams
 from foredraft.engines.llamacpp.loading import cores
 from foredraft.pair.files import SMALL_MODEL_BYTES
 from foredraft.pair.llm import LLM
@@ -39,7 +38,6 @@ WRITING, READING = (64, 2048), (512, 2048)
 """Tokens of context to write behind, and of a prompt to read."""
 PARTS = ("plain", "speculation", "first-token")
 """Writing and reading without guesses; answers by category; the first token over HTTP."""
-_GREEDY = SamplingParams(temperature=0.0)
 _SHARE = 0.7
 """Of the free memory, what servers that run side by side may take."""
 _OVERHEAD = 1.1
@@ -66,68 +64,6 @@ class Plan:
     repeats: int = 3
     limit_s: float | None = None
     parts: tuple[str, ...] = PARTS
-
-
-class Side(Protocol):
-    """One of the two programs, in one mode."""
-
-    name: str
-
-    def read(self, prompt: Sequence[int]) -> Taken:
-        """Read a prompt anew, whatever was read before, and write one token."""
-        ...
-
-    def write(self, prompt: Sequence[int], count: int, *, ignore_eos: bool = False) -> Taken:
-        """Write up to so many tokens. The prompt was read just before, so its last token alone is read."""
-        ...
-
-
-class Ours:
-    """A loaded pair in one mode, on this thread."""
-
-    def __init__(self, of: Stage, mode: Mode) -> None:
-        self.name = mode.name
-        self._of = of
-        self._mode = mode
-
-    def read(self, prompt: Sequence[int]) -> Taken:
-        self._of.llm.scheduler.slots.clear()
-        return self.write(prompt, 1)
-
-    def write(self, prompt: Sequence[int], count: int, *, ignore_eos: bool = False) -> Taken:
-        self._of.set(self._mode)
-        request = Request(
-            tuple(prompt),
-            _GREEDY,
-            max_tokens=count,
-            speculation=self._mode.speculation,
-            ignore_eos=ignore_eos,
-        )
-        wall, cpu = time.perf_counter(), time.thread_time()
-        answer = self._of.llm.generate(request)
-        return Taken(time.perf_counter() - wall, time.thread_time() - cpu, tuple(answer.tokens))
-
-
-class Theirs:
-    """A running llama-server."""
-
-    def __init__(self, setting: str, process: ServerProcess) -> None:
-        self.name = setting
-        self._process = process
-
-    def read(self, prompt: Sequence[int]) -> Taken:
-        return self._ask(prompt, 1, cache_prompt=False)
-
-    def write(self, prompt: Sequence[int], count: int, *, ignore_eos: bool = False) -> Taken:
-        return self._ask(prompt, count, ignore_eos=ignore_eos)
-
-    def _ask(self, prompt: Sequence[int], count: int, **more: bool) -> Taken:
-        # greedy in the way that costs llama-server least: of its samplers, top-k alone has anything to do
-        body = {"prompt": list(prompt), "n_predict": count, "temperature": 0, "top_k": 1, "return_tokens": True}
-        wall, cpu = time.perf_counter(), self._process.cpu_s()
-        answer = self._process.post("/completion", {**body, **more})
-        taken_cpu = self._process.cpu_s() - cpu
-        return Taken(time.perf_counter() - wall, taken_cpu, tuple(answer.get("tokens", ())))
 
 
 class Comparison:
@@ -297,16 +233,16 @@ class Comparison:
         with started as mine, self.server.start(PLAIN, files) as other:
             sides = {"ours": mine.wait(), "theirs": other.wait()}
             for process in sides.values():
-                _first_piece(process, text[:size])  # nobody's first request counts
+                first_piece(process, text[:size])  # nobody's first request counts
             for repeat in range(self.plan.repeats):
                 if self._over(began):
                     return
                 known: dict[str, Taken] = {}
                 new: dict[str, Taken] = {}
                 for key, process in _in_turns(sides, repeat):
-                    new[key] = _first_piece(process, text[repeat + 1 : repeat + 1 + size])
-                    _first_piece(process, text[:size])
-                    tries = [_first_piece(process, text[:size]) for _ in range(_FIRST_TRIES)]
+                    new[key] = first_piece(process, text[repeat + 1 : repeat + 1 + size])
+                    first_piece(process, text[:size])
+                    tries = [first_piece(process, text[:size]) for _ in range(_FIRST_TRIES)]
                     known[key] = Taken(
                         *(statistics.median(getattr(t, of) for t in tries) for of in ("wall_s", "cpu_s"))
                     )
@@ -407,11 +343,3 @@ def _rendered(llm: LLM, groups: dict[str, list[Prompt]], room: int) -> list[tupl
     in_turns = [group[i] for i in range(longest) for group in groups.values() if i < len(group)]
     encoded = [(prompt, tuple(encode(prompt.text if raw else llm.render(prompt.text)))) for prompt in in_turns]
     return [(prompt, tokens) for prompt, tokens in encoded if len(tokens) < room]
-
-
-def _first_piece(process: ServerProcess, prompt: Sequence[int]) -> Taken:
-    """Wall time to the first piece of an answer, and processor time of the whole request of two tokens."""
-    body = {"model": served.MODEL, "prompt": list(prompt), "max_tokens": 2, "temperature": 0}
-    cpu = process.cpu_s()
-    seconds = process.first_piece("/v1/completions", body)
-    return Taken(seconds, process.cpu_s() - cpu)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from foredraft.cli.bench import print_table, progress_bar, stdout
+from foredraft.cli.bench_outputs import print_table, progress_bar, stdout
 from foredraft.core.errors import ForedraftError, ParameterError
 
 if TYPE_CHECKING:
