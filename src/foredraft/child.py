@@ -4,7 +4,8 @@ Neither can be bounded from within: one call of a C function holds the interpret
 library that recurses once a rule ends the process. Here that ends a child, and the caller gets a `ChildError`.
 
 A child is started at the first call (0.1 to 0.3 s), kept for the next ones (a fraction of a millisecond each), and
-replaced when it broke a limit. What is said to it and what it answers is JSON: nothing that it sends can run here.
+replaced when it broke a limit. What is said to it and what it answers is JSON: nothing that it sends can run here. Work
+on much data takes bytes and answers with pieces of bytes (`Children.pieces`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,7 +35,11 @@ MAX_ANSWER = 2**27
 """Bytes of one answer read at most."""
 STALE = 2**26
 """A child that grew by so many bytes is replaced after its answer: memory that was used once is kept by a process."""
+PATIENCE = 0.5
+"""Seconds that work goes on for which nobody waits any more: to end a process and start the next one costs as much."""
 _POLL = 0.02
+_IN_A_PIPE = 4096
+"""Bytes that a pipe takes on every system, though nobody reads."""
 _SIZE = struct.Struct("<Q")
 
 
@@ -50,7 +55,8 @@ class ChildError(ForedraftError):
 
 
 class Children:
-    """Processes that do one kind of work: `work` is a function "package.module:name" of JSON values.
+    """Processes that do one kind of work: `work` is a function "package.module:name" of JSON values, or, for `pieces`,
+    one of bytes that yields bytes.
 
     `seconds` and `n_bytes` are what one call may take; memory is counted above what the child has when it is ready.
     On Linux the system keeps the limit of memory; elsewhere (`watch`) it is looked at while the work is done.
@@ -71,10 +77,19 @@ class Children:
         except (TypeError, ValueError, RecursionError) as error:
             said = "nested too deeply" if isinstance(error, RecursionError) else str(error)
             raise ChildError("arguments", f"what was given cannot be sent: {said}") from error
+        answer, _ = self._ask(_VALUES, message, lambda: None)
+        return answer.get("result")
+
+    def pieces(self, message: bytes, wanted: Callable[[], object] = lambda: None) -> list[bytes]:
+        """What the work yields of `message`. `wanted` is called again and again after a while, and raises when nobody
+        waits for it any more. Raises `ChildError`, too."""
+        return self._ask(_BYTES, message, wanted)[1]
+
+    def _ask(self, kind: bytes, message: bytes, wanted: Callable[[], object]) -> tuple[dict[str, Any], list[bytes]]:
         with self._turns:
             child = self._take()
             try:
-                answer = child.ask(message, self.seconds, self.n_bytes if self.watch else None)
+                answer, pieces = child.ask(kind, message, self.seconds, self.n_bytes if self.watch else None, wanted)
             except BaseException:
                 child.end(at_once=True)
                 raise
@@ -84,7 +99,7 @@ class Children:
                 self._idle.put(child)
         if "fault" in answer:
             raise ChildError(answer.get("reason", "fault"), str(answer["fault"])[:2000])
-        return answer.get("result")
+        return answer, pieces
 
     def close(self) -> None:
         """End the idle children; the next call starts a new one."""
@@ -121,33 +136,48 @@ class _Child:
         self._reader.start()
         self._began_with = 0
 
-    def ask(self, message: bytes, seconds: float, watched: int | None) -> dict[str, Any]:
-        """Send a message and wait for the answer. `watched`: bytes it may grow by, if somebody has to look."""
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(_SIZE.pack(len(message)) + message)
-            self.process.stdin.flush()
-        except OSError as error:
-            raise self._died() from error
-        until = time.monotonic() + seconds + (_STARTS if not self._began_with else 0)
+    def ask(
+        self, kind: bytes, message: bytes, seconds: float, watched: int | None, wanted: Callable[[], object]
+    ) -> tuple[dict[str, Any], list[bytes]]:
+        """Send a message and wait for the answer, and the pieces before it. `watched`: bytes it may grow by, if
+        somebody has to look. `wanted` is asked whether anybody still waits."""
+        if len(message) <= _IN_A_PIPE:
+            self._write(kind, message)
+        else:  # one that does not take it must not hold up whoever waits
+            threading.Thread(target=self._write, args=(kind, message), name="foredraft-child", daemon=True).start()
+        pieces: list[bytes] = []
+        began = time.monotonic()
+        until = began + seconds + (_STARTS if not self._began_with else 0)
         while True:
             left = until - time.monotonic()
             if left <= 0:
                 raise ChildError("time", f"it takes longer than {seconds:g} seconds")
             try:
-                raw = self._answers.get(timeout=left if watched is None else min(left, _POLL))
+                raw = self._answers.get(timeout=min(left, _POLL if watched is not None else PATIENCE))
             except queue.Empty:
                 if watched is not None:
                     self._look(watched)
+                if time.monotonic() - began > PATIENCE:
+                    wanted()
                 continue
             if raw is None:
                 raise self._died()
+            if raw.startswith(_PIECE):
+                pieces.append(raw[len(_PIECE) :])
+                continue
             if raw == _READY:
                 self._began_with = 1 if watched is None else max(_resident(self.process.pid), 1)
                 until = time.monotonic() + seconds
                 continue
             answer = json.loads(raw)
-            return answer if isinstance(answer, dict) else {}
+            return (answer if isinstance(answer, dict) else {}), pieces
+
+    def _write(self, kind: bytes, message: bytes) -> None:
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError, ValueError):  # it has ended, which its reader sees
+            self.process.stdin.write(kind + _SIZE.pack(len(message)))
+            self.process.stdin.write(message)
+            self.process.stdin.flush()
 
     def end(self, *, at_once: bool = False) -> None:
         assert self.process.stdin is not None
@@ -184,6 +214,10 @@ class _Child:
 
 
 _READY = b'"ready"'
+_VALUES, _BYTES = b"v", b"b"
+"""What stands before a message: a list of arguments follows, or bytes."""
+_PIECE = b"\0"
+"""What stands before a piece of an answer: no JSON begins so."""
 _STARTS = 30.0
 """Seconds in which a child must be ready: long, because a busy machine is no fault of the work's."""
 
@@ -253,12 +287,17 @@ def main(work: str, seconds: str, n_bytes: str) -> None:
     limit_memory(int(n_bytes))
     began_with = _peak()
     _say(outgoing, _READY)
-    while len(head := incoming.read(_SIZE.size)) == _SIZE.size:
-        message = incoming.read(_SIZE.unpack(head)[0])
+    while len(head := incoming.read(1 + _SIZE.size)) == 1 + _SIZE.size:
+        message = incoming.read(_SIZE.unpack(head[1:])[0])
         _limit_time(float(seconds))
         answer: dict[str, Any]
         try:
-            answer = {"result": function(*json.loads(message))}
+            if head[:1] == _BYTES:
+                for piece in function(message):
+                    _say(outgoing, _PIECE, piece)
+                answer = {}
+            else:
+                answer = {"result": function(*json.loads(message))}
         except MemoryError:
             limit = int(n_bytes) / 2**20
             answer = {"fault": f"it takes more than {limit:,.0f} MiB of memory", "reason": "memory", "last": True}
@@ -273,9 +312,10 @@ def main(work: str, seconds: str, n_bytes: str) -> None:
             return
 
 
-def _say(outgoing: IO[bytes], message: bytes) -> None:
-    outgoing.write(_SIZE.pack(len(message)))
-    outgoing.write(message)
+def _say(outgoing: IO[bytes], *parts: bytes) -> None:
+    outgoing.write(_SIZE.pack(sum(map(len, parts))))
+    for part in parts:
+        outgoing.write(part)
     outgoing.flush()
 
 

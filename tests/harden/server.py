@@ -2,10 +2,12 @@
 the time.
 
     python -m tests.harden.server          # prints its address; ends when stdin does, and then prints what it saw
+    python -m tests.harden.server --from 0.003      # gaps of so many seconds and more
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import json
@@ -32,7 +34,8 @@ REPORTED_S = 0.03
 class Beats:
     """Looks at the clock on the event loop, all the time."""
 
-    def __init__(self) -> None:
+    def __init__(self, reported_s: float = REPORTED_S) -> None:
+        self.reported_s = reported_s
         self.gaps: list[tuple[float, float, float, float]] = []
         """(Unix time of the end, seconds beyond a beat, processor seconds of the loop's thread, and of the process) of
         each long gap."""
@@ -43,7 +46,7 @@ class Beats:
             await asyncio.sleep(BEAT_S)
             now = _clocks()
             wall, thread, process = (b - a for a, b in zip(before, now, strict=True))
-            if wall - BEAT_S > REPORTED_S:
+            if wall - BEAT_S > self.reported_s:
                 self.gaps.append((time.time(), wall - BEAT_S, thread, process))
             before = now
 
@@ -80,8 +83,10 @@ def left_behind(services: Services) -> list[str]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--from", dest="least", type=float, default=REPORTED_S)
     toy.ORDER = 1  # else the engine's memory of its rows grows for an hour
-    beats, services, left = Beats(), toy.services(queue_limit=1000), []
+    beats, services, left = Beats(parser.parse_args().least), toy.services(queue_limit=1000), []
     services.settings = replace(services.settings, port=0)
 
     def ready() -> None:

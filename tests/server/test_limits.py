@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,10 +16,8 @@ from foredraft.engines.llamacpp.tokenizer import LlamaTokenizer
 from foredraft.models.template import ChatTemplate
 from foredraft.requests.tokenizing import BoundedTokenizer
 from foredraft.server import limits
-from foredraft.server.bodies import read_json
 from foredraft.server.context import Services
 from foredraft.server.limits import check_grammar, check_json, check_schema
-from foredraft.server.pools import Pool
 
 ASK = [{"role": "user", "content": "Hi"}]
 
@@ -332,33 +328,3 @@ def test_a_text_in_pieces_has_the_tokens_of_the_whole(chat_pair: tuple[Path, Pat
         engine: Any = SimpleNamespace(tokenizer=Counted(), info=SimpleNamespace(n_ctx=1 << 20))
         assert BoundedTokenizer().encode(engine, text) == tokenizer.encode(text)
         assert max(pieces) < len(text) / 2
-
-
-async def test_reading_a_large_body_is_no_work_for_the_garbage_collector() -> None:
-    """It would look at everything again and again, and hold up the event loop; afterwards it is there as before."""
-    body = json.dumps({"input": [[1]] * 150_000}).encode()
-    pool, seen = Pool("bodies to read", 2, 4), []
-    loads = json.loads
-    reading = threading.Event()
-
-    def collected(phase: str, info: dict[str, int]) -> None:
-        if reading.is_set():
-            seen.append(info["generation"])
-
-    def watched(text: bytes) -> object:
-        reading.set()
-        try:
-            return loads(text)
-        finally:
-            reading.clear()
-
-    gc.callbacks.append(collected)
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("foredraft.server.bodies.json.loads", watched)
-            await read_json(body, pool)
-    finally:
-        gc.callbacks.remove(collected)
-        pool.close()
-    assert seen == []
-    assert gc.isenabled()

@@ -1,37 +1,54 @@
-"""Bodies of requests: read within the limits, and large ones off the event loop.
+"""Bodies of requests: read within the limits and checked, larger ones in a thread, and large ones in a child process.
 
-`LimitedRoute` is the class of every API route: FastAPI then finds the JSON read already.
+`LimitedRoute` is the class of every API route: FastAPI then finds the JSON read and, where that takes time, checked.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
-import json
-import re
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from contextvars import copy_context
 from typing import Any, cast
 
 from fastapi import Request
+from fastapi._compat import ModelField
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
-from pydantic_core import from_json
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
+from foredraft.child import ChildError
+from foredraft.core.cancellation import still_wanted
 from foredraft.requests.warnings import noting
 from foredraft.server.context import Services
 from foredraft.server.errors import RequestError
+from foredraft.server.jsontext import value_of
 from foredraft.server.lenient import HEADER, header
-from foredraft.server.limits import check_json
 from foredraft.server.origins import from_a_browser
-from foredraft.server.pools import Pool
-from foredraft.server.sse import ClientGoneError
+from foredraft.server.pieces import put_together
+from foredraft.server.pools import Pools
+from foredraft.server.sse import ClientGoneError, while_connected
 
 AT_ONCE = 16 << 10
 """Bytes that are read where they come: shorter than the way to another thread."""
+LARGE = 128 << 10
+"""Bytes that are read in a process of their own: the worst of fewer hold Python's lock for 10 ms, of more for 90."""
+
+
+class BodyError(RequestError):
+    """A body was not read to its end, though nothing was seen to be wrong with it. `reason` as a `ChildError`'s."""
+
+    code = "body"
+
+    def __init__(self, error: ChildError) -> None:
+        died = error.reason not in ("time", "memory")
+        hint = "Send it again." if died else "Send less at once."
+        super().__init__(f"The body could not be read: {error.message}.", hint=hint, status=503 if died else 413)
+        self.reason = error.reason
 
 
 class _Read(Request):
@@ -53,22 +70,30 @@ class LimitedRoute(APIRoute):
         if self.body_field is None:
             return inner
 
+        field = self.body_field
+        checked = field if any(field is one for one in self.dependant.body_params) else None
+
         async def handler(request: Request) -> Response:
             taken = _Read(_as_json(request.scope), request.receive)
             try:
                 body = await taken.body()
             except ClientDisconnect:
                 raise ClientGoneError from None
-            if body:
-                untyped = _untyped(request.headers)
-                services = cast(Services, request.app.state.services)
-                try:
-                    taken.read = await read_json(body, services.pools.bodies)
-                except ValueError as error:  # FastAPI asks for it, and words it
-                    if untyped:
-                        raise _not_said(request.headers) from None
-                    taken.read = error
             with noting() as said:
+                if body:
+                    untyped = _untyped(request.headers)
+                    pools = cast(Services, request.app.state.services).pools
+                    try:
+                        if len(body) <= AT_ONCE:
+                            taken.read = value_of(body)
+                        else:
+                            noted = copy_context().run  # what the checks note is this request's
+                            reading = pools.bodies.run(_taken, body, pools, checked, noted)
+                            taken.read = await while_connected(taken, reading)
+                    except ValueError as error:  # FastAPI asks for it, and words it
+                        if untyped:
+                            raise _not_said(request.headers) from None
+                        taken.read = error
                 answer = await inner(taken)
             if said:
                 answer.headers[HEADER] = header(said)
@@ -77,34 +102,35 @@ class LimitedRoute(APIRoute):
         return handler
 
 
-async def read_json(body: bytes, pool: Pool) -> Any:
-    """The value of a JSON text. Raises `ValueError`, or `LimitError` where it would be too much to read."""
+async def read_json(body: bytes, pools: Pools) -> Any:
+    """The value of a JSON text. Raises `ValueError`, `LimitError` where it would be too much to read, `BodyError`."""
     if len(body) <= AT_ONCE:
-        return _read(body)
-    return await pool.run(_read, body)
+        return value_of(body)
+    return await pools.bodies.run(_read, body, pools)
 
 
-def _read(body: bytes) -> Any:
-    check_json(body)
-    try:
+def _read(body: bytes, pools: Pools) -> Any:
+    if len(body) <= LARGE:
         with _COLLECTOR.off():
-            return _parsed(body)
-    except RecursionError:
-        raise ValueError("nested too deep") from None
-
-
-_HALVES = re.compile("[\ud800-\udfff]")
-
-
-def _parsed(body: bytes) -> Any:
-    """No other thread of Python runs meanwhile, and pydantic's parser takes half the time of the standard library's for
-    the worst bodies there are. It refuses half of a surrogate pair, which JavaScript sends of an emoji that was cut in
-    two: no text can hold one, so U+FFFD takes its place."""
+            return value_of(body)
     try:
-        return from_json(body)
-    except ValueError:
-        value = json.loads(body)
-    return json.loads(_HALVES.sub("\ufffd", json.dumps(value, ensure_ascii=False)))
+        found = pools.readers.pieces(body, still_wanted)
+    except ChildError as error:
+        raise BodyError(error) from None
+    with _COLLECTOR.off():
+        return put_together(found)
+
+
+def _taken(body: bytes, pools: Pools, field: ModelField | None, noted: Callable[..., Any]) -> Any:
+    """A body as the route wants it; `noted` calls what takes notes. Raises `RequestValidationError`, too."""
+    value = _read(body, pools)
+    if field is None:
+        return value
+    with _COLLECTOR.off():
+        checked, wrong = noted(field.validate, value, {}, loc=("body",))
+    if wrong:
+        raise RequestValidationError(wrong, body=value)
+    return checked
 
 
 class _Collector:

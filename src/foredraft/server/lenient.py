@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import islice
+from heapq import nsmallest
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
@@ -66,7 +66,7 @@ class Schema(Lax):
         if not isinstance(given, dict):
             return given
         known, never_null = _fields(cls)
-        _note_unknown(given.keys() - known, [given])
+        _note_unknown((name for name in given if name not in known), [given])
         empty = [name for name in never_null & given.keys() if given[name] is None]
         return {name: value for name, value in given.items() if name not in empty} if empty else given
 
@@ -88,7 +88,7 @@ def entries(of: type[BaseModel], place: str, **inner: type[BaseModel]) -> Before
 
 
 def _note_unknown(names: Iterable[Any], given: Iterable[Mapping[str, Any]], place: str = "") -> None:
-    for name in islice(sorted(set(names) - LABELS), MOST):
+    for name in nsmallest(MOST, (name for name in names if name not in LABELS)):
         if any(entry.get(name) not in (None, "", [], {}) for entry in given):
             note(f"{place}{name}: not known here, left out.")
 

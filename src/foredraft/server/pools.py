@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from foredraft.child import Children
 from foredraft.core.cancellation import cancelled_by
 from foredraft.core.errors import ForedraftError
 from foredraft.runtime.errors import RuntimeClosedError
@@ -93,6 +94,14 @@ class Pool:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 
+READ_S, READ_BYTES = 20.0, 256 << 20
+"""What a child may take to read a body: the worst of 16 MB takes two seconds and 190 MB."""
+
+
+def _readers() -> Children:
+    return Children("foredraft.server.pieces:work", seconds=READ_S, n_bytes=READ_BYTES)
+
+
 def _some() -> int:
     return max(2, min(4, os.cpu_count() or 1))
 
@@ -102,6 +111,8 @@ class Pools:
     """One of each kind. As many requests as a model's queue takes may come at once."""
 
     bodies: Pool = field(default_factory=lambda: Pool("bodies to read", 2, QUEUE_LIMIT))
+    readers: Children = field(default_factory=_readers)
+    """Processes that read the large ones."""
     prompts: Pool = field(default_factory=lambda: Pool("prompts to write", _some(), QUEUE_LIMIT))
     grammars: Pool = field(default_factory=lambda: Pool("grammars to compile", 2, 32))
     downloads: Pool = field(default_factory=lambda: Pool("downloads", 2, 16, retry_after=60))
@@ -109,3 +120,4 @@ class Pools:
     def close(self) -> None:
         for pool in (self.bodies, self.prompts, self.grammars, self.downloads):
             pool.close()
+        self.readers.close()

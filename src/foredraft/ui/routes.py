@@ -112,7 +112,7 @@ def add_routes(app: FastAPI, state: AppState) -> None:
     async def import_chat(request: Request) -> JSONResponse:
         words = _words(state, request)
         try:
-            data = await read_json(await request.body(), state.services.pools.bodies)
+            data = await read_json(await request.body(), state.services.pools)
             chat = await asyncio.to_thread(from_json, state.chats, data)
         except ForedraftError as error:
             return _too_much(words, error)
@@ -146,7 +146,7 @@ async def _events(state: AppState, message_id: int, start: int) -> AsyncIterator
 
 async def _body(request: Request, state: AppState) -> dict[str, Any]:
     try:
-        body = await read_json(await request.body(), state.services.pools.bodies)
+        body = await read_json(await request.body(), state.services.pools)
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}

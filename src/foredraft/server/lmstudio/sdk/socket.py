@@ -108,7 +108,7 @@ class Socket:
             AUTH.check(len(data))
         while True:
             try:
-                return await read_json(data, self._services.pools.bodies), len(data)
+                return await read_json(data, self._services.pools), len(data)
             except BusyError as error:  # frames keep their order: this one waits, and with it those behind it
                 await asyncio.sleep(error.retry_after)
             except ValueError:

@@ -42,8 +42,8 @@ class Turn:
     tools: Toolbox
     messages: list[dict[str, Any]]
     """Of this request alone."""
-    input: list[dict[str, Any]]
-    """Its items, each with an id."""
+    input: Sequence[Item]
+    """Its items."""
     id: str
     store: bool
     encrypted: bool = False
@@ -94,7 +94,7 @@ async def understood(body: ResponsesRequest, kept: Responses) -> Turn:
     )
     encrypted = "reasoning.encrypted_content" in (body.include or ())
     store = body.store is not False and kept.enabled
-    return Turn(question, tools, messages, _with_ids(items), response_id, store, encrypted=encrypted)
+    return Turn(question, tools, messages, items, response_id, store, encrypted=encrypted)
 
 
 def _ignored(body: ResponsesRequest) -> list[str]:
@@ -231,14 +231,17 @@ def _schema(text: TextSettings | None) -> Any:
 _PREFIXES = {"message": "msg", "reasoning": "rs", "function_call": "fc", "custom_tool_call": "ctc"}
 
 
-def _with_ids(items: Sequence[Item]) -> list[dict[str, Any]]:
-    """Items as they are given back: each with a type, an id, and content in parts."""
+def with_ids(items: Sequence[Item]) -> list[dict[str, Any]]:
+    """Items as they are given back: each with a type, an id, and content in parts. Of thousands it takes a while."""
     given = []
-    for item in items:
+    drawn = secrets.token_hex(12 * len(items))
+    for i, item in enumerate(items):
         kind = item.kind
         said = item.model_dump(exclude_none=True, exclude={"type", "id"})
         if kind == "message" and isinstance(item.content, str):
             part = "output_text" if item.role == "assistant" else "input_text"
             said["content"] = [{"type": part, "text": item.content}]
-        given.append({"id": item.id or f"{_PREFIXES.get(kind, 'item')}_{secrets.token_hex(12)}", "type": kind, **said})
+        given.append(
+            {"id": item.id or f"{_PREFIXES.get(kind, 'item')}_{drawn[24 * i : 24 * i + 24]}", "type": kind, **said}
+        )
     return given

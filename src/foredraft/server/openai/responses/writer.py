@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -18,7 +19,7 @@ from foredraft.server.errors import error_body, http_error
 from foredraft.server.fields import given
 from foredraft.server.kept import Responses
 from foredraft.server.lenient import as_field
-from foredraft.server.openai.responses.convert import Turn
+from foredraft.server.openai.responses.convert import Turn, with_ids
 from foredraft.server.openai.responses.output import Output
 from foredraft.server.openai.responses.types import ResponsesRequest
 from foredraft.server.pipeline import Submitted
@@ -96,7 +97,8 @@ class Writer:
         response["stats"], response["timings"] = statistics.stats(answer), statistics.timings(answer)
         if self._turn.store:
             messages = [*self._turn.messages, as_message(self._reader)]
-            kept = Kept(self._turn.id, self._body.previous_response_id, messages, response, self._turn.input)
+            given = await asyncio.to_thread(with_ids, self._turn.input)
+            kept = Kept(self._turn.id, self._body.previous_response_id, messages, response, given)
             response["store"], problem = await self._kept.keep(kept, [item["id"] for item in self._output.items])
             if problem:
                 response["warnings"] = [*response.get("warnings", ()), problem]
