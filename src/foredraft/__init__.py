@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from foredraft.config.load_settings import LoadSettings
     from foredraft.core.errors import ForedraftError
     from foredraft.core.params import Request, SamplingParams, SpeculationParams
+    from foredraft.pair.async_llm import AsyncLLM
     from foredraft.pair.batch import BatchError
     from foredraft.pair.embedding import Embedder
     from foredraft.pair.llm import LLM
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LLM",
+    "AsyncLLM",
     "BatchError",
     "Embedder",
     "ForedraftError",
@@ -33,6 +35,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "LLM": "foredraft.pair.llm",
+    "AsyncLLM": "foredraft.pair.async_llm",
     "BatchError": "foredraft.pair.batch",
     "Embedder": "foredraft.pair.embedding",
     "ForedraftError": "foredraft.core.errors",
