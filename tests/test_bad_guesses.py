@@ -183,7 +183,7 @@ def test_a_load_says_that_its_memory_was_damaged_or_foreign_and_rebuilds_it(tmp_
         ):
             path.write_text(damage, encoding="utf-8")
             again = tune(engine, None, folder=tmp_path, clock=engine.clock)
-            assert [note for note in again.notes if kind in note], (kind, damage[:40])
+            assert [note for note in again.notes if kind in str(note)], (kind, damage[:40])
             again.save()
             assert tune(engine, None, folder=tmp_path, clock=engine.clock).notes == []  # rebuilt
 
@@ -193,6 +193,6 @@ def test_a_load_says_that_what_it_learns_cannot_be_kept(tmp_path: Path) -> None:
     file = tmp_path / "a file, not a folder"
     file.write_text("", encoding="utf-8")
     tuning = tune(engine, None, folder=file)
-    (note,) = (note for note in tuning.notes if "could not be stored" in note)
+    (note,) = (str(note) for note in tuning.notes if "could not be stored" in str(note))
     assert "measured again at the next start" in note
     assert LLM(engine, tuning.drafter, tuning.controller).generate("ab", seed=1, max_tokens=30).tokens

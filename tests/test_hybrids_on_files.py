@@ -202,12 +202,12 @@ def test_what_memory_is_short_for_is_capped_and_said(file: Files, monkeypatch: p
     monkeypatch.setattr(memory, "this_machine", lambda: scarce)
     with LLM.load(file("qwen35"), "off", settings=EXACT) as llm:
         assert llm.engine.rewind_limit.limit == 4
-        assert any("at most 4 tokens are guessed at once" in note for note in llm.notes)
+        assert any("at most 4 tokens are drafted at once" in str(note) for note in llm.notes)
     fork = Machine(estimate(facts, plan=dataclasses.replace(plan, snapshots=0), machine=roomy).total, 1 << 40)
     monkeypatch.setattr(memory, "this_machine", lambda: fork)
     with LLM.load(file("qwen35"), "off", settings=EXACT) as llm:
         assert llm.engine.rewind_limit.way == "fork"
-        assert any("read again" in note for note in llm.notes)
+        assert any("read again" in str(note) for note in llm.notes)
     monkeypatch.setattr(memory, "this_machine", lambda: Machine(fork.ram - 1, 1 << 40))
     with pytest.raises(MemoryLimitError):
         LLM.load(file("qwen35"), "off", settings=EXACT)
@@ -229,5 +229,5 @@ def test_a_file_whose_states_do_not_come_back_is_answered_without_guesses(
     monkeypatch.setattr(llamacpp_engine, "goes_back", lambda engine: False)
     with LLM.load(file("lfm2"), "auto", settings=EXACT) as llm:
         assert llm.speculation.status == "unavailable"
-        assert "cannot take back rejected guesses (architecture lfm2)" in llm.speculation.reason
+        assert "cannot take back rejected tokens (architecture lfm2)" in str(llm.speculation.reason)
         assert len(write(llm, [ask(llm, prompt(20))])[0].tokens) == 24

@@ -166,7 +166,7 @@ def test_nothing_is_claimed_where_other_answers_change_single_steps(asked: str) 
     assert mode(engine) == "fast"
     assert engine.exact_rows is None
     assert not engine.numerics.batches_exact
-    assert any("nothing is exact here" in note for note in notes) == (asked == "exact")
+    assert any("nothing is exact here" in str(note) for note in notes) == (asked == "exact")
 
 
 def test_what_is_known_is_not_measured_again(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_what_is_damaged_is_measured_anew_and_said(tmp_path: Path, damage: str) 
         file.write_text(damage, encoding="utf-8")
     notes: list[str] = []
     assert loaded(machine, "exact", tmp_path, notes).numerics == found
-    assert any("anew" in note for note in notes)
+    assert any("anew" in str(note) or "again" in str(note) for note in notes)
 
 
 def test_a_model_that_would_take_minutes_to_measure_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +203,7 @@ def test_a_model_that_would_take_minutes_to_measure_is_not(monkeypatch: pytest.M
     machine, notes = Machine(), list[str]()
     assert mode(loaded(machine, "auto", notes=notes)) == "fast"
     assert not machine.timed
-    assert "30 minutes" in notes[0]
+    assert "30 minutes" in str(notes[0])
     assert mode(loaded(machine, "exact")) == "exact"
 
 
@@ -213,5 +213,5 @@ def test_a_load_remembers_unless_told_not_to(tiny_llama: Path, user_folders: Pat
         with LLM.load(tiny_llama, None, settings=LoadSettings(remember=remember)) as llm:
             assert llm.numerics is not None
             assert llm.numerics.by_batch
-            assert not [note for note in llm.notes if "numerics" in note]
+            assert not [note for note in llm.notes if "numerics" in str(note)]
         assert len(list(user_folders.rglob("numerics-*.json"))) == files

@@ -34,8 +34,8 @@ def test_auto_isolates_large_files_of_others(tmp_path: Path, monkeypatch: pytest
     large, small = sized(tmp_path / "large.gguf", LEAST_BYTES), sized(tmp_path / "small.gguf", LEAST_BYTES - 1)
     monkeypatch.setattr(devices, "built_for_gpus", lambda: False)
     assert isolation(large, options, "auto").isolated
-    assert "2 %" in isolation(small, options, "auto").reason
-    assert "own file" in isolation(demo.main_path(), options, "auto").reason
+    assert "2%" in str(isolation(small, options, "auto").reason)
+    assert "own file" in str(isolation(demo.main_path(), options, "auto").reason)
     for path in (large, small, demo.main_path()):
         assert isolation(path, options, "on").isolated
         assert not isolation(path, options, "off").isolated
@@ -44,7 +44,7 @@ def test_auto_isolates_large_files_of_others(tmp_path: Path, monkeypatch: pytest
 def test_auto_leaves_what_runs_on_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     large = sized(tmp_path / "large.gguf", LEAST_BYTES)
     monkeypatch.setattr(devices, "built_for_gpus", lambda: True)
-    assert "GPU" in isolation(large, LoadOptions(), "auto").reason
+    assert "GPU" in str(isolation(large, LoadOptions(), "auto").reason)
     assert isolation(large, LoadOptions(gpu_layers=0), "auto").isolated
     assert isolation(large, LoadOptions(device="cpu"), "auto").isolated
 
@@ -84,7 +84,7 @@ def test_the_errors_of_a_load_are_the_same_there(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError):
         open_draft(tmp_path / "none.gguf", LoadOptions(), where=where)
     cut = tiny_gguf.cut(tiny_gguf.llama(tmp_path / "tiny.gguf"), tmp_path / "cut.gguf", 0.5)
-    with pytest.raises(ModelFormatError, match="damaged or not complete"):
+    with pytest.raises(ModelFormatError, match="damaged or incomplete"):
         open_draft(cut, LoadOptions(probe=False), where=where)
 
 
@@ -108,7 +108,7 @@ def test_a_draft_that_dies_is_said_and_its_answer_goes_on(chat_pair: tuple[Path,
         list(pieces)
         assert stream.result.tokens == expected
         assert llm.speculation.status == "unavailable"
-        assert "SIGKILL" in llm.speculation.reason
+        assert "SIGKILL" in str(llm.speculation.reason)
         assert llm.died is None
         main_pid = llm.places[0].pid
         assert main_pid is not None

@@ -14,6 +14,7 @@ from foredraft.models.store import ModelStore
 from foredraft.pair.speculation import costs_key, file_identity, library_version, machine
 from foredraft.pair.what_pays import Way, sentence, verdict, ways
 from foredraft.speculative.controllers.adaptive.costs import CostModel
+from foredraft.words import words as words_of
 from tests.models.gguf_bytes import model, write
 
 STEEP = {1: 0.1, 2: 0.17, 4: 0.25, 8: 0.42}
@@ -72,9 +73,9 @@ def test_where_nothing_was_measured_there_are_commands_and_no_figures(shelf: She
     }
     for way in found.values():
         assert way.at_most is None
-        assert way.command in way.reasons["en"]
-        assert way.command in way.reasons["ja"]
-        assert "×" not in way.reasons["en"]
+        assert way.command in str(way.why)
+        assert way.command in words_of("ja")(way.why)
+        assert "×" not in str(way.why)
 
 
 def test_what_was_measured_has_its_figures(shelf: Shelf) -> None:
@@ -85,14 +86,14 @@ def test_what_was_measured_has_its_figures(shelf: Shelf) -> None:
     found = shelf.ways()
     assert set(found) == {"big@f16", "small@q8_0", "found"}, "a draft that was measured not to pay is no way"
     assert not any(way.command for way in found.values())
-    finer = found["big@f16"].reasons["en"]
-    assert "up to 5.0× of its own speed" in finer
+    finer = str(found["big@f16"].why)
+    assert "up to 5.0× its own speed" in finer
     assert "here 1.9×" in finer
-    assert "here 10.0 without guesses" in finer
+    assert "here 10.0 tok/s without a draft" in finer
     assert "still slower" in finer  # with this draft: 1.25× of 4 tokens/s
     assert found["small@q8_0"].at_most == pytest.approx(8 / (4.2 + 7 * 0.2), rel=0.01)
-    assert "up to 1.9×" in found["found"].reasons["en"]
-    assert "1.9 倍" in found["found"].reasons["ja"]
+    assert "up to 1.9×" in str(found["found"].why)
+    assert "1.9 倍" in words_of("ja")(found["found"].why)
 
 
 def test_with_a_cheap_draft_the_other_quantisation_is_faster_and_nothing_is_called_slower(shelf: Shelf) -> None:
@@ -100,7 +101,7 @@ def test_with_a_cheap_draft_the_other_quantisation_is_faster_and_nothing_is_call
     shelf.measured("big-f16", None, FLAT)
     finer = shelf.ways(draft="small")["big@f16"]
     assert finer.at_most == pytest.approx(8 / (1.6 + 7 * 0.08), rel=0.01)
-    assert "slower" not in finer.reasons["en"]
+    assert "slower" not in str(finer.why)
 
 
 @pytest.mark.parametrize("key", [{"machine": "another"}, {"library": "0.0"}])
@@ -139,7 +140,7 @@ def test_measured_speed_ups_count_too(shelf: Shelf) -> None:
         kept = Measured(speedup, speedup, speedup, 10.0, 10.0 * speedup, "2026-11-30")
         shelf.store.remember_measured(find("big@q8_0"), find(name), kept)
     found = shelf.ways()
-    assert "1.31× measured" in found["small@q8_0"].reasons["en"]
+    assert "1.31× measured" in str(found["small@q8_0"].why)
     assert "tiny@q8_0" not in found
 
 
@@ -152,10 +153,11 @@ def test_a_pair_that_pays_or_is_not_known_gets_no_advice(shelf: Shelf) -> None:
     told = verdict(main, draft, shelf.store, shelf.folder)
     assert told.hopeless == "middle@q8_0"
     assert told.ways
-    english, japanese = sentence(told.ways, "en"), sentence(told.ways, "ja")
-    assert english.startswith("What would pay here: ")
-    assert japanese.startswith("効果が見込めるもの: ")
-    assert sentence([], "en") == ""
+    said = sentence(told.ways)
+    assert said is not None
+    assert str(said).startswith("What would pay here: ")
+    assert words_of("ja")(said).startswith("効果が見込めるもの: ")
+    assert sentence([]) is None
 
 
 def test_a_key_is_the_one_that_a_load_writes(shelf: Shelf) -> None:

@@ -1,7 +1,6 @@
 """The words of every language: one file each, the same keys and placeholders, and every key that is used."""
 
 import ast
-import re
 import string
 import warnings
 from pathlib import Path
@@ -9,12 +8,11 @@ from pathlib import Path
 import pytest
 
 import foredraft
-import foredraft.ui
 from foredraft.core.reasons import Reason
 from foredraft.words import MissingWordsWarning, Words, language_names, languages, negotiate, of_locale, words
 from foredraft.words.catalogue import Plural, catalogue
 
-PACKAGE = Path(foredraft.ui.__file__).parent
+PACKAGE = Path(foredraft.__file__).parent
 ALL = languages()
 
 
@@ -62,40 +60,70 @@ def test_every_list_that_a_text_names_is_joined_somehow(language):
     assert form.joins.keys() == catalogue("en").form.joins.keys()
 
 
-def used_keys():
+def calls():
+    """Every call in the program: (file, the function's name, arguments that are written out, their names)."""
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.Call) or not node.args:
-                continue
-            name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-            arguments = [node.args[0]]
-            if isinstance(arguments[0], ast.IfExp):
-                arguments = [arguments[0].body, arguments[0].orelse]
-            for argument in arguments:
-                if name in ("t", "words") and isinstance(argument, ast.Constant):
-                    yield path.name, argument.value
+            if isinstance(node, ast.Call) and node.args:
+                name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+                yield path.name, name, node
+
+
+def written_out(argument):
+    """The texts that an argument may be: one, or the two of a condition."""
+    either = [argument.body, argument.orelse] if isinstance(argument, ast.IfExp) else [argument]
+    return [one.value for one in either if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+
+
+def used_keys():
+    """(file, key, names of the values that it gets; None where those are not written out)."""
+    for file, name, node in calls():
+        if name in ("t", "words", "say"):
+            known = all(keyword.arg for keyword in node.keywords)
+            names = {keyword.arg for keyword in node.keywords} if known else None
+            yield from ((file, key, names) for key in written_out(node.args[0]) if "." in key)
+        elif name == "Reason":
+            given = node.args[1] if len(node.args) > 1 else ast.Dict(keys=[], values=[])
+            names = None
+            if isinstance(given, ast.Dict) and all(isinstance(key, ast.Constant) for key in given.keys):
+                names = {key.value for key in given.keys}
+            yield from ((file, f"reason.{code}", names) for code in written_out(node.args[0]))
 
 
 def test_every_key_that_is_used_exists():
-    missing = {(file, key) for file, key in used_keys() if key not in entries("en")}
-    assert not missing
+    used = list(used_keys())
+    assert len(used) > 500
+    assert not {(file, key) for file, key, _ in used if key not in entries("en")}
+
+
+def test_every_text_gets_the_values_that_it_needs():
+    for file, key, names in used_keys():
+        entry = entries("en").get(key)
+        if entry is not None and names is not None:
+            needed = placeholders(entry) | ({entry.by} if isinstance(entry, Plural) else set())
+            # a template for the browser's side gets none here
+            assert not names or needed <= names, (file, key, needed - names)
+            assert names or not needed or key in RAW, (file, key, needed)
+
+
+RAW = frozenset()
+"""Texts that the browser's side fills in."""
 
 
 def test_every_key_is_used():
-    sources = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
-    unused = []
-    for key in entries("en"):
-        prefix = key.rpartition(".")[0]
-        words = key.split("_")
-        stem = "|".join(re.escape("_".join(words[:n])) for n in range(1, len(words))) or "$"
-        whole = f'"{key}"' in sources or f"'{key}'" in sources or key == "{key}"
-        by_group = (
-            re.search(rf"""["']{re.escape(prefix)}\.(\{{|["'] ?\+)""", sources) or f'group("{prefix}")' in sources
-        )
-        by_stem = re.search(rf"""["']({stem})_(\{{|["'] ?\+)""", sources)
-        if not (whole or by_group or by_stem):
-            unused.append(key)
-    assert not unused
+    whole, beginnings = set(), set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                whole.add(node.value)
+            first = node.values[0] if isinstance(node, ast.JoinedStr) else getattr(node, "left", None)
+            if isinstance(first, ast.Constant) and str(first.value).endswith(("_", ".")):
+                beginnings.add(str(first.value))
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "group":
+                beginnings |= {f"{group}." for group in written_out(node.args[0])}
+    names = {key: key.removeprefix("reason.") for key in entries("en")}
+    unknown = {key for key, name in names.items() if not whole & {key, name}}
+    assert not [key for key in unknown if not names[key].startswith(tuple(beginnings))]
 
 
 def test_a_missing_word_is_loud_in_tests_and_english_at_run_time():

@@ -15,7 +15,7 @@ def test_it_fits_the_main_model_and_is_made_once(chat_pair: tuple[Path, Path]) -
     main, _ = chat_pair
     path = random_draft(main)
     verdict = pair(main, path)
-    assert verdict.usable, verdict.reasons["en"]
+    assert verdict.usable, str(verdict.why)
     assert verdict.code == "vocab_same"
     assert path.stat().st_size < main.stat().st_size / 2
     made = path.stat().st_mtime_ns

@@ -20,6 +20,7 @@ from foredraft.models import hub as hub_module
 from foredraft.models.cache import Measured
 from foredraft.pair.speculation import file_identity, library_version, machine
 from foredraft.speculative.controllers.adaptive.costs import CostModel
+from foredraft.words import languages
 from tests.models.gguf_bytes import model, write
 from tests.models.hub_server import Hub, serve
 
@@ -60,7 +61,7 @@ def own(data: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def test_ls_lists_what_is_there(cli: Cli, folder: Path) -> None:
     lines = cli("ls").stdout.splitlines()
-    assert lines[0].split() == ["NAME", "SIZE", "PARAMS", "CONTEXT", "DRAFT", "WHERE"]
+    assert lines[0].split() == ["NAME", "SIZE", "PARAMS", "CONTEXT", "DRAFT", "LOCATION"]
     assert any(line.startswith("big@q8_0") and line.endswith("folder") for line in lines)
     data = own(cli("ls", "--json").data)
     assert [entry["name"] for entry in data] == ["big@q8_0", "other@q8_0", "small@q8_0"]
@@ -123,10 +124,16 @@ def test_pair_says_what_would_pay_where_what_was_measured_does_not(cli: Cli, fol
     shelf.remember_measured(big, small, Measured(0.9, 0.8, 1.0, 10, 9, "2026-11-30"))
     text = cli("pair", "big").stdout
     assert text.endswith(
-        "What would pay here:\n- guesses found in the text, without a draft (up to 1.9×, where it repeats itself)\n"
+        "What would pay here:\n"
+        "- drafting from the text, without a draft model (up to 1.9×, where the text repeats itself)\n"
     )
     (way,) = cli("pair", "big", "--json").data["would_pay"]
-    assert (way["kind"], way["at_most"], set(way["reasons"])) == ("found", pytest.approx(1.905, abs=0.01), {"en", "ja"})
+    assert (way["kind"], way["at_most"], set(way["reasons"])) == (
+        "found",
+        pytest.approx(1.905, abs=0.01),
+        set(languages()),
+    )
+    assert way["why"] == {"code": "way_found", "numbers": {"x": way["at_most"]}, "message": way["reasons"]["en"]}
     shelf.remember_measured(big, small, Measured(1.3, 1.2, 1.4, 10, 13, "2026-11-30"))
     assert cli("pair", "big", "--json").data["would_pay"] == []
 
@@ -171,7 +178,8 @@ def test_pair_gives_verdicts_for_all_or_for_some(cli: Cli, folder: Path) -> None
         "draft", "level", "usable", "code", "reasons", "numbers", "expected_speedup", "measured_speedup",
     }  # fmt: skip
     assert (small["usable"], small["code"], small["level"]) == (True, "vocab_same", "works")
-    assert set(small["reasons"]) == {"en", "ja"}
+    assert set(small["reasons"]) == set(languages())
+    assert small["why"]["message"] == small["reasons"]["en"]
     assert small["expected_speedup"] >= 1
     assert (other["usable"], other["code"], other["expected_speedup"]) == (False, "vocab_kind", None)
     assert [entry["draft"] for entry in cli("pair", "big", "other", "--json").data["drafts"]] == ["other@q8_0"]

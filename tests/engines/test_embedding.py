@@ -90,7 +90,7 @@ def test_an_encoder_that_names_no_pooling_takes_the_mean(tmp_path: Path) -> None
     path = tiny_gguf.bert(tmp_path / "one.gguf", pooling=gguf.PoolingType.NONE)
     embedder = LlamaCppEmbedder(path, ONE)
     assert embedder.pooling == "mean"
-    assert any("their mean is taken" in note for note in embedder.notes)
+    assert any("their mean is taken" in str(note) for note in embedder.notes)
     embedder.close()
     embedder.close()
     with pytest.raises(EngineError):

@@ -24,6 +24,8 @@ from foredraft.models.recommend import (
     suiting,
 )
 from foredraft.models.store import ModelFile, ModelStore
+from foredraft.words import languages
+from foredraft.words import words as words_of
 from tests.models.gguf_bytes import model, write
 
 
@@ -154,8 +156,8 @@ def test_the_draft_with_the_most_gain_is_taken(shelf: Shelf) -> None:
     assert choice.draft.name == "small@q8_0"
     assert choice.gain is not None
     assert choice.gain.speedup > 1.1
-    assert "small@q8_0: Same tokenizer" in choice.reasons["en"]
-    assert "推定" in choice.reasons["ja"]
+    assert "small@q8_0: Same tokenizer" in str(choice.why)
+    assert "推定" in words_of("ja")(choice.why)
 
 
 def test_what_was_measured_counts_more_than_what_is_expected(shelf: Shelf) -> None:
@@ -166,11 +168,11 @@ def test_what_was_measured_counts_more_than_what_is_expected(shelf: Shelf) -> No
     choice = choose_draft(main, shelf)
     assert choice.draft is not None
     assert choice.draft.name == "middle@q8_0"
-    assert "measured 2.10×" in choice.reasons["en"]
+    assert "measured 2.10×" in str(choice.why)
     shelf.remember_measured(main, middle, Measured(0.95, 0.9, 1.0, 10, 9, "2026-11-23"))
     none = choose_draft(main, shelf)
     assert none.draft is None
-    assert none.reasons["en"] == "No draft: middle@q8_0 was measured at 0.95× here."
+    assert str(none.why) == "No draft: middle@q8_0 was measured at 0.95× here."
 
 
 def test_a_draft_that_does_not_fit_in_memory_is_not_taken(shelf: Shelf) -> None:
@@ -184,7 +186,11 @@ def test_a_draft_that_does_not_fit_in_memory_is_not_taken(shelf: Shelf) -> None:
     ("main", "other", "words"),
     [
         ({"name": "lonely", "params": 14e9}, None, "there is no other model"),
-        ({"name": "a", "params": 14e9}, {"name": "b", "params": 1e9, "tokenizer": "llama"}, "none of 1 other models"),
+        (
+            {"name": "a", "params": 14e9},
+            {"name": "b", "params": 1e9, "tokenizer": "llama"},
+            "the only other model does not fit",
+        ),
         ({"name": "tiny", "params": 1e9}, {"name": "b", "params": 0.4e9}, "under about 3 B rarely gain"),
         ({"name": "qwen2.5-14b-instruct", "params": 14e9}, None, "foredraft get qwen2.5-0.5b-instruct"),
     ],
@@ -195,8 +201,8 @@ def test_why_none(shelf: Shelf, main: dict[str, Any], other: dict[str, Any] | No
         shelf.add_model(**other)
     choice = choose_draft(shelf.find(found.name), shelf)
     assert choice.draft is None
-    assert words in choice.reasons["en"]
-    assert choice.reasons["ja"].startswith("ドラフトなし")
+    assert words in str(choice.why)
+    assert words_of("ja")(choice.why).startswith("ドラフトなし")
 
 
 def test_the_embedded_pair_belongs_together(tmp_path: Path) -> None:
@@ -231,8 +237,8 @@ def test_a_gain_needs_weights(shelf: Shelf, tmp_path: Path) -> None:
 def test_three_lines_that_suit_the_memory(free: int, name: str) -> None:
     entry = suiting(free * 10**9)
     assert entry.drafts
-    for language in ("en", "ja"):
-        lines = first_run_hint(free * 10**9, language)
+    for language in languages():
+        lines = [words_of(language)(line) for line in first_run_hint(free * 10**9)]
         assert len(lines) == 3
         assert f"foredraft get {entry.name} --with-draft" in lines[2]
     assert entry.params == catalogue_entry(name).params  # type: ignore[union-attr]
@@ -243,5 +249,5 @@ def test_a_processor_bounds_what_suits_by_its_cores(cores: int, name: str) -> No
     """Memory for 70 B is no help where two cores would write a token every few seconds."""
     entry = suiting(64 * 10**9, cores=cores)
     assert entry.params == catalogue_entry(name).params  # type: ignore[union-attr]
-    for language in ("en", "ja"):
-        assert str(cores) in first_run_hint(64 * 10**9, language, cores=cores)[1]
+    for language in languages():
+        assert str(cores) in words_of(language)(first_run_hint(64 * 10**9, cores=cores)[1])

@@ -346,13 +346,13 @@ def test_templates_that_cannot_be_read(source: str) -> None:
 def test_files_without_a_template_get_one_and_say_so() -> None:
     source, note = fallback_template(["<|im_start|>", "<|im_end|>", "x"])
     assert source == CHATML
-    assert "ChatML" in note
+    assert "ChatML" in str(note)
     text = render(source, CONVERSATIONS["system prompt"])
     assert text.startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n")
     assert text.endswith("<|im_end|>\n<|im_start|>assistant\n")
     source, note = fallback_template(["</s>"])
     assert source == PLAIN
-    assert "base model" in note
+    assert "base model" in str(note)
     assert (
         render(source, CONVERSATIONS["several turns"])
         == "User: Hi 金沢 <b>&\nAssistant: Hello\nUser: and again\nAssistant:"

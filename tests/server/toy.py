@@ -11,6 +11,7 @@ import numpy as np
 
 from foredraft.core.errors import EngineError, IncompatibleDraftError, ModelFormatError, ModelNotFoundError
 from foredraft.core.params import BUILTIN
+from foredraft.core.reasons import Reason, sentences
 from foredraft.engines.embedding import Vectors
 from foredraft.engines.toy import ToyEngine, ToyTokenizer
 from foredraft.models.brought import Origin
@@ -43,14 +44,14 @@ class ToyLLM(LLM):
         if self.scheduler.busy:
             raise AssertionError("the runtime must wait until the model is idle")
         self.scheduler.drafter.close()
-        self.scheduler.drafter, self.draft.info, self.draft.unavailable = NoDrafter(), None, ""
+        self.scheduler.drafter, self.draft.info, self.draft.unavailable = NoDrafter(), None, None
         if draft in (None, "off"):
             return
         if draft == "other-words":
-            error = IncompatibleDraftError("vocab_differs", "its vocabulary is another one")
+            error = IncompatibleDraftError(Reason("vocab_kind", {"a": "gpt2", "b": "llama"}))
             if required:
                 raise error
-            self.draft.unavailable = str(error)
+            self.draft.unavailable = sentences(error.reason_or_words, error.hint_why)
             return
         if draft not in ("auto", *ToyShelf.DRAFTS):
             raise ModelNotFoundError(draft)

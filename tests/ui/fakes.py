@@ -6,6 +6,7 @@ from pathlib import Path
 from nicegui.testing.user_interaction import UserInteraction
 
 from foredraft.core.errors import IncompatibleDraftError
+from foredraft.core.reasons import Reason
 from foredraft.engines.base import ModelInfo
 from foredraft.models.pairing import NOT_USABLE, RECOMMENDED, WORKS, Pairing
 from foredraft.models.store import ModelFile
@@ -65,7 +66,7 @@ class FakeRuntime:
         self.drafts.append(draft)
         self.devices.append(device)
         if self.refuse:
-            raise IncompatibleDraftError("vocab_size", "Different tokenizer: 3 tokens, the main model has 4")
+            raise IncompatibleDraftError(Reason("vocab_size", {"a": 3, "b": 4}))
         self.states[0] = replace(self.states[0], draft_info=info(Path(draft).stem) if draft else None)
         return self.states[0]
 
@@ -89,7 +90,7 @@ class FakeStore:
 
     def drafts(self, main, memory=None):
         return [
-            (self._file(name), Pairing(level, level != NOT_USABLE, "vocab_same", {"en": words, "ja": words}))
+            (self._file(name), Pairing(level, level != NOT_USABLE, Reason("said", {"text": words})))
             for name, level, words in self.verdicts
         ]
 

@@ -96,7 +96,7 @@ async def test_whose_process_has_a_model_and_what_became_of_it(app, language, pl
         await user.open("/server")
         await sees(user, place)
         error = EngineDiedError("Main", "SIGSEGV")
-        assert Page(state, Words(language)).error_words(error.code, error.message).find(ended) >= 0
-        state.services.load_failure = ModelGivenUpError("Main", 3, 300, error.message)
+        assert Page(state, Words(language)).error_words(error).find(ended) >= 0
+        state.services.load_failure = ModelGivenUpError("Main", 3, 300, error.reason_or_words)
         await user.open("/models")
         await sees(user, given_up)

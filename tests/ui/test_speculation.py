@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from foredraft.core.params import MAX_DRAFT
+from foredraft.core.reasons import Reason
 from foredraft.models.cache import Measured
 from foredraft.models.pairing import NOT_USABLE
 from foredraft.pair.what_pays import Verdict, Way
@@ -57,7 +58,9 @@ async def test_a_status_that_changes_leaves_the_list_alone(app):
         await user.should_see("Active")
         await user.should_see("Middle 3B")
         listed = user.find("Middle 3B").elements
-        state.services.runtime.states[0] = replace(DRAFTED, speculation=SpeculationStatus("paused", "slower"))
+        state.services.runtime.states[0] = replace(
+            DRAFTED, speculation=SpeculationStatus("paused", Reason("said", {"text": "slower"}))
+        )
         state.hub.publish("speculation")
         await user.should_see("Paused")
         await user.should_not_see("Active")
@@ -108,7 +111,13 @@ async def test_the_measured_gain_is_shown(app, plain, drafted, words):
         await user.should_see("1.9×" if gain > 1 else "0.8×")
 
 
-PAYING = Way("draft", "Tiny 0.1B", None, "", {"en": "the draft Tiny 0.1B", "ja": "ドラフト Tiny 0.1B"})
+PAYING = Way(
+    "draft",
+    "Tiny 0.1B",
+    None,
+    "",
+    Reason("way_draft", {"model": "Tiny 0.1B", "facts": (Reason("pays_at_most", {"x": 1.5}),)}),
+)
 
 
 @pytest.mark.parametrize(
@@ -142,9 +151,10 @@ async def test_a_draft_that_was_given_back_is_told_with_what_would_pay(app, monk
 @pytest.mark.parametrize(
     ("status", "reason", "words"),
     [
-        ("active", "", "Active"),
-        ("paused", "slower", "Paused: guesses were slower than answering directly. Will try again."),
-        ("unavailable", "No such file.", "ModelWorker without a draft: No such file."),
+        ("active", None, "Active"),
+        ("paused", Reason("draft_busy"), "Paused: guesses were slower than answering directly. Will try again."),
+        ("paused", Reason("layers", {"n": 3}), "3 layers"),
+        ("unavailable", Reason("file_empty", {"file": "x.gguf"}), "Answering without a draft: x.gguf is empty."),
     ],
 )
 async def test_the_status_is_never_silent(app, status, reason, words):

@@ -261,7 +261,7 @@ class Comparison:
         model = Path(llm.info.path)
         draft = Path(llm.draft_info.path) if llm.draft_info is not None else None
         self.model, self.draft = llm.info.name, llm.draft_info.name if llm.draft_info is not None else ""
-        self.notes += [*getattr(llm.engine, "notes", []), *llm.notes]
+        self.notes += map(str, [*getattr(llm.engine, "notes", []), *llm.notes])
         threads = _threads(model, wish.threads)
         return Files(
             model,

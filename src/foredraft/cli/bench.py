@@ -192,7 +192,7 @@ def _measure(
     from foredraft.bench.runner import Plan, Run
 
     began = time.perf_counter()
-    notes = [*getattr(llm.engine, "notes", []), *llm.notes]
+    notes = [*map(str, [*getattr(llm.engine, "notes", []), *llm.notes])]
     if clock == "cpu":
         notes.append("Times are processor time, with one thread for each model.")
     elif warning := busy(machine()):

@@ -11,6 +11,7 @@ import typer
 
 from foredraft.cli.models import Json, shelf
 from foredraft.cli.tables import print_table, size_words
+from foredraft.cli.words import t
 
 if TYPE_CHECKING:
     from foredraft.models.hub import HubChoice, HubRepository
@@ -58,13 +59,14 @@ def get(
             draft = look(drafts[0])
             wanted.append((draft, choose(draft)))
         else:
-            print(f"No draft is known for {repository}; drafting from the text still works.", file=sys.stderr)
+            print(t()("cli.get.no_draft", repository=repository), file=sys.stderr)
     store = shelf()
     paths = []
     for source, choice in wanted:
         if not json_output:
-            fits = "" if choice.size <= room else f"; more than the {size_words(room)} of memory that are free"
-            print(f"{source.name} {choice.quantisation}: {size_words(choice.size)}{fits}", file=sys.stderr)
+            key = "cli.get.choice" if choice.size <= room else "cli.get.choice_large"
+            said = {"repository": source.name, "quantisation": choice.quantisation, "size": choice.size}
+            print(t()(key, **said, free=room), file=sys.stderr)
         paths.append(_download(store, source, choice, quiet=json_output))
     models = [store.find(path) for path in paths]
     if json_output:
@@ -103,15 +105,16 @@ def _print_choices(repository: HubRepository, room: int, json_output: bool) -> N
         ]
         print(json.dumps({"repository": repository.name, "choices": choices}, ensure_ascii=False, indent=2))
         return
+    words = t()
     rows = [
-        (choice.quantisation, size_words(choice.size), "yes" if choice.size <= room else "no")
+        (choice.quantisation, size_words(choice.size), words("cli.yes" if choice.size <= room else "cli.no"))
         for choice in repository.choices
     ]
-    print_table(("QUANT", "SIZE", "FITS"), rows, right=frozenset({1}))
+    print_table([words(f"cli.get.{column}") for column in ("quant", "size", "fits")], rows, right=frozenset({1}))
 
 
 def _drafts_of(entry: CatalogueModel) -> str:
-    inside = ("built in",) if entry.own_draft else ()
+    inside = (t()("cli.built_in"),) if entry.own_draft else ()
     return ", ".join((*inside, *entry.drafts)) or "–"
 
 
@@ -131,5 +134,10 @@ def _print_catalogue(json_output: bool) -> None:
         ]
         print(json.dumps(entries, ensure_ascii=False, indent=2))
         return
-    rows = [(entry.name, f"{entry.params:g} B", _drafts_of(entry), entry.repository) for entry in catalogue()]
-    print_table(("NAME", "PARAMS", "DRAFTS", "REPOSITORY"), rows, right=frozenset({1}))
+    words = t()
+    rows = [
+        (entry.name, words("cli.billions", n=entry.params), _drafts_of(entry), entry.repository)
+        for entry in catalogue()
+    ]
+    columns = [words(f"cli.get.{column}") for column in ("name", "params", "drafts", "repository")]
+    print_table(columns, rows, right=frozenset({1}))

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from foredraft.cli.models import Json, as_json, shelf
+from foredraft.core.reasons import Reason
 
 
 def import_model(
@@ -21,7 +22,7 @@ def import_model(
     from foredraft.core.errors import ParameterError
 
     if copy and move:
-        raise ParameterError("--copy --move", "both", "one of them")
+        raise ParameterError("--copy --move", "both", Reason("allowed_one"))
     store = shelf()
     model = store.add(file, "copy" if copy else "move" if move else "in place")
     if json_output:

@@ -10,7 +10,8 @@ import typer
 from foredraft.cli.models import Json, ModelName, complete_model, shelf
 from foredraft.cli.remote import Host, Port, server
 from foredraft.cli.tables import print_table, size_words
-from foredraft.cli.words import language
+from foredraft.cli.words import t
+from foredraft.core.reasons import Reason
 
 if TYPE_CHECKING:
     from foredraft.models.memory import Estimate
@@ -62,10 +63,11 @@ def load(
     )
     machine, rail = this_machine(), settings.memory.guardrail
     wish = draft or own.draft or "auto"
+    words = t()
     chosen, why = None, ""
     if wish == "auto":
         choice = choose_draft(main, store, memory=memory_check(plan, machine=machine, guardrail=rail))
-        chosen, why = choice.draft, choice.reasons[language()]
+        chosen, why = choice.draft, words(choice.why)
     elif wish != "off":
         chosen = store.draft_named(main, wish)
         store.pair(main, chosen).require()
@@ -74,13 +76,19 @@ def load(
     made = estimate(main.facts, draft_facts, plan, machine=machine, guardrail=rail)
     if json_output:
         named = {"model": main.name, "draft_name": chosen.name if chosen is not None else None}
-        hint = "" if made.fits else nearest_fit(main.facts, draft_facts, made)
-        print(json.dumps({**named, **made.as_json(), "hint": hint or None}, ensure_ascii=False, indent=2))
+        hint = None if made.fits else nearest_fit(main.facts, draft_facts, made)
+        print(
+            json.dumps(
+                {**named, **made.as_json(), "hint": str(hint) if hint is not None else None},
+                ensure_ascii=False,
+                indent=2,
+            )
+        )
         if not made.fits and rail != "off":
             raise typer.Exit(1)
         return
     _print(made)
-    print(why or (f"Draft {chosen.name}." if chosen is not None else "No draft."))
+    print(why or (words("cli.load.draft", draft=chosen.name) if chosen is not None else words("reason.no_draft")))
     require_fit(main.facts, draft_facts, plan, machine=machine, guardrail=rail)
 
 
@@ -91,14 +99,19 @@ def _load_in_server(
     if json_output:
         print(json.dumps(state, ensure_ascii=False, indent=2))
         return
-    drafted = f" with the draft {state['draft']['name']}" if state["draft"] is not None else " without a draft"
-    print(f"Loaded {state['id']}{drafted} in {state['load_s']:.1f} s.")
-    for note in state["notes"]:
-        print(note)
+    words, loaded = t(), {"model": state["id"], "s": state["load_s"]}
+    if state["draft"] is not None:
+        print(words("cli.load.loaded_with", draft=state["draft"]["name"], **loaded))
+    else:
+        print(words("cli.load.loaded", **loaded))
+    for note in state.get("reasons", state["notes"]):
+        print(words(Reason.from_dict(note)) if isinstance(note, dict) else note)
 
 
 def _print(made: Estimate) -> None:
-    parts = [("main model", made.main)] + ([("draft", made.draft)] if made.draft is not None else [])
+    words = t()
+    parts = [(words("cli.load.main"), made.main)]
+    parts += [(words("cli.load.the_draft"), made.draft)] if made.draft is not None else []
     rows = [
         (name, *(size_words(size) for size in (need.weights, need.kv, need.compute, need.overhead, need.total)))
         for name, need in parts
@@ -106,11 +119,10 @@ def _print(made: Estimate) -> None:
     total = [
         sum(getattr(need, field) for _, need in parts) for field in ("weights", "kv", "compute", "overhead", "total")
     ]
-    rows.append(("together", *(size_words(size) for size in total)))
-    print_table(("", "WEIGHTS", "KV CACHE", "SCRATCH", "REST", "TOTAL"), rows, right=frozenset({1, 2, 3, 4, 5}))
-    free = f"{size_words(made.machine.ram)} of memory free"
+    rows.append((words("cli.load.together"), *(size_words(size) for size in total)))
+    columns = [words(f"cli.load.{column}") for column in ("weights", "kv", "scratch", "rest", "total")]
+    print_table(["", *columns], rows, right=frozenset({1, 2, 3, 4, 5}))
+    free = [words("cli.load.free", size=made.machine.ram)]
     if made.machine.video_total:
-        free += f", {size_words(made.machine.video)} of video memory free ({size_words(made.on_gpu)} of it needed)"
-    print(
-        f"An estimate for {made.context:,} tokens of context; {free}: {'it fits' if made.fits else 'it does not fit'}."
-    )
+        free.append(words("cli.load.free_video", size=made.machine.video, needed=made.on_gpu))
+    print(words("cli.load.fits" if made.fits else "cli.load.fits_not", n=made.context, free=tuple(free)))

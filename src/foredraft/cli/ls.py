@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from foredraft.cli.models import Json, as_json, draft_words, drafts_for, shelf
 from foredraft.cli.tables import count_words, print_table, printable, size_words
-from foredraft.cli.words import language
+from foredraft.cli.words import t
 
 if TYPE_CHECKING:
     from foredraft.models.recommend import Choice
@@ -27,11 +27,12 @@ def ls(json_output: Json = False) -> None:
         made = [_json(model, choices.get(model.name), helps.get(model.name)) for model in models]
         print(json.dumps(made, ensure_ascii=False, indent=2))
         return
-    columns = ("NAME", "SIZE", "PARAMS", "CONTEXT", "DRAFT", "WHERE")
+    words = t()
+    columns = [words(f"cli.ls.{column}") for column in ("name", "size", "params", "context", "draft", "where")]
     rows = [_row(model, choices.get(model.name), helps.get(model.name)) for model in models]
     print_table(columns, rows, right=frozenset({1, 2, 3}))
     for problem in store.problems:
-        print(f"Not looked at: {printable(problem)}", file=sys.stderr)
+        print(words("cli.ls.not_looked_at", problem=printable(words(problem))), file=sys.stderr)
     if not any(model.usable and model.source != "embedded" for model in models):
         print_first_steps()
 
@@ -46,28 +47,30 @@ def print_first_steps() -> None:
     machine = this_machine()
     gpu = machine.video_total or sys.platform == "darwin"  # there a GPU shares the memory
     cores = None if gpu else psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
-    for line in first_run_hint(machine.video or machine.ram, language(), cores=cores):
-        print(line, file=sys.stderr)
+    words = t()
+    for line in first_run_hint(machine.video or machine.ram, cores=cores):
+        print(words(line), file=sys.stderr)
 
 
 def _row(model: ModelFile, choice: Choice | None, helps: str | None) -> tuple[str, ...]:
-    facts = model.facts
+    facts, words = model.facts, t()
     if facts is None:
-        return model.name, size_words(model.size_bytes), "–", "–", f"cannot be read: {model.problem}", model.source
+        problem = words(model.problem) if model.problem is not None else ""
+        return model.name, size_words(model.size_bytes), "–", "–", words("cli.ls.unreadable", why=problem), model.source
     draft = "–"
     if facts.missing is not None:
-        draft = f"file {facts.missing[0]} of {facts.missing[1]} is missing"
+        draft = words("reason.part_missing", i=facts.missing[0], n=facts.missing[1])
     elif helps is not None:
-        draft = f"is a draft for {helps}"
+        draft = words("cli.ls.draft_for", models=helps)
     elif facts.kind != "text":
-        draft = {"vocabulary": "no weights"}.get(facts.kind, facts.kind)
+        draft = words(f"cli.kind_{facts.kind}")
     elif choice is not None and choice.draft is not None:
         draft = draft_words(choice.draft)
         if choice.gain is not None:
-            draft += f" ({'' if choice.gain.measured else '≈'}{choice.gain.speedup:.1f}×)"
+            draft += words("cli.ls.measured" if choice.gain.measured else "cli.ls.estimated", x=choice.gain.speedup)
     elif facts.heads.said:
-        draft = "– (the one built in has no weights)" if facts.heads.missing else "– (has one built in)"
-    context = f"{facts.n_ctx_train:,}" if facts.n_ctx_train else "–"
+        draft = words("cli.ls.no_weights" if facts.heads.missing else "cli.ls.has_own")
+    context = words("cli.number", n=facts.n_ctx_train) if facts.n_ctx_train else "–"
     return model.name, size_words(model.size_bytes), count_words(facts.n_params), context, draft, model.source
 
 

@@ -6,14 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from foredraft.cli.words import t
+
 if TYPE_CHECKING:
     from foredraft.models.store import ModelFile, ModelStore
-
-LEVELS = {
-    "recommended": ("Recommended", "おすすめ"),
-    "works": ("Works", "使用可能"),
-    "not_usable": ("Not usable", "使用不可"),
-}
 
 
 def complete_model(incomplete: str) -> list[str]:
@@ -45,16 +41,11 @@ def shelf() -> ModelStore:
     return open_shelf()
 
 
-def level_words(level: str, words: str) -> str:
-    english, japanese = LEVELS[level]
-    return japanese if words == "ja" else english
-
-
 def draft_words(draft: ModelFile) -> str:
     """A draft's name, or where it is."""
     from foredraft.core.params import BUILTIN
 
-    return "built into the model" if draft.name == BUILTIN else draft.name
+    return t()("cli.built_in") if draft.name == BUILTIN else draft.name
 
 
 def drafts_for(draft: ModelFile, store: ModelStore) -> str:
@@ -63,7 +54,7 @@ def drafts_for(draft: ModelFile, store: ModelStore) -> str:
 
     assert draft.facts is not None
     fitting = [main.name for main in store.mains(draft)]
-    return ", ".join(fitting) if fitting else f"{made_for(draft.facts)} (none is here)"
+    return ", ".join(fitting) if fitting else t()("cli.none_here", models=made_for(draft.facts))
 
 
 def as_json(model: ModelFile) -> dict[str, object]:
@@ -75,7 +66,7 @@ def as_json(model: ModelFile) -> dict[str, object]:
         "source": model.source,
         "size_bytes": model.size_bytes,
         "usable": model.usable,
-        "problem": model.problem or None,
+        "problem": str(model.problem) if model.problem is not None else None,
         "kind": facts.kind if facts else None,
         "own_draft": facts.heads.here > 0 if facts and facts.kind == "text" else None,
         "architecture": facts.architecture if facts else None,

@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foredraft.cli.models import Json, ModelName, complete_model, draft_words, level_words, shelf
-from foredraft.cli.tables import print_table, size_words
-from foredraft.cli.words import language
+from foredraft.cli.models import Json, ModelName, complete_model, draft_words, shelf
+from foredraft.cli.tables import Styled, print_table
+from foredraft.cli.words import t
+from foredraft.words import Words, languages
+from foredraft.words import words as words_of
 
 if TYPE_CHECKING:
+    from foredraft.core.reasons import Reason
     from foredraft.models.cache import Measured
     from foredraft.models.pairing import Pairing
     from foredraft.models.store import ModelFile, ModelStore
     from foredraft.pair.what_pays import Way
+
+STYLES = {"recommended": "green", "not_usable": "dim"}
+"""Levels that are not in the terminal's own colour."""
 
 
 def pair(
@@ -62,13 +68,14 @@ def pair(
     would_pay = _would_pay(store, found, rows)
     if json_output:
         said = {"main": found.name, "drafts": [_json(*row) for row in rows]}
-        print(json.dumps({**said, "would_pay": [asdict(way) for way in would_pay]}, ensure_ascii=False, indent=2))
+        print(json.dumps({**said, "would_pay": [_way_json(way) for way in would_pay]}, ensure_ascii=False, indent=2))
         return
-    _print(found, rows)
+    words = t()
+    _print(found, rows, words)
     if would_pay:
-        print(("What would pay here:", "効果が見込めるもの:")[language() == "ja"])
+        print(words("cli.would_pay"))
     for way in would_pay:
-        print(f"- {way.reasons[language()]}")
+        print(f"- {words(way.why)}")
 
 
 def _would_pay(
@@ -86,20 +93,17 @@ def _would_pay(
     return ways(main, max(measured)[2], store, cache_folder() / "tuning")
 
 
-def _print(main: ModelFile, rows: list[tuple[ModelFile, Pairing, float | None, Measured | None]]) -> None:
+def _print(main: ModelFile, rows: list[tuple[ModelFile, Pairing, float | None, Measured | None]], words: Words) -> None:
     from foredraft.models.recommend import missing_draft
 
-    words = language()
-    place = 1 if words == "ja" else 0
-    columns = (("DRAFT", "VERDICT", "WHY", "SPEED-UP"), ("ドラフト", "判定", "理由", "速度"))[place]
     print_table(
-        columns,
+        [words(f"cli.pair.{column}") for column in ("draft", "verdict", "why", "speed_up")],
         [
             (
                 draft_words(draft),
-                level_words(pairing.level, words),
-                pairing.reasons[words],
-                _speedup(expected, measured, place),
+                Styled(words(f"spec.level_{pairing.level}"), STYLES.get(pairing.level, "")),
+                words(pairing.why),
+                _speedup(expected, measured, words),
             )
             for draft, pairing, expected, measured in rows
         ],
@@ -108,24 +112,26 @@ def _print(main: ModelFile, rows: list[tuple[ModelFile, Pairing, float | None, M
     )
     for draft, pairing, _, _ in rows:
         if pairing.forced:
-            print(f"Warning: {draft.name} is used although: {pairing.reasons['en']}.", file=sys.stderr)
+            print(words("cli.pair.forced", draft=draft.name, why=pairing.reason), file=sys.stderr)
     if not any(pairing.usable for _, pairing, _, _ in rows):
         wanted = missing_draft(main)
         if wanted is not None:
-            text = (
-                f"A draft that fits: foredraft get {wanted.name}",
-                f"使えるドラフトの入手: foredraft get {wanted.name}",
-            )
-            print(text[place], file=sys.stderr)
+            print(words("cli.pair.get", model=wanted.name), file=sys.stderr)
 
 
-def _speedup(expected: float | None, measured: Measured | None, place: int) -> str:
+def _speedup(expected: float | None, measured: Measured | None, words: Words) -> str:
     if measured is not None:
-        word = ("measured", "計測値")[place]
-        return f"{measured.speedup:.2f}× {word} ({measured.low:.2f}–{measured.high:.2f})"
-    if expected is not None:
-        return f"{('estimated', '推定')[place]} {expected:.1f}×"
-    return "–"
+        return words("cli.pair.measured", x=measured.speedup, low=measured.low, high=measured.high)
+    return words("cli.pair.estimated", x=expected) if expected is not None else "–"
+
+
+def _way_json(way: Way) -> dict[str, Any]:
+    told = asdict(way)
+    return {**told, "why": way.why.told(), "reasons": _in_all_languages(way.why)}
+
+
+def _in_all_languages(reason: Reason) -> dict[str, str]:
+    return {language: words_of(language)(reason) for language in languages()}
 
 
 def _json(draft: ModelFile, pairing: Pairing, expected: float | None, measured: Measured | None) -> dict[str, Any]:
@@ -135,8 +141,9 @@ def _json(draft: ModelFile, pairing: Pairing, expected: float | None, measured: 
         "usable": pairing.usable,
         "forced": pairing.forced,
         "code": pairing.code,
-        "reasons": dict(pairing.reasons),
-        "numbers": dict(pairing.numbers),
+        "why": pairing.why.told(),
+        "reasons": _in_all_languages(pairing.why),
+        "numbers": pairing.reason.as_dict()["numbers"],
         "size_bytes": draft.size_bytes,
         "expected_speedup": round(expected, 3) if expected is not None else None,
         "measured_speedup": None
@@ -161,7 +168,8 @@ def _measure(store: ModelStore, main: ModelFile, draft: ModelFile, seconds: floa
     from foredraft.pair.llm import LLM
 
     with Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty(), transient=True) as bar:
-        task = bar.add_task(f"Measuring {draft.name} ({size_words(draft.size_bytes)})", total=1.0)
+        words = t()("cli.pair.measuring", draft=draft.name, size=draft.size_bytes)
+        task = bar.add_task(words, total=1.0)
         with LLM.load(main.path, draft.path, draft_required=True, force=force) as llm:
             last = None
             for last in measure_pair(llm, seconds):

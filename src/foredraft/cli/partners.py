@@ -13,6 +13,7 @@ from foredraft.cli.options import GenerateOptions
 from foredraft.cli.remote import Served, served, switched
 from foredraft.config.shelf import locate, open_shelf
 from foredraft.core.errors import MemoryLimitError, ModelError
+from foredraft.core.reasons import Reason
 
 if TYPE_CHECKING:
     from foredraft.cli.told import Told
@@ -159,7 +160,7 @@ def _named(names: tuple[str, str]) -> tuple[str, str]:
     return names[0], names[1] or "none"
 
 
-def _speculation(status: str, reason: str) -> str:
+def _speculation(status: str, reason: Reason | str | None) -> str:
     return f"speculation {status}: {reason}" if reason else f"speculation {status}"
 
 

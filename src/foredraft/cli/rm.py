@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from foredraft.cli.models import Json, ModelName, shelf
-from foredraft.cli.tables import size_words
+from foredraft.cli.words import t
+from foredraft.core.reasons import Reason
 
 
 def rm(
@@ -23,19 +24,14 @@ def rm(
     store = shelf()
     found = store.find(model, whole=True)
     imported = found.source == "imported"
-    question = (
-        f"Forget {found.name}? The file stays."
-        if imported
-        else f"Delete {found.name} ({size_words(found.size_bytes)})?"
-    )
+    words = t()
+    question = words("cli.rm.forget" if imported else "cli.rm.delete", model=found.name, size=found.size_bytes)
     if found.source in ("own", "imported") and not yes:
         if json_output or not sys.stdin.isatty():
-            raise ForedraftError("Deleting needs a yes.", hint="Add --yes.")
+            raise ForedraftError(Reason("needs_yes"), hint=Reason("hint_needs_yes"))
         typer.confirm(question, abort=True)
     freed = store.remove(found)
     if json_output:
         print(json.dumps({"removed": found.name, "freed_bytes": freed}))
     else:
-        print(
-            f"{'Forgot' if imported else 'Deleted'} {found.name}" + (f", {size_words(freed)} free." if freed else ".")
-        )
+        print(words("cli.rm.forgot" if imported else "cli.rm.deleted", model=found.name, size=freed))

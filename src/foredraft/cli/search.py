@@ -9,6 +9,7 @@ import typer
 
 from foredraft.cli.models import Json
 from foredraft.cli.tables import count_words, print_table
+from foredraft.cli.words import t
 
 
 def search(
@@ -26,11 +27,18 @@ def search(
         print(json.dumps(rows, ensure_ascii=False, indent=2))
         return
     if not found:
-        print(f"The hub has no model with GGUF files for {asked!r}.")
+        print(t()("cli.search.none", words=asked))
         return
+    say = t()
     cells = [
-        (one.name, count_words(one.params) if one.params else "–", f"{one.downloads:,}", "yes" if one.gated else "")
+        (
+            one.name,
+            count_words(one.params) if one.params else "–",
+            say("cli.number", n=one.downloads),
+            say("cli.yes") if one.gated else "",
+        )
         for one in found
     ]
-    print_table(("NAME", "PARAMS", "DOWNLOADS", "GATED"), cells, right=frozenset({1, 2}))
-    print("Get one: foredraft get NAME (its quantisations: foredraft get NAME --list)")
+    columns = [say(f"cli.search.{column}") for column in ("name", "params", "downloads", "gated")]
+    print_table(columns, cells, right=frozenset({1, 2}))
+    print(say("cli.search.get"))

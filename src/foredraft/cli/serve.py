@@ -73,6 +73,7 @@ def serve(
 ) -> None:
     """Serve the API of OpenAI and LM Studio, with the draft's statistics in every answer."""
     from foredraft.cli.tables import printable
+    from foredraft.cli.words import t
     from foredraft.config.folders import data_folder
     from foredraft.config.settings import load_settings
     from foredraft.config.shelf import open_shelf
@@ -147,8 +148,9 @@ def serve(
                 await load_default(embedded)
 
     def ready() -> None:
+        words = t()
         for problem in store.problems:
-            typer.echo(f"Not looked at: {printable(problem)}", err=True)
+            typer.echo(words("cli.ls.not_looked_at", problem=printable(words(problem))), err=True)
         opened = services.settings
         shown = url(opened.host, opened.port)
         if settings.remember_answers:

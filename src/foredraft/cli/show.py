@@ -6,13 +6,16 @@ import json
 from typing import TYPE_CHECKING
 
 from foredraft.cli.models import Json, ModelName, as_json, drafts_for, shelf
-from foredraft.cli.tables import count_words, printable, size_words
-from foredraft.cli.words import language
+from foredraft.cli.tables import count_words, printable, size_words, width_of
+from foredraft.cli.words import t
 from foredraft.models.heads import made_for, own_head
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from foredraft.models.facts import ModelFacts
     from foredraft.models.store import ModelFile, ModelStore
+    from foredraft.words import Words
 
 
 def show(model: ModelName, json_output: Json = False) -> None:
@@ -23,9 +26,9 @@ def show(model: ModelName, json_output: Json = False) -> None:
         print(json.dumps({**as_json(found), **_details(found)}, ensure_ascii=False, indent=2))
         return
     rows = list(_rows(found, store))
-    width = max(len(name) for name, _ in rows)
+    width = max(width_of(name) for name, _ in rows)
     for name, value in rows:
-        print(f"{name:<{width}}  {printable(value)}")
+        print(f"{name}{' ' * (width - width_of(name))}  {printable(value)}")
 
 
 def _details(model: ModelFile) -> dict[str, object]:
@@ -46,8 +49,8 @@ def _details(model: ModelFile) -> dict[str, object]:
         "layers": shape.n_layers,
         "heads": None
         if not facts.heads.said
-        else {"said": facts.heads.said, "here": facts.heads.here, "problem": own_head(facts) or None},
-        "made_for": made_for(facts) if model.drafts_only else None,
+        else {"said": facts.heads.said, "here": facts.heads.here, "problem": str(own_head(facts) or "") or None},
+        "made_for": str(made_for(facts)) if model.drafts_only else None,
         "width": shape.n_embd,
         "experts": shape.n_experts,
         "experts_used": shape.n_experts_used,
@@ -70,8 +73,8 @@ def _quantisation(facts: ModelFacts) -> str:
     if not facts.quantisation:
         return "–"
     parts = [f"{name} {100 * share:.0f} %" for name, share in facts.mix.items() if share >= 0.005]
-    said = f" (by its tensors; the file says {facts.quantisation_said})" if facts.quantisation_said else ""
-    return f"{facts.quantisation}{said}: {', '.join(parts)} of the weights"
+    key = "cli.show.quantisation_said" if facts.quantisation_said else "cli.show.quantisation_mix"
+    return t()(key, name=facts.quantisation, said=facts.quantisation_said, parts=", ".join(parts))
 
 
 def _numerics(model: ModelFile) -> str:
@@ -80,9 +83,8 @@ def _numerics(model: ModelFile) -> str:
 
     found = known(model.path, cache_folder() / "numerics")
     if found is None:
-        return "not measured yet: the first load does it"
-    speeds = f"write {found['writing']:.2f} and read prompts {found['reading']:.2f} times as fast as fast ones"
-    return f"auto takes {found['mode']}; exact numerics {speeds} here"
+        return t()("cli.show.numerics_unknown")
+    return t()("cli.show.numerics_known", **found)
 
 
 def _draft_inside(facts: ModelFacts) -> list[str]:
@@ -91,45 +93,50 @@ def _draft_inside(facts: ModelFacts) -> list[str]:
         return []
     why = own_head(facts)
     if why:
-        return [f"cannot be used: {why}"]
-    size = sum(facts.weights.layers[-facts.heads.here :])
-    return [f"yes, {size_words(size)} of the file (--draft builtin)"]
+        return [t()("cli.show.unusable", why=why)]
+    return [t()("cli.show.draft_inside", size=sum(facts.weights.layers[-facts.heads.here :]))]
 
 
 def _rows(model: ModelFile, store: ModelStore) -> list[tuple[str, str]]:
-    rows = [("name", model.name), ("file", str(model.path)), ("where", model.source)]
-    rows.append(("size", size_words(model.size_bytes)))
+    words = t()
+    return [(words(f"cli.show.{label}"), value) for label, value in _values(model, store, words)]
+
+
+def _values(model: ModelFile, store: ModelStore, words: Words) -> Iterator[tuple[str, str]]:
+    """Labels, as the catalogue of words has them, and values."""
+    yield from (("name", model.name), ("file", str(model.path)), ("where", model.source))
+    yield "size", size_words(model.size_bytes)
     facts = model.facts
     if facts is None:
-        return [*rows, ("problem", model.problem)]
+        yield "problem", words(model.problem) if model.problem is not None else ""
+        return
     vocabulary = facts.vocabulary
-    rows += [
-        ("called", facts.name or "–"),
-        ("architecture", facts.architecture + (f" ({facts.rewind})" if facts.rewind else "")),
-        ("kind", facts.kind),
-        ("parameters", count_words(facts.n_params)),
-        ("quantisation", _quantisation(facts)),
-        ("context", f"{facts.n_ctx_train:,} tokens"),
-        ("tokenizer", f"{vocabulary.model} / {vocabulary.pre or 'not said'}, {vocabulary.n_tokens:,} tokens"),
-        ("fingerprint", vocabulary.fingerprint or "–"),
-        ("chat template", "yes" if facts.has_template else "no"),
-    ]
+    yield "called", facts.name or "–"
+    yield "architecture", facts.architecture + (f" ({words(f'cli.rewind_{facts.rewind}')})" if facts.rewind else "")
+    yield "kind", words(f"cli.kind_{facts.kind}")
+    yield "parameters", count_words(facts.n_params)
+    yield "quantisation", _quantisation(facts)
+    yield "context", words("cli.show.tokens", n=facts.n_ctx_train)
+    tokens = words("cli.show.tokens", n=vocabulary.n_tokens)
+    yield "tokenizer", f"{vocabulary.model} / {vocabulary.pre or words('cli.show.not_said')}, {tokens}"
+    yield "fingerprint", vocabulary.fingerprint or "–"
+    yield "chat_template", words("cli.yes" if facts.has_template else "cli.no")
     if facts.shape.n_experts:
-        experts = f"{facts.shape.n_experts_used} of {facts.shape.n_experts}"
-        rows.append(("experts", f"{experts} a token: {count_words(facts.n_active)} active"))
-    rows += [("draft inside", words) for words in _draft_inside(facts)]
+        used, active = facts.shape.n_experts_used, count_words(facts.n_active)
+        yield "experts", words("cli.show.experts_used", used=used, n=facts.shape.n_experts, active=active)
+    for line in _draft_inside(facts):
+        yield "inside", line
     if model.drafts_only:
-        rows.append(("is a draft for", drafts_for(model, store)))
-        rows.append(("made for", made_for(facts)))
+        yield "draft_for", drafts_for(model, store)
+        yield "made_for", words(made_for(facts))
     if facts.missing is not None:
-        rows.append(("problem", f"file {facts.missing[0]} of {facts.missing[1]} is missing"))
+        yield "problem", words("reason.part_missing", i=facts.missing[0], n=facts.missing[1])
     if model.usable:
         from foredraft.models.memory import estimate
         from foredraft.models.recommend import choose_draft
 
         choice = choose_draft(model, store)
         made = estimate(facts, choice.draft.facts if choice.draft is not None else None)
-        rows.append(("draft", choice.reasons[language()]))
-        rows.append(("numerics", _numerics(model)))
-        rows.append(("memory", f"{size_words(made.total)} with {made.context:,} tokens of context"))
-    return rows
+        yield "draft", words(choice.why)
+        yield "numerics", _numerics(model)
+        yield "memory", words("cli.show.memory_with", size=made.total, n=made.context)

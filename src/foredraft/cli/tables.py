@@ -6,21 +6,35 @@ from __future__ import annotations
 import sys
 import unicodedata
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
+
+from foredraft.cli.words import t
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Cell = str
 NOTHING = ("", "–")
 GAP = "  "
 LEAST_PROSE = 24
 """Columns of the terminal below which a sentence is not squeezed into its column."""
+_COUNTS = ((1e9, "cli.billions", 1), (1e6, "cli.millions", 1), (0.0, "cli.thousands", 0))
+
+
+class Styled(str):
+    """A cell whose row is in a style of Rich's."""
+
+    __slots__ = ("style",)
+    style: str
+
+    def __new__(cls, text: str, style: str) -> Self:
+        made = super().__new__(cls, text)
+        made.style = style
+        return made
 
 
 def print_table(
     columns: Sequence[str],
-    rows: Sequence[Sequence[Cell]],
+    rows: Sequence[Sequence[str]],
     *,
     right: frozenset[int] = frozenset(),
     prose: frozenset[int] = frozenset(),
@@ -28,6 +42,7 @@ def print_table(
     """Rows under column heads. `right` are the numbers of columns that are aligned at their right side, `prose` of
     those with sentences, which may go on in the next line. Plain columns of full width where a program reads."""
     clean = [[printable(cell) for cell in row] for row in rows]
+    styles = [next((cell.style for cell in row if isinstance(cell, Styled)), "") for row in rows]
     if not sys.stdout.isatty():
         widths = _widths(columns, clean)
         for line in ([*columns], *clean):
@@ -45,8 +60,7 @@ def print_table(
 
     put(_row(columns, shown, widths, right), "bold")
     put("─" * min(console.width, sum(widths[at] for at in shown) + len(GAP) * (len(shown) - 1)), "dim")
-    for row in clean:
-        style = next((known for known in map(_style, row) if known), "")
+    for row, style in zip(clean, styles, strict=True):
         cells = [
             _lines(console, row[at], widths[at]) if at in prose and at in shown else [row[at]] for at in range(len(row))
         ]
@@ -87,38 +101,29 @@ def printable(text: str) -> str:
 
 def size_words(size: int) -> str:
     """Bytes for people: "4.7 GB", "5.6 MB"."""
-    if size >= 1e9:
-        return f"{size / 1e9:.1f} GB"
-    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
+    return t()("cli.size", size=size)
 
 
 def count_words(count: int) -> str:
     """Parameters for people: "7.6 B", "5.1 M"."""
-    if count >= 1e9:
-        return f"{count / 1e9:.1f} B"
-    return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e3:.0f} k" if count else "–"
+    if not count:
+        return "–"
+    scale, key, digits = next(row for row in _COUNTS if count >= row[0])
+    return t()(key, n=round(count / (scale or 1e3), digits))
 
 
-def _widths(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> list[int]:
-    return [max(_width(line[at]) for line in (columns, *rows)) for at in range(len(columns))]
+def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(width_of(line[at]) for line in (columns, *rows)) for at in range(len(columns))]
 
 
-def _row(line: Sequence[Cell], shown: Sequence[int], widths: Sequence[int], right: frozenset[int]) -> str:
+def _row(line: Sequence[str], shown: Sequence[int], widths: Sequence[int], right: frozenset[int]) -> str:
     cells = []
     for at in shown:
-        space = " " * (widths[at] - _width(line[at]))
+        space = " " * (widths[at] - width_of(line[at]))
         cells.append(space + line[at] if at in right else line[at] + space)
     return GAP.join(cells)
 
 
-def _width(text: str) -> int:
+def width_of(text: str) -> int:
     """Columns a text takes: Japanese characters take two."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
-
-
-def _style(cell: str) -> str:
-    if cell.startswith(("Recommended", "おすすめ")):
-        return "green"
-    if cell.startswith(("Not usable", "使用不可")):
-        return "dim"
-    return ""

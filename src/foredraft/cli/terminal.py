@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from foredraft.cli.words import t
 from foredraft.core.params import MAX_DRAFT
 
 if TYPE_CHECKING:
@@ -152,8 +153,9 @@ def say_what_was_loaded(llm: LLM, *, template: bool) -> None:
     notes = [*getattr(llm.engine, "notes", []), *llm.notes]
     if template and llm.template.note:
         notes.append(llm.template.note)
+    words = t()
     for note in notes:
-        console.print(f"Note: {note}", style="yellow", markup=False)
+        console.print(words("cli.note", note=note), style="yellow", markup=False)
 
 
 SHORTEST_S = 0.25
@@ -171,7 +173,7 @@ def one_line(generation: Generation, before: SpeculationStatus | None = None) ->
         parts.append(f"accepted {stats.accepted} of {stats.accepted + stats.rejected} tested guesses")
     if status.status != "active":
         told = before is not None and before.status == status.status
-        parts.append(f"speculation {status.status}" + ("" if told else f": {status.reason.rstrip('.')}"))
+        parts.append(f"speculation {status.status}" + ("" if told else f": {str(status.reason or '').rstrip('.')}"))
     gain = gain_words(stats)
     if gain and stats.generation_s >= SHORTEST_S:
         parts.append(gain)
@@ -234,7 +236,7 @@ def _rows(generation: Generation, stats: GenerationStats) -> Iterator[tuple[str,
     if stats.saved_s is not None and stats.drafted:
         yield "against plain", gain_words(stats) or "no difference that can be told"
     if generation.numerics is not None:
-        yield "numerics", generation.numerics.describe()
+        yield "numerics", t()(generation.numerics.described)
 
 
 @contextlib.contextmanager

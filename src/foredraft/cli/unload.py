@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from foredraft.cli.remote import Host, Port, server
+from foredraft.cli.words import t
+from foredraft.core.reasons import Reason
 
 
 def unload(
@@ -22,9 +24,9 @@ def unload(
     with server(host, port) as client:
         loaded = [state["id"] for state in client.models()]
         if not loaded:
-            print("No model is loaded.")
+            print(t()("cli.none_loaded"))
             return
         if model is None and not every and len(loaded) > 1:
-            raise ParameterError("model", "", f"one of {', '.join(loaded)} (or --all)")
+            raise ParameterError("model", "", Reason("one_of_or_all", {"names": tuple(loaded)}))
         for name in loaded if every else [find_name(model, loaded) if model else loaded[0]]:
-            print(f"Unloaded {client.unload(name)}.")
+            print(t()("cli.unloaded", model=client.unload(name)))

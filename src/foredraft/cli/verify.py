@@ -11,6 +11,7 @@ from rich.console import Console
 from foredraft.cli import terminal
 from foredraft.cli.loading import loaded, prompt_text
 from foredraft.cli.options import GenerateOptions, generate_options, system_message
+from foredraft.cli.words import t
 
 if TYPE_CHECKING:
     from foredraft.pair.verification import Comparison
@@ -63,7 +64,7 @@ def _say(comparison: Comparison) -> None:
         console.print(f"  drafted: {difference.draft_token} {difference.draft_text!r}", markup=False)
         console.print(f"  The two lie {margin} apart; rounding here explains up to {bound}.")
     if drafted.numerics is not None:
-        console.print(drafted.numerics.describe(), style="dim")
+        console.print(t()(drafted.numerics.described), style="dim", markup=False)
     status = drafted.speculation
     if status.status != "active":
         console.print(f"speculation {status.status}: {status.reason}", style="yellow", markup=False)

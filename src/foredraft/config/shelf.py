@@ -9,6 +9,7 @@ from foredraft.config.folders import data_folder
 from foredraft.config.shelf_settings import ShelfSettings, shelf_settings
 from foredraft.core.errors import ModelError
 from foredraft.core.params import BUILTIN
+from foredraft.core.reasons import Reason
 from foredraft.models.cache import ShelfCache
 from foredraft.models.places import default_places, is_unicode, shown
 from foredraft.models.store import DRAFT_KINDS, ModelStore
@@ -33,7 +34,7 @@ def locate(name: str | Path) -> Path:
     """The file of a model: a path as it is, else a name on the shelf. Raises a `ModelError` as `ModelStore.require`."""
     path = Path(name).expanduser()
     if not is_unicode(path):
-        raise ModelError(f"The name of {shown(path)} is not Unicode.", path=shown(path), hint="Rename the file.")
+        raise ModelError(Reason("not_unicode", {"path": shown(path)}), path=shown(path), hint=Reason("hint_rename"))
     if isinstance(name, Path) or path.is_file() or (path.suffix.lower() == ".gguf" and path.is_absolute()):
         return path
     return open_shelf().require(name).path
@@ -51,7 +52,7 @@ def locate_draft(name: str | Path) -> Path:
 
 def auto_draft(
     main: Path, *, context: int, kv_type: str = "f16", slots: int = 1, skip: Collection[Path] = ()
-) -> tuple[Path | None, str]:
+) -> tuple[Path | None, Reason]:
     """What `--draft auto` takes for a main model that is loaded already, but for those of `skip`: the draft's file, or
     None, and why.
 
@@ -67,4 +68,4 @@ def auto_draft(
     choice = choose_draft(
         store.find(main), store, memory=lambda _, draft: (need(draft, plan, context).total, free), skip=skip
     )
-    return (choice.draft.path if choice.draft is not None else None), choice.reasons["en"]
+    return (choice.draft.path if choice.draft is not None else None), choice.why

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from foredraft.core.errors import ForedraftError
+from foredraft.core.reasons import Reason
 
 T = TypeVar("T")
 
@@ -38,10 +39,7 @@ def on_deep_stack(n_bytes: int, work: Callable[[], T]) -> T:
             thread = threading.Thread(target=run, name="foredraft-deep")
             thread.start()
         except RuntimeError as error:
-            raise ForedraftError(
-                f"The system gives no stack of {n_bytes / 2**20:,.0f} MiB.",
-                hint="Send less at once, or raise its limits.",
-            ) from error
+            raise ForedraftError(Reason("no_stack", {"size": n_bytes}), hint=Reason("hint_no_stack")) from error
         finally:
             threading.stack_size(before)
     thread.join()

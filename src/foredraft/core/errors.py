@@ -2,10 +2,14 @@
 
 One rule for all of them: the message says what was wrong and, where there is one, `hint` says what to do next.
 `code` is a stable word for programs (the API, `--json`); it never changes when a message is reworded.
-Errors carry their numbers as attributes, so that a user interface can word them in its own language.
+Message and hint are reasons (`reasons.py`) wherever users meet them, so that the command line and the app word them in
+their language; `message` and `hint` are English, for logs and the API.
 """
 
 from __future__ import annotations
+
+from foredraft.core.reasons import Reason, Value
+from foredraft.words import Words
 
 
 class ForedraftError(Exception):
@@ -13,13 +17,28 @@ class ForedraftError(Exception):
 
     code = "error"
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+    def __init__(self, message: Reason | str, *, hint: Reason | str = "") -> None:
+        super().__init__(str(message))
+        self.why = message if isinstance(message, Reason) else None
+        self.hint_why = hint if isinstance(hint, Reason) else None
+        self.message = str(message)
+        self.hint = str(hint)
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".rstrip()
+
+    @property
+    def reason_or_words(self) -> Reason:
+        """The message as a reason, for reasons that tell of an error."""
+        return self.why or Reason("said", {"text": self.message})
+
+    def worded(self, t: Words) -> tuple[str, str]:
+        """Message and hint in a language. What has no words there (a fault of the program itself) is quoted."""
+        if self.why is not None:
+            message = t(self.why)
+        else:
+            message = self.message if t.language == "en" else t("reason.unworded", code=self.code, text=self.message)
+        return message, t(self.hint_why) if self.hint_why is not None else self.hint if self.why is None else ""
 
 
 class ParameterError(ForedraftError):
@@ -27,11 +46,11 @@ class ParameterError(ForedraftError):
 
     code = "parameter"
 
-    def __init__(self, name: str, value: object, allowed: str) -> None:
-        super().__init__(f"{name} is {value!r}, but must be {allowed}.")
+    def __init__(self, name: str, value: object, allowed: Reason | str) -> None:
+        super().__init__(Reason("parameter", {"name": name, "value": repr(value), "allowed": allowed}))
         self.name = name
         self.value = value
-        self.allowed = allowed
+        self.allowed = str(allowed)
 
 
 class EmptyPromptError(ForedraftError):
@@ -40,7 +59,7 @@ class EmptyPromptError(ForedraftError):
     code = "empty_prompt"
 
     def __init__(self) -> None:
-        super().__init__("The prompt is empty.", hint="Give at least one word to continue.")
+        super().__init__(Reason("prompt_empty"), hint=Reason("hint_prompt_empty"))
 
 
 class ContextOverflowError(ForedraftError):
@@ -50,8 +69,8 @@ class ContextOverflowError(ForedraftError):
 
     def __init__(self, prompt_tokens: int, context: int) -> None:
         super().__init__(
-            f"The prompt has {prompt_tokens} tokens, but the context holds {context}, one of them for the answer.",
-            hint="Shorten the prompt or load the model with a larger context.",
+            Reason("prompt_too_long", {"n": prompt_tokens, "context": context}),
+            hint=Reason("hint_prompt_too_long"),
         )
         self.prompt_tokens = prompt_tokens
         self.context = context
@@ -76,7 +95,7 @@ class ModelError(ForedraftError):
 
     code = "model"
 
-    def __init__(self, message: str, *, path: str = "", hint: str = "") -> None:
+    def __init__(self, message: Reason | str, *, path: str = "", hint: Reason | str = "") -> None:
         super().__init__(message, hint=hint)
         self.path = path
 
@@ -86,10 +105,10 @@ class ModelNotFoundError(ModelError):
 
     code = "model_not_found"
 
-    def __init__(self, name: str, *, nearest: tuple[str, ...] = (), hint: str = "") -> None:
+    def __init__(self, name: str, *, nearest: tuple[str, ...] = (), hint: Reason | str = "") -> None:
         if not hint and nearest:
-            hint = f"Did you mean: {', '.join(nearest)}?"
-        super().__init__(f"There is no model {name!r}.", path=name, hint=hint)
+            hint = Reason("did_you_mean", {"names": nearest})
+        super().__init__(Reason("no_model", {"name": name}), path=name, hint=hint)
         self.name = name
         self.nearest = nearest
 
@@ -100,7 +119,9 @@ class AmbiguousModelError(ModelError):
     code = "model_ambiguous"
 
     def __init__(self, name: str, candidates: tuple[str, ...]) -> None:
-        super().__init__(f"{name!r} could be: {', '.join(candidates)}.", path=name, hint="Give one of these names.")
+        super().__init__(
+            Reason("model_ambiguous", {"name": name, "names": candidates}), path=name, hint=Reason("hint_one_of_these")
+        )
         self.name = name
         self.candidates = candidates
 
@@ -122,7 +143,9 @@ class MemoryLimitError(ModelError):
 
     code = "memory"
 
-    def __init__(self, message: str, *, path: str = "", hint: str = "", needed: int = 0, free: int = 0) -> None:
+    def __init__(
+        self, message: Reason | str, *, path: str = "", hint: Reason | str = "", needed: int = 0, free: int = 0
+    ) -> None:
         super().__init__(message, path=path, hint=hint)
         self.needed = needed
         self.free = free
@@ -134,7 +157,7 @@ class DownloadError(ForedraftError):
 
     code = "download"
 
-    def __init__(self, reason: str, message: str, *, hint: str = "") -> None:
+    def __init__(self, reason: str, message: Reason | str, *, hint: Reason | str = "") -> None:
         super().__init__(message, hint=hint)
         self.reason = reason
 
@@ -145,24 +168,23 @@ class SettingsError(ForedraftError):
 
     code = "settings"
 
-    def __init__(self, key: str, source: str, line: int, message: str, *, hint: str = "") -> None:
-        super().__init__(f"{source}{f', line {line}' if line else ''}: {message}", hint=hint)
+    def __init__(self, key: str, source: str, line: int, message: Reason | str, *, hint: Reason | str = "") -> None:
+        where: dict[str, Value] = {"source": source, "line": line, "what": message}
+        super().__init__(Reason("setting_at_line" if line else "setting_at", where), hint=hint)
+        self.what = message
         self.key = key
         self.source = source
         self.line = line
 
 
 class IncompatibleDraftError(ForedraftError):
-    """The draft model does not fit the main model. `reason_code` is the pairing code, `reason` its words."""
+    """The draft model does not fit the main model. `reason` is why; `reason_code` its code."""
 
     code = "incompatible_draft"
 
-    def __init__(self, reason_code: str, reason: str) -> None:
-        super().__init__(
-            f"This draft model does not fit the main model: {reason.rstrip('.')}.",
-            hint="Choose a draft with the same vocabulary, or go on without one (--draft off).",
-        )
-        self.reason_code = reason_code
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(Reason("draft_misfit", {"why": reason}), hint=Reason("hint_draft_misfit"))
+        self.reason_code = reason.code
         self.reason = reason
 
 
@@ -178,7 +200,7 @@ class ClosedError(EngineError):
     code = "closed"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name} has been closed.", hint="Load it again.")
+        super().__init__(Reason("closed", {"model": name}), hint=Reason("hint_load_again"))
         self.name = name
 
 
@@ -202,12 +224,8 @@ class EngineDiedError(EngineError):
 
     def __init__(self, model: str, ended: str, words: str = "") -> None:
         said = f"{ended}: {words}" if words else ended
-        if ended == "SIGKILL":
-            said += "; by a user, or by the system because memory ran out"
-        super().__init__(
-            f"The process that held {model} has ended ({said}).",
-            hint="What it was writing is lost. A server loads the model again by itself: send the request again.",
-        )
+        code = "engine_killed" if ended == "SIGKILL" else "engine_died"
+        super().__init__(Reason(code, {"model": model, "ended": said}), hint=Reason("hint_engine_died"))
         self.model = model
         self.ended = ended
         self.words = words
@@ -219,11 +237,8 @@ class NonFiniteLogitsError(EngineError):
     code = "nan_logits"
 
     def __init__(self, position: int, *, model: str = "") -> None:
-        where = f" of {model}" if model else ""
-        super().__init__(
-            f"The logits{where} at position {position} are not numbers (NaN).",
-            hint="The model file may be damaged, or its quantisation too coarse.",
-        )
+        code = "nan_logits_of" if model else "nan_logits"
+        super().__init__(Reason(code, {"model": model, "n": position}), hint=Reason("hint_nan_logits"))
         self.position = position
 
 
@@ -245,4 +260,4 @@ class Cancelled(ForedraftError):
     code = "cancelled"
 
     def __init__(self) -> None:
-        super().__init__("Cancelled.")
+        super().__init__(Reason("cancelled"))

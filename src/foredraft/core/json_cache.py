@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from foredraft.core.reasons import Reason
+
 T = TypeVar("T")
 
 FORMAT = 3
@@ -63,7 +65,7 @@ def place(folder: Path, kind: str, key: Key) -> Path:
     return folder / f"{kind}-{digest}.json"
 
 
-def read(folder: Path | None, kind: str, key: Key, notes: list[str]) -> dict[str, Any] | None:
+def read(folder: Path | None, kind: str, key: Key, notes: list[Reason]) -> dict[str, Any] | None:
     """The content stored for a key, or None with the reason in `notes` (silent when there simply is no file yet)."""
     if folder is None:
         return None
@@ -73,20 +75,20 @@ def read(folder: Path | None, kind: str, key: Key, notes: list[str]) -> dict[str
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        notes.append(f"The stored {kind} could not be read ({type(error).__name__}) and is measured anew.")
+        notes.append(Reason("stored_unreadable", {"what": Reason(f"stored_{kind}"), "error": type(error).__name__}))
         return None
     if not isinstance(stored, dict) or stored.get("format") != FORMAT or stored.get("key") != dict(key):
-        notes.append(f"The stored {kind} belongs to another pair or version and is measured anew.")
+        notes.append(Reason("stored_other", {"what": Reason(f"stored_{kind}")}))
         return None
     content = stored.get("content")
     if isinstance(content, dict):
         return content
-    notes.append(f"The stored {kind} is damaged and is measured anew.")
+    notes.append(Reason("stored_damaged", {"what": Reason(f"stored_{kind}")}))
     return None
 
 
 def load(
-    folder: Path | None, kind: str, key: Key, notes: list[str], make: Callable[[Mapping[str, Any]], T]
+    folder: Path | None, kind: str, key: Key, notes: list[Reason], make: Callable[[Mapping[str, Any]], T]
 ) -> T | None:
     """What `make` makes of the content stored for a key; None, with the reason in `notes`, where there is none, or
     `make` raises `ValueError`."""
@@ -94,11 +96,11 @@ def load(
     try:
         return None if content is None else make(content)
     except ValueError:
-        notes.append(f"The stored {kind} is damaged and is measured anew.")
+        notes.append(Reason("stored_damaged", {"what": Reason(f"stored_{kind}")}))
         return None
 
 
-def write(folder: Path | None, kind: str, key: Key, content: Mapping[str, Any], notes: list[str]) -> bool:
+def write(folder: Path | None, kind: str, key: Key, content: Mapping[str, Any], notes: list[Reason]) -> bool:
     """Replace the file of a key in one step; False, with the reason in `notes`, where that is not possible."""
     if folder is None:
         return False
@@ -111,6 +113,6 @@ def write(folder: Path | None, kind: str, key: Key, content: Mapping[str, Any], 
     except (OSError, ValueError) as error:
         with contextlib.suppress(OSError):  # a folder that cannot be written, or is none
             half.unlink(missing_ok=True)
-        notes.append(f"The {kind} could not be stored ({error}); they are measured again at the next start.")
+        notes.append(Reason("not_stored", {"what": Reason(f"stored_{kind}"), "error": str(error)}))
         return False
     return True

@@ -7,12 +7,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, Union
 
 Value: TypeAlias = Union[bool, int, float, str, "Reason", tuple["Value", ...], None]
 """What a reason may carry: plain values, other reasons, and lists of both."""
+Numbers: TypeAlias = dict[str, Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,34 @@ class Reason:
     @staticmethod
     def from_dict(said: Mapping[str, Any]) -> Reason:
         return Reason(str(said["code"]), {name: _value(value) for name, value in said["numbers"].items()})
+
+
+def sentences(*parts: Reason | None) -> Reason:
+    """Several one after the other; those that are None are left out. At least one is not."""
+    said = tuple(part for part in parts if part is not None)
+    return said[0] if len(said) == 1 else Reason("sentences", {"parts": said})
+
+
+def one_of(names: Iterable[str]) -> Reason:
+    """What a parameter may be: one of these words."""
+    return Reason("one_of", {"names": tuple(names)})
+
+
+def whole_number(low: int, high: int) -> Reason:
+    """What a parameter may be: a whole number of this range, both ends included."""
+    return Reason("whole_number", {"low": low, "high": high})
+
+
+def as_reason(said: Reason | str) -> Reason:
+    """What others said in their own words (the system, llama.cpp, an older server), as a reason."""
+    return said if isinstance(said, Reason) else Reason("said", {"text": said})
+
+
+def stored_reason(said: object) -> Reason | None:
+    """A reason that was kept as `as_dict` gave it; as words, where an older version wrote those."""
+    if isinstance(said, Mapping):
+        return Reason.from_dict(said)
+    return as_reason(str(said)) if said else None
 
 
 def _plain(value: Value) -> Any:

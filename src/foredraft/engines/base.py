@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from foredraft.core.reasons import Reason, Value, sentences
 from foredraft.engines.rewind import Rewind
 
 Logits = NDArray[np.float32]
@@ -136,31 +137,31 @@ class Numerics:
         """By how much one logit may move, whatever the reason."""
         return max(self.max_abs_diff, self.beside or 0.0)
 
-    def describe(self) -> str:
+    @property
+    def described(self) -> Reason:
         """Which numerics are on, what the probe found, and what the other mode would cost or bring: one line."""
-        found, other = self._found(), self.other
+        found = Reason(f"numerics_{self.mode}", {"found": self._found()})
+        other = self.other
         if other is None:
-            return f"{self.mode}: {found}"
-        speeds = f"would write {other.writing:.2f} and read prompts {other.reading:.2f} times as fast"
-        words = f"{self.mode}: {found}. {other.mode.capitalize()} {speeds}"
+            return found
+        speeds: dict[str, Value] = {"writing": other.writing, "reading": other.reading}
         if other.rows is not None:
-            words += f", and guess at most {other.rows - 1}" if other.rows > 1 else ", and guess nothing"
-        return words
+            code = f"other_{other.mode}_rows" if other.rows > 1 else f"other_{other.mode}_none"
+            return sentences(found, Reason(code, {**speeds, "n": other.rows - 1}))
+        return sentences(found, Reason(f"other_{other.mode}", speeds))
 
-    def _found(self) -> str:
-        how = f"in passes of up to {self.batch} tokens, behind texts of up to {self.context}"
+    def _found(self) -> Reason:
         if self.mode == "exact" and self.beside_exact:
-            words = "the same text to the last bit with any draft, any cached prefix and whatever else runs"
             rows = self.exact_rows
-            return f"{words} (passes of a round are kept to {rows} tokens)" if rows is not None else words
+            return Reason("exact_found") if rows is None else Reason("exact_found_rows", {"n": rows})
+        measured: dict[str, Value] = {"batch": self.batch, "context": self.context}
         if not self.batches_exact:
-            return f"logits differ by up to {self.rounding:.2g} here {how}: texts may part at near-ties"
-        words = f"bit-identical here {how}: the text is the same with and without a draft"
+            return Reason("rounds_differently", {**measured, "d": self.rounding})
         if self.beside is None:
-            return f"{words} (beside other answers: not measured)"
+            return Reason("same_bits", measured)
         if self.beside == 0.0:
-            return f"{words}; so it was beside other answers, but nothing ensures that: there, texts may part"
-        return f"{words}; beside other answers logits differ by up to {self.beside:.2g}: texts may part at near-ties"
+            return Reason("same_bits_luck", measured)
+        return Reason("same_bits_alone", {**measured, "d": self.beside})
 
     def as_dict(self) -> dict[str, Any]:
         """For the API, `--json` and the app's own client."""

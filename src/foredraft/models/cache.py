@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from foredraft.core.reasons import Reason
+
 VERSION = 4
 """Of the facts and how they are made. Another number reads every file anew; imports and measurements stay."""
 
@@ -60,7 +62,7 @@ class ShelfCache:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self.notes: list[str] = []
+        self.notes: list[Reason] = []
         """What happened to the file, in words: that it was damaged and set aside, or cannot be written."""
         self._memory: sqlite3.Connection | None = None
 
@@ -107,14 +109,11 @@ class ShelfCache:
         except OSError as error:
             self._leave(error.strerror or str(error))
             return False
-        self.notes.append(
-            f"{path}: it was damaged and has been made anew; what it held (imported files, measured pairs) lies in "
-            f"{aside.name}"
-        )
+        self.notes.append(Reason("shelf_renewed", {"path": str(path), "aside": aside.name}))
         return True
 
     def _leave(self, why: str) -> None:
-        self.notes.append(f"{self.path}: nothing can be kept in it ({why})")
+        self.notes.append(Reason("shelf_unusable", {"path": str(self.path), "why": why}))
 
     def facts(self) -> dict[str, tuple[str, dict[str, Any] | None, str]]:
         """Path to (stamp, facts as plain values or None, error)."""

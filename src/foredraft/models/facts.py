@@ -13,6 +13,7 @@ from typing import Any
 
 from foredraft.core.errors import ModelFormatError
 from foredraft.core.params import BUILTIN
+from foredraft.core.reasons import Reason
 from foredraft.models.gguf import SCALARS, TOKENS, ArrayRef, Header, read_array, read_header
 from foredraft.models.heads import HELPERS, Heads, read_heads
 from foredraft.models.quantisation import mix, quantisation
@@ -224,7 +225,7 @@ def _facts(headers: Sequence[Header], missing: tuple[int, int] | None) -> ModelF
     header = headers[0]
     architecture = header.text("general.architecture")
     if not architecture:
-        raise ModelFormatError(f"{header.path.name} does not say its architecture.", path=str(header.path))
+        raise ModelFormatError(Reason("no_architecture", {"file": header.path.name}), path=str(header.path))
     tensors = [tensor for part in headers for tensor in part.tensors]
     vocabulary = _vocabulary(header)
     heads, nothing_else = read_heads(headers, architecture)
@@ -284,7 +285,7 @@ def _vocabulary(header: Header) -> Vocabulary:
     model, pre = header.text("tokenizer.ggml.model"), header.text("tokenizer.ggml.pre")
     tokens = header.arrays.get(TOKENS)
     if tokens is not None and not header.tokens_hash:
-        raise ModelFormatError(f"{header.path.name} has tokens that are not texts.", path=str(header.path))
+        raise ModelFormatError(Reason("tokens_not_texts", {"file": header.path.name}), path=str(header.path))
     kind = _KINDS.get(model, "")
     n_tokens = tokens.count if tokens is not None else 0
     merges = header.arrays.get("tokenizer.ggml.merges")

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from foredraft.core.errors import ModelError, ModelFormatError, ModelNotFoundError, UnsupportedModelError
+from foredraft.core.reasons import Numbers, Reason
 
 MAX_HEADER = 1 << 27
 """Bytes of header read at most (128 MiB). The longest vocabularies known take 16 MB."""
@@ -139,18 +140,20 @@ def read_header(path: Path) -> Header:
         try:
             return walk.header()
         except (struct.error, IndexError, OverflowError) as error:
-            raise walk.damaged("it ends before its header does") from error
+            raise walk.damaged("too_short") from error
 
 
 def read_array(path: Path, array: ArrayRef) -> list[Any]:
     """The elements of an array of numbers or texts. Texts that are not UTF-8 come with replacement characters."""
     with _opened(path) as buffer:
         if array.end > len(buffer):
-            raise ModelFormatError(f"{path.name} has become shorter since it was looked at.", path=str(path))
+            raise ModelFormatError(Reason("file_shrank", {"file": path.name}), path=str(path))
         if array.kind == STRING:
             return [text.decode("utf-8", "replace") for text in _texts(buffer, array)]
         if array.kind not in SCALARS:
-            raise UnsupportedModelError("An array of arrays is not read.", path=str(path))
+            raise UnsupportedModelError(
+                Reason("file_unusable", {"file": path.name, "what": Reason("fault_arrays")}), path=str(path)
+            )
         return list(struct.unpack_from(f"<{array.count}{SCALARS[array.kind]}", buffer, array.start))
 
 
@@ -164,7 +167,7 @@ def first_difference(
     with _opened(first[0]) as buffer_a, _opened(second[0]) as buffer_b:
         for path, buffer, array in ((first[0], buffer_a, first[1]), (second[0], buffer_b, second[1])):
             if array.end > len(buffer):
-                raise ModelFormatError(f"{path.name} has become shorter since it was looked at.", path=str(path))
+                raise ModelFormatError(Reason("file_shrank", {"file": path.name}), path=str(path))
         pairs = zip(_texts(buffer_a, first[1]), _texts(buffer_b, second[1]), strict=False)
         for token, (text_a, text_b) in enumerate(pairs):
             if text_a == text_b or token < start:
@@ -190,7 +193,7 @@ def token_texts(path: Path, array: ArrayRef) -> Iterator[bytes]:
     """All texts of an array, as their bytes."""
     with _opened(path) as buffer:
         if array.end > len(buffer):
-            raise ModelFormatError(f"{path.name} has become shorter since it was looked at.", path=str(path))
+            raise ModelFormatError(Reason("file_shrank", {"file": path.name}), path=str(path))
         yield from _texts(buffer, array)
 
 
@@ -211,16 +214,18 @@ class _opened:  # noqa: N801 - reads as a phrase after `with`
     def __enter__(self) -> mmap.mmap:
         try:
             if not stat.S_ISREG(self.path.stat().st_mode):  # opening a pipe would wait for somebody to write
-                raise ModelFormatError(f"{self.path.name} is not a file.", path=str(self.path))
+                raise ModelFormatError(Reason("not_a_file", {"path": self.path.name}), path=str(self.path))
             with self.path.open("rb") as file:
                 self.buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError as error:
             raise ModelNotFoundError(str(self.path)) from error
         except ValueError as error:  # an empty file cannot be mapped
-            raise ModelFormatError(f"{self.path.name} is empty.", path=str(self.path)) from error
+            raise ModelFormatError(Reason("file_empty", {"file": self.path.name}), path=str(self.path)) from error
         except OSError as error:
             reason = error.strerror or str(error)
-            raise ModelError(f"{self.path.name} cannot be read: {reason}.", path=str(self.path)) from error
+            raise ModelError(
+                Reason("file_unreadable", {"file": self.path.name, "error": reason}), path=str(self.path)
+            ) from error
         return self.buffer
 
     def __exit__(self, *error: object) -> None:
@@ -238,15 +243,13 @@ class _Walk:
         self.items = MAX_ITEMS
         self.texts = MAX_TEXTS
 
-    def damaged(self, what: str) -> ModelFormatError:
-        return ModelFormatError(
-            f"{self.path.name} is not a sound GGUF file: {what}.",
-            path=str(self.path),
-            hint="Download it again.",
-        )
+    def damaged(self, code: str, **numbers: int | float | str) -> ModelFormatError:
+        said: Numbers = {"file": self.path.name, "what": Reason(f"fault_{code}", numbers)}
+        return ModelFormatError(Reason("file_unsound", said), path=str(self.path), hint=Reason("hint_download_again"))
 
-    def unsupported(self, what: str) -> UnsupportedModelError:
-        return UnsupportedModelError(f"{self.path.name} cannot be used: {what}.", path=str(self.path))
+    def unsupported(self, code: str, **numbers: int | str) -> UnsupportedModelError:
+        said: Numbers = {"file": self.path.name, "what": Reason(f"fault_{code}", numbers)}
+        return UnsupportedModelError(Reason("file_unusable", said), path=str(self.path))
 
     def header(self) -> Header:
         version = self._magic_and_version()
@@ -258,7 +261,7 @@ class _Walk:
         for _ in range(n_values):
             key = self._text()
             if not key or key in metadata or key in arrays:
-                raise self.damaged(f"the key {key[:80]!r} is there twice" if key else "a key is empty")
+                raise self.damaged("key_twice", key=key[:80]) if key else self.damaged("key_empty")
             kind = self._unpack("I")
             if kind == STRING:
                 metadata[key] = self._text()
@@ -267,48 +270,48 @@ class _Walk:
             elif kind in SCALARS:
                 metadata[key] = self._unpack(SCALARS[kind])
             else:
-                raise self.damaged(f"value type {kind} does not exist")
+                raise self.damaged("value_type", n=kind)
         tensors = tuple(self._tensor() for _ in range(n_tensors))
         alignment = metadata.get("general.alignment", 32)
         if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1) or alignment > 1 << 20:
-            raise self.damaged(f"its alignment is {alignment}")
+            raise self.damaged("alignment", n=alignment)
         data_start = -(-self.position // alignment) * alignment
         if tensors and data_start + max(tensor.offset + tensor.n_bytes for tensor in tensors) > self.size:
-            raise self.damaged("its weights are cut off")
+            raise self.damaged("cut_off")
         tokens_hash, fingerprint = self._hashes(arrays)
         return Header(self.path, version, self.size, metadata, arrays, tensors, data_start, tokens_hash, fingerprint)
 
     def _magic_and_version(self) -> int:
         if self.buffer[:4] != b"GGUF":
-            raise self.damaged("it does not begin with 'GGUF'")
+            raise self.damaged("magic")
         self.position = 4
         version: int = self._unpack("I")
         if version & 0xFFFF == 0:  # 3 with its bytes the other way round
-            raise self.unsupported("it is a big-endian file, for other processors")
+            raise self.unsupported("big_endian")
         if version not in (2, 3):
-            raise self.unsupported(f"GGUF version {version} is not read (2 and 3 are)")
+            raise self.unsupported("version", n=version)
         if sys.byteorder != "little":
-            raise self.unsupported("it is a little-endian file, for other processors")
+            raise self.unsupported("little_endian")
         return version
 
     def _unpack(self, letter: str) -> Any:
         (value,) = struct.unpack_from("<" + letter, self.buffer, self.position)
         self.position += struct.calcsize("<" + letter)
         if self.position > self.limit:
-            raise self.damaged("its header does not end")
+            raise self.damaged("no_end")
         return value
 
     def _spend(self, count: int, least_bytes: int, weight: int = 1) -> None:
         """Check a count against what is left, before anything is done that many times."""
         self.items -= count * weight
         if count * least_bytes > self.limit - self.position or self.items < 0:
-            raise self.damaged(f"it announces {count:,} entries, more than it can hold")
+            raise self.damaged("entries", n=count)
 
     def _text(self) -> str:
         length = self._unpack("Q")
         self.texts -= length
         if length > MAX_TEXT or length > self.limit - self.position or self.texts < 0:
-            raise self.damaged(f"it announces a text of {length:,} bytes")
+            raise self.damaged("text", n=length)
         self.position += length
         return self.buffer[self.position - length : self.position].decode("utf-8", "replace")
 
@@ -328,27 +331,27 @@ class _Walk:
             for _ in range(count):
                 self._array(depth + 1)
         else:
-            raise self.damaged(f"value type {kind} does not exist")
+            raise self.damaged("value_type", n=kind)
         if self.position > self.limit:
-            raise self.damaged("an array reaches past its end")
+            raise self.damaged("array")
         return ArrayRef(kind, count, start, self.position)
 
     def _tensor(self) -> TensorInfo:
         name = self._text()
         n_dimensions = self._unpack("I")
         if n_dimensions > MAX_DIMENSIONS:
-            raise self.damaged(f"the tensor {name[:80]!r} has {n_dimensions} dimensions")
+            raise self.damaged("dimensions", tensor=name[:80], n=n_dimensions)
         shape = tuple(self._unpack("Q") for _ in range(n_dimensions))
         number = self._unpack("I")
         offset = self._unpack("Q")
         if number not in GGML_TYPES:
-            raise self.unsupported(f"the tensor {name[:80]!r} is of type {number}, which is not known here")
+            raise self.unsupported("tensor_type", tensor=name[:80], n=number)
         type_name, block, block_bytes = GGML_TYPES[number]
         n_elements = 1
         for length in shape:
             n_elements *= length
         if n_elements >= 1 << 63 or (shape and shape[0] % block):
-            raise self.damaged(f"the tensor {name[:80]!r} has the shape {shape}")
+            raise self.damaged("shape", tensor=name[:80], shape=str(shape))
         return TensorInfo(name, shape, type_name, n_elements, n_elements // block * block_bytes, offset)
 
     def _hashes(self, arrays: Mapping[str, ArrayRef]) -> tuple[str, str]:

@@ -8,10 +8,11 @@ the bindings): for any other it would end the process, so those are refused befo
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from foredraft.core.reasons import Reason, Value
 from foredraft.models.gguf import SCALARS, Header, read_array
 
 if TYPE_CHECKING:
@@ -86,52 +87,53 @@ def read_heads(headers: Sequence[Header], architecture: str) -> tuple[Heads, boo
     return heads, bool(here) and not any(name.startswith("blk.0.") for name in names)
 
 
-def own_head(main: ModelFacts) -> str:
-    """Why the head inside a main model cannot be used, in words; "" where it can. Only for files with `heads`."""
+def own_head(main: ModelFacts) -> Reason | None:
+    """Why the head inside a main model cannot be used; None where it can. Only for files with `heads`."""
     if not main.heads.here:
-        return f"its header speaks of {main.heads.said}, but their weights are not in the file"
+        return Reason("heads_no_weights", {"n": main.heads.said})
     if main.architecture not in WITH_HEADS:
-        return f"llama.cpp runs no heads of this architecture ({main.architecture})"
+        return Reason("heads_architecture", {"architecture": main.architecture})
     if main.heads.said != 1:
-        return f"it has {main.heads.said} that take turns, and llama.cpp runs one"
-    return ""
+        return Reason("heads_several", {"n": main.heads.said})
+    return None
 
 
-def misfit(main: ModelFacts, draft: ModelFacts) -> Mapping[str, int | str]:
+def misfit(main: ModelFacts, draft: ModelFacts) -> Reason | None:
     """Why a draft that reads hidden rows was not made for this main model: `what` differs, `a` of the draft and `b` of
-    the main model. Empty where it fits. Vocabularies are compared elsewhere."""
+    the main model. None where it fits. Vocabularies are compared elsewhere."""
     architecture, heads = main.architecture, draft.heads
     made_for = draft.architecture
     if draft.architecture in HELPERS:
         made_for = "gemma4" if draft.architecture not in LAYER_READERS else architecture
     if architecture != made_for:
-        return {"what": "architecture", "a": made_for, "b": architecture}
+        return _differ("architecture", made_for, architecture)
     if heads.width and heads.width != main.shape.n_embd:
-        return {"what": "width of a hidden row", "a": heads.width, "b": main.shape.n_embd}
+        return _differ("width", heads.width, main.shape.n_embd)
     if draft.architecture in LAYER_READERS and not (heads.layers and min(heads.layers) >= 0):
-        return {"what": "layers that it reads", "a": str(list(heads.layers)), "b": "those of the main model"}
+        return _differ("read_layers", str(list(heads.layers)), Reason("those_of_main"))
     if heads.layers and architecture not in GIVES_LAYERS:
-        return {"what": "architecture that gives its layers' inputs", "a": "one of several", "b": architecture}
+        return _differ("gives_layers", Reason("one_of_several"), architecture)
     trunk = main.heads.trunk or main.shape.n_layers
     if heads.trunk and heads.trunk != trunk:
-        return {"what": "number of layers", "a": heads.trunk, "b": trunk}
+        return _differ("layers", heads.trunk, trunk)
     if heads.layers and max(heads.layers) > trunk:
-        return {"what": "highest layer", "a": max(heads.layers), "b": trunk}
-    return {}
+        return _differ("highest_layer", max(heads.layers), trunk)
+    return None
 
 
-def made_for(draft: ModelFacts) -> str:
-    """What main models a draft is for, in words: "gemma4 models with hidden rows of 2,560 numbers"."""
+def _differ(what: str, a: Value, b: Value) -> Reason:
+    return Reason("head_misfit", {"what": Reason(f"what_{what}"), "a": a, "b": b})
+
+
+def made_for(draft: ModelFacts) -> Reason:
+    """What main models a draft is for: "gemma4 models with hidden rows of 2,560 numbers"."""
     heads, kind = draft.heads, draft.architecture
     if kind in HELPERS:
-        kind = "" if kind in LAYER_READERS else "gemma4 "
-    else:
-        kind += " "
-    words = f"{kind}models"
-    if heads.width:
-        words += f" with hidden rows of {heads.width:,} numbers"
+        kind = "" if kind in LAYER_READERS else "gemma4"
+    models = Reason("models_of", {"architecture": kind}) if kind else Reason("models_any")
+    parts = [Reason("hidden_rows", {"n": heads.width})] if heads.width else []
     if heads.trunk:
-        words += f" and {heads.trunk} layers"
+        parts.append(Reason("layers", {"n": heads.trunk}))
     elif heads.layers:
-        words += f" and at least {max(heads.layers)} layers"
-    return words
+        parts.append(Reason("layers_least", {"n": max(heads.layers)}))
+    return Reason("models_with", {"models": models, "parts": tuple(parts)}) if parts else models

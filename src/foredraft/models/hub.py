@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from foredraft.core.errors import DownloadError
+from foredraft.core.reasons import Reason, sentences
 from foredraft.models.facts import PART_NAME
 from foredraft.models.names import nearest, split_quantisation
 from foredraft.models.recommend import catalogue, catalogue_entry, recommended_drafts
@@ -107,12 +108,9 @@ def parse_wish(wish: str) -> tuple[str, str]:
     entry = next((entry for entry in catalogue() if entry.name == text.lower()), None) or catalogue_entry(text)
     if entry is None:
         near = nearest(text, names)
-        hint = f"Did you mean: {', '.join(near)}? " if near else ""
-        raise DownloadError(
-            "not_found",
-            f"{wish!r} is neither a repository (OWNER/NAME) nor a name of the catalogue.",
-            hint=f"{hint}`foredraft get` alone lists the catalogue.",
-        )
+        meant = Reason("did_you_mean", {"names": tuple(near)}) if near else None
+        unknown = Reason("hub_unknown", {"wish": wish})
+        raise DownloadError("not_found", unknown, hint=sentences(meant, Reason("hint_catalogue")))
     return entry.repository, quantisation
 
 
@@ -183,8 +181,8 @@ def look(repository: str) -> HubRepository:
     if not choices:
         raise DownloadError(
             "no_gguf",
-            f"{repository} holds no GGUF files.",
-            hint="Look for a repository of the same model whose name ends in -GGUF.",
+            Reason("hub_no_gguf", {"repository": repository}),
+            hint=Reason("hint_no_gguf"),
         )
     return HubRepository(repository, info.sha or "main", tuple(sorted(choices, key=lambda choice: choice.size)))
 
@@ -203,9 +201,8 @@ def choose(repository: HubRepository, quantisation: str = "", *, room: int | Non
         found = [choice for choice in repository.choices if choice.quantisation.lower() == quantisation.lower()]
         if not found:
             offered = ", ".join(choice.quantisation for choice in repository.choices)
-            raise DownloadError(
-                "choice", f"{repository.name} has no {quantisation.upper()}.", hint=f"It has: {offered}."
-            )
+            lacks = Reason("hub_no_choice", {"repository": repository.name, "quantisation": quantisation.upper()})
+            raise DownloadError("choice", lacks, hint=Reason("hint_it_has", {"names": offered}))
         return found[0]
     by_name = {choice.quantisation: choice for choice in reversed(repository.choices)}
     largest = by_name.get("Q8_0", repository.choices[-1])
@@ -248,8 +245,8 @@ def _fetch(repository: HubRepository, file: HubFile, target: Path, progress: Pro
             partial.unlink()
             raise DownloadError(
                 "checksum",
-                f"{target.name} arrived damaged: its checksum is not the hub's.",
-                hint="It was deleted. Download it again; if this happens twice, something on the way changes it.",
+                Reason("hub_checksum", {"file": target.name}),
+                hint=Reason("hint_checksum"),
             )
         partial.replace(target)
 
@@ -265,7 +262,7 @@ def _transfer(repository: HubRepository, file: HubFile, partial: Path, name: str
     metadata = get_hf_file_metadata(url, endpoint=endpoint())
     size = file.size or metadata.size or 0
     if not size:
-        raise DownloadError("incomplete", f"The hub does not say how large {name} is, so it cannot be checked.")
+        raise DownloadError("incomplete", Reason("hub_no_size", {"file": name}))
     if _arrived(partial) > size:
         partial.unlink()
     # The hub sends large files from another host, which must not get the user's token.
@@ -278,8 +275,8 @@ def _transfer(repository: HubRepository, file: HubFile, partial: Path, name: str
             _stream(metadata.location, headers, partial, size, lambda there: progress and progress(name, there, size))
             problem = DownloadError(
                 "incomplete",
-                f"The host sent {_arrived(partial):,} of the {size:,} bytes of {name} and called that all.",
-                hint="Run the same command again later, or from another network: what has arrived is kept.",
+                Reason("hub_short", {"file": name, "n": _arrived(partial), "size": size}),
+                hint=Reason("hint_again_later"),
             )
         except Exception as error:
             if not isinstance(error, DownloadError) and not _of_the_network(error):
@@ -313,7 +310,7 @@ def _stream(location: str, headers: dict[str, str], partial: Path, size: int, ar
             arrived(out.tell())
             for block in response.iter_raw():
                 if out.tell() + len(block) > size:
-                    raise _another_file(f"more than the {size:,} bytes that the hub promised")
+                    raise _another_file("more", size=size)
                 out.write(block)
                 arrived(out.tell())
 
@@ -321,27 +318,24 @@ def _stream(location: str, headers: dict[str, str], partial: Path, size: int, ar
 def _check_answer(status: int, headers: Mapping[str, str], there: int, size: int) -> None:
     """Is this the file, or the rest of it? Pages of proxies and hotel networks answer 200 to everything."""
     if headers.get("content-encoding", "identity").lower() != "identity":
-        raise _another_file(f"it compressed ({headers['content-encoding'][:40]!r}), which was not asked for")
+        raise _another_file("compressed", encoding=headers["content-encoding"][:40])
     length = headers.get("content-length", "")
     if status == 206:
         span = headers.get("content-range", "").lower().replace(" ", "")
         wanted = f"bytes{there}-{size - 1}/"
         if not span.startswith(wanted) or span.removeprefix(wanted) not in (str(size), "*"):
-            raise _another_file(f"another part of it ({span[:60]!r} instead of bytes {there} to {size - 1} of {size})")
+            raise _another_file("part", sent=span[:60], first=there, last=size - 1, size=size)
     elif status != 200:
-        raise _another_file(f"it with status {status}")
+        raise _another_file("status", n=status)
     elif length.isdigit() and int(length) != size:
-        raise _another_file(f"{int(length):,} bytes instead of {size:,}")
+        raise _another_file("size", n=int(length), size=size)
     elif not length and (there or "html" in headers.get("content-type", "")):
-        raise _another_file("something of unknown length instead of the rest")
+        raise _another_file("unknown")
 
 
-def _another_file(what: str) -> DownloadError:
-    return DownloadError(
-        "incomplete",
-        f"The host did not answer with the file: it sent {what}.",
-        hint="A network that wants a login, or a proxy, may stand between; what has arrived is kept.",
-    )
+def _another_file(code: str, **numbers: int | str) -> DownloadError:
+    sent = Reason("hub_other_file", {"what": Reason(f"sent_{code}", numbers)})
+    return DownloadError("incomplete", sent, hint=Reason("hint_proxy_kept"))
 
 
 def _partial(target: Path, file: HubFile) -> Path:
@@ -380,8 +374,8 @@ def _disk_full(folder: Path, needed: int, free: int | None = None) -> DownloadEr
         free = shutil.disk_usage(folder).free
     return DownloadError(
         "disk_full",
-        f"{needed / 1e9:.1f} GB are still to come, {free / 1e9:.1f} GB are free in {folder}.",
-        hint="Make room, or set another folder (models.directory); what has arrived is kept.",
+        Reason("hub_disk_full", {"needed": needed, "free": free, "folder": str(folder)}),
+        hint=Reason("hint_disk_full"),
     )
 
 
@@ -397,25 +391,23 @@ def _explained(repository: str) -> Iterator[None]:
     except errors.GatedRepoError as error:
         raise DownloadError(
             "gated",
-            f"{repository} is gated: its owner wants you to accept terms first.",
-            hint=f"Accept them at {endpoint()}/{repository}, then set HF_TOKEN to a token of your account.",
+            Reason("hub_gated", {"repository": repository}),
+            hint=Reason("hint_gated", {"url": f"{endpoint()}/{repository}"}),
         ) from error
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.EntryNotFoundError) as error:
         raise DownloadError(
             "not_found",
-            f"There is no repository {repository} (or it is private).",
-            hint="Check the spelling; for a private one set HF_TOKEN.",
+            Reason("hub_no_repository", {"repository": repository}),
+            hint=Reason("hint_no_repository"),
         ) from error
     except errors.HFValidationError as error:
-        raise DownloadError("not_found", f"{repository!r} is not a repository's name (OWNER/NAME).") from error
+        raise DownloadError("not_found", Reason("hub_bad_name", {"repository": repository})) from error
     except errors.OfflineModeIsEnabled as error:
-        raise DownloadError(
-            "no_network", "The hub may not be asked: HF_HUB_OFFLINE is set.", hint="Unset it to download."
-        ) from error
+        raise DownloadError("no_network", Reason("hub_offline"), hint=Reason("hint_hub_offline")) from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
         raise DownloadError(
-            "no_network", f"The hub answered with status {status}.", hint="Try again later; what has arrived is kept."
+            "no_network", Reason("hub_status", {"n": status}), hint=Reason("hint_later_kept")
         ) from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
@@ -423,15 +415,15 @@ def _explained(repository: str) -> Iterator[None]:
         if isinstance(error, (ValueError, LookupError, TypeError, AttributeError)):  # the client read nonsense
             raise DownloadError(
                 "no_network",
-                f"{endpoint()} did not answer as a hub does.",
-                hint="A network that wants a login, or a proxy, may stand between.",
+                Reason("hub_no_hub", {"url": endpoint()}),
+                hint=Reason("hint_proxy"),
             ) from error
         if not _of_the_network(error):
             raise
         raise DownloadError(
             "no_network",
-            f"The connection to {endpoint()} failed or broke off.",
-            hint="Check the network and run the same command again: what has arrived is kept.",
+            Reason("hub_connection", {"url": endpoint()}),
+            hint=Reason("hint_network"),
         ) from error
 
 

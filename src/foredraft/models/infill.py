@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from foredraft.core.errors import ForedraftError, ParameterError
+from foredraft.core.reasons import Reason
 from foredraft.engines.base import ModelInfo, Tokenizer
 
 _NAMES = (
@@ -39,8 +40,8 @@ class NoInfillError(ForedraftError):
 
     def __init__(self, model: str) -> None:
         super().__init__(
-            f"{model} cannot fill in a text before a suffix: its vocabulary has no tokens for that.",
-            hint="Leave suffix out, or take a model that was trained for it, such as Qwen2.5-Coder.",
+            Reason("no_infill", {"model": model}),
+            hint=Reason("hint_no_infill"),
         )
 
 

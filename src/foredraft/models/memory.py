@@ -14,6 +14,7 @@ from functools import partial
 
 from foredraft.core.errors import MemoryLimitError
 from foredraft.core.params import BUILTIN, MAX_DRAFT
+from foredraft.core.reasons import Reason, sentences
 from foredraft.engines.llamacpp.memory import KV_BITS, free_memory
 from foredraft.engines.llamacpp.options import DEFAULT_CONTEXT, LoadOptions
 from foredraft.models.facts import ModelFacts
@@ -272,28 +273,28 @@ def require_fit(
         return made
     short_of_video = made.in_ram <= made.machine.ram * (1 - _LEFT_FREE[guardrail])
     needed, free = (made.on_gpu, made.machine.video) if short_of_video else (made.in_ram, made.machine.ram)
-    words = "of video memory" if short_of_video else "of memory"
-    left = " (strict: a fifth of it must stay free)" if guardrail == "strict" else ""
+    names = (main.path.name, draft.path.name) if draft is not None else (main.path.name,)
+    code = "video_memory_short" if short_of_video else "memory_short"
+    short = Reason(code, {"models": names, "needed": needed, "free": free})
     raise MemoryLimitError(
-        f"Loading {main.path.name}{f' with {draft.path.name}' if draft else ''} needs {_gb(needed)} {words}; "
-        f"{_gb(free)} are free{left}.",
+        sentences(short, Reason("memory_strict") if guardrail == "strict" else None),
         path=str(main.path),
-        hint=nearest_fit(main, draft, made) or "Nothing that can be set makes it fit: take a smaller model.",
+        hint=nearest_fit(main, draft, made) or Reason("hint_smaller_model"),
         needed=needed,
         free=free,
     )
 
 
-def nearest_fit(main: ModelFacts, draft: ModelFacts | None, failed: Estimate) -> str:
-    """The mildest change of the plan that fits, in words; "" if none does."""
+def nearest_fit(main: ModelFacts, draft: ModelFacts | None, failed: Estimate) -> Reason | None:
+    """The mildest change of the plan that fits, as options of the command line; None if none does."""
 
     def fits(plan: LoadPlan, with_draft: ModelFacts | None) -> bool:
         return estimate(main, with_draft, plan, machine=failed.machine, guardrail=failed.guardrail).fits
 
     for words, plan, with_draft in _changes(main, draft, failed.plan, failed.context, fits):
         if fits(plan, with_draft):
-            return f"This fits: {words}."
-    return ""
+            return Reason("hint_this_fits", {"options": words})
+    return None
 
 
 def _changes(
@@ -363,7 +364,3 @@ def _video() -> tuple[int, int]:
         if there is not None and not there.shared:
             return there.free, there.total
     return 0, 0
-
-
-def _gb(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 95_000_000 else f"{size / 1e6:.0f} MB"

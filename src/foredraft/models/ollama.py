@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from foredraft.core.reasons import Reason
+
 WEIGHTS = "application/vnd.ollama.image.model"
 _DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})")
 _LARGEST_MANIFEST = 1 << 20
@@ -36,19 +38,19 @@ def folder(environment: Mapping[str, str] | None = None) -> Path:
     return Path(named).expanduser() if named else Path.home() / ".ollama" / "models"
 
 
-def blobs(place: Path, problems: list[str]) -> Iterator[Blob]:
+def blobs(place: Path, problems: list[Reason]) -> Iterator[Blob]:
     """The weights that manifests name, as far as they are there. What cannot be read is named in `problems`."""
     manifests = place / "manifests"
     try:
         listed = sorted(path for path in manifests.glob("*/*/*/*") if path.is_file())
     except OSError as error:
-        problems.append(f"{manifests}: {error.strerror or error}")
+        problems.append(Reason("place_error", {"path": str(manifests), "error": error.strerror or str(error)}))
         return
     for manifest in listed:
         try:
             digest = _digest(manifest)
         except (OSError, ValueError) as error:
-            problems.append(f"{manifest}: not a manifest of Ollama's ({error})")
+            problems.append(Reason("place_manifest", {"path": str(manifest), "error": str(error)}))
             continue
         if digest is None:  # of a model in the cloud, or in another format
             continue

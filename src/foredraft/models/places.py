@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from foredraft.core.reasons import Reason
 from foredraft.models import ollama as of_ollama
 
 OWN, FOLDER, HUGGING_FACE, LM_STUDIO, OLLAMA, LLAMA_CPP, IMPORTED, EMBEDDED = (
@@ -126,13 +127,19 @@ def shown(path: str | Path) -> str:
     return os.fsencode(path).decode("utf-8", "replace")
 
 
-def kind_of(mode: int) -> str:
-    """What something is that is not a file, in a word."""
+def no_file(path: Path, mode: int) -> Reason:
+    """The problem with something that is not a file."""
     kinds = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
-    return kinds.get(stat.S_IFMT(mode), "folder" if stat.S_ISDIR(mode) else "thing of another kind")
+    kind = kinds.get(stat.S_IFMT(mode), "folder" if stat.S_ISDIR(mode) else "other")
+    return Reason("place_no_file", {"path": str(path), "kind": Reason(f"thing_{kind}")})
 
 
-def walk(place: Place, problems: list[str]) -> Iterator[Found]:
+def system_problem(path: Path, error: OSError) -> Reason:
+    """What the system says of a path that cannot be looked at."""
+    return Reason("place_error", {"path": str(path), "error": error.strerror or str(error)})
+
+
+def walk(place: Place, problems: list[Reason]) -> Iterator[Found]:
     """Every GGUF file below a place. What cannot be read is named in `problems` and passed over: a folder that may not
     be opened, a name that is not Unicode, a pipe, socket or device.
 
@@ -155,11 +162,11 @@ def walk(place: Place, problems: list[str]) -> Iterator[Found]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            problems.append(f"{folder}: {error.strerror or error}")
+            problems.append(system_problem(folder, error))
             continue
         for entry in listed:
             if not is_unicode(entry.name):
-                problems.append(f"{shown(folder / entry.name)}: its name is not Unicode; rename it")
+                problems.append(Reason("place_not_unicode", {"path": shown(folder / entry.name)}))
                 continue
             try:
                 if entry.is_dir():
@@ -168,7 +175,7 @@ def walk(place: Place, problems: list[str]) -> Iterator[Found]:
                 elif entry.name.lower().endswith(".gguf"):
                     status = entry.stat()
                     if not stat.S_ISREG(status.st_mode):  # a pipe would wait for ever to be written to
-                        problems.append(f"{folder / entry.name}: not a file, but a {kind_of(status.st_mode)}")
+                        problems.append(no_file(folder / entry.name, status.st_mode))
                         continue
                     publisher, repository = _owner(place, folder)
                     yield Found(
@@ -181,15 +188,15 @@ def walk(place: Place, problems: list[str]) -> Iterator[Found]:
                         _without_repository(entry.name) if place.source == LLAMA_CPP else "",
                     )
             except OSError as error:  # a link to nothing, a file deleted meanwhile
-                problems.append(f"{folder / entry.name}: {error.strerror or error}")
+                problems.append(system_problem(folder / entry.name, error))
 
 
-def _of_ollama(place: Place, problems: list[str]) -> Iterator[Found]:
+def _of_ollama(place: Place, problems: list[Reason]) -> Iterator[Found]:
     for blob in of_ollama.blobs(place.path, problems):
         try:
             status = blob.path.stat()
         except OSError as error:  # deleted meanwhile
-            problems.append(f"{blob.path}: {error.strerror or error}")
+            problems.append(system_problem(blob.path, error))
             continue
         yield Found(blob.path, place.source, blob.publisher, blob.name, status.st_size, status.st_mtime_ns, blob.name)
 

@@ -11,11 +11,12 @@ import functools
 import math
 import re
 import tomllib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from foredraft.core.reasons import Numbers, Reason, sentences
 from foredraft.models.cache import Measured
 from foredraft.models.facts import ModelFacts
 from foredraft.models.pairing import MemoryCheck, Pairing, guide_size
@@ -68,7 +69,7 @@ class Choice:
     """What `--draft auto` took, and why; `draft` is None for none."""
 
     draft: ModelFile | None
-    reasons: Mapping[str, str]
+    why: Reason
     pairing: Pairing | None = None
     gain: Gain | None = None
 
@@ -179,13 +180,7 @@ def choose_draft(
         _, draft, pairing, expected = best
         return Choice(draft, _because(draft, pairing, expected), pairing, expected)
     if tried is not None:
-        return Choice(
-            None,
-            {
-                "en": f"No draft: {tried[1]} was measured at {tried[0]:.2f}× here.",
-                "ja": f"ドラフトなし: {tried[1]} はこのマシンで {tried[0]:.2f} 倍でした (計測値)。",
-            },
-        )
+        return Choice(None, Reason("no_draft_measured", {"draft": tried[1], "x": tried[0]}))
     return Choice(None, _why_none(main, slower, unfit))
 
 
@@ -196,29 +191,18 @@ def missing_draft(main: ModelFile) -> CatalogueModel | None:
     return drafts[0] if drafts else None
 
 
-def first_run_hint(free_bytes: int, language: str = "en", *, cores: int | None = None) -> list[str]:
+def first_run_hint(free_bytes: int, *, cores: int | None = None) -> list[Reason]:
     """Three lines for someone without models: what runs now, what would suit this machine, and how to get it. `cores`
     as in `suiting`."""
     entry = suiting(free_bytes, cores=cores)
-    draft = recommended_drafts(entry)[0]
-    free = f"{free_bytes / 1e9:.0f}"
-    if language == "ja":
-        return [
-            'モデルはまだありません。内蔵モデルはすぐに使えます: foredraft run "2 + 3 は？"',
-            (
-                f"空きメモリ {free} GB{f'・{cores} コア' if cores else ''} には {entry.name} ({entry.params:.0f}B) と"
-                f"ドラフト {draft.name} が合います。"
-            ),
-            f"入手: foredraft get {entry.name} --with-draft",
-        ]
-    return [
-        'No models yet. The embedded one works at once: foredraft run "What is 2 + 3?"',
-        (
-            f"With {free} GB free{f' and {cores} cores' if cores else ''}, {entry.name} ({entry.params:.0f} B) "
-            f"with draft {draft.name} would suit this machine."
-        ),
-        f"Get both: foredraft get {entry.name} --with-draft",
-    ]
+    numbers: Numbers = {
+        "free": free_bytes,
+        "model": entry.name,
+        "params": entry.params,
+        "draft": recommended_drafts(entry)[0].name,
+    }
+    suits = Reason("first_suits_cores", {**numbers, "n": cores}) if cores else Reason("first_suits", numbers)
+    return [Reason("first_embedded"), suits, Reason("first_get", {"model": entry.name})]
 
 
 def suiting(free_bytes: int, *, cores: int | None = None) -> CatalogueModel:
@@ -252,36 +236,20 @@ def _bytes_per_token(facts: ModelFacts) -> float:
     return max(1.0, (facts.weights.total - facts.weights.embedding * bool(facts.weights.output)) * active)
 
 
-def _because(draft: ModelFile, pairing: Pairing, expected: Gain | None) -> dict[str, str]:
-    english, japanese = pairing.reasons["en"], pairing.reasons["ja"]
-    if expected is not None and expected.measured:
-        english += f" · measured {expected.speedup:.2f}× here"
-        japanese += f" · このマシンで {expected.speedup:.2f} 倍 (計測値)"
-    elif expected is not None:
-        english += f" · estimated {expected.speedup:.1f}×"
-        japanese += f" · 推定 {expected.speedup:.1f} 倍"
-    return {"en": f"Draft {draft.name}: {english}", "ja": f"ドラフト {draft.name}: {japanese}"}
+def _because(draft: ModelFile, pairing: Pairing, expected: Gain | None) -> Reason:
+    notes = pairing.notes
+    if expected is not None:
+        code = "gain_measured" if expected.measured else "gain_estimated"
+        notes = (*notes, Reason(code, {"x": round(expected.speedup, 3)}))
+    return Reason("draft_chosen", {"draft": draft.name, "why": Reason("noted", {"parts": (pairing.reason, *notes)})})
 
 
-def _why_none(main: ModelFile, slower: int, unfit: int) -> dict[str, str]:
-    wanted = missing_draft(main)
-    get = f" Get one: foredraft get {wanted.name}" if wanted is not None else ""
-    get_ja = f" 入手: foredraft get {wanted.name}" if wanted is not None else ""
-    entry = _entry(main)
-    if entry is not None and entry.own_draft and main.facts is not None and not main.facts.heads.here:
-        get = f" There are files with a draft inside: foredraft get {entry.name}"
-        get_ja = f" ドラフト内蔵のファイルがあります: foredraft get {entry.name}"
+def _why_none(main: ModelFile, slower: int, unfit: int) -> Reason:
     if slower:
         small = main.facts is not None and guide_size(main.facts.n_active) == 0
-        why = "models under about 3 B rarely gain from a draft" if small else "none is expected to be faster here"
-        why_ja = "約 3B 未満のモデルでは効果が出にくい傾向があります" if small else "速くなる見込みのものがありません"
-        return {
-            "en": f"No draft: {slower} would fit, but {why}.",
-            "ja": f"ドラフトなし: {slower} 個が使えますが、{why_ja}。",
-        }
-    if unfit:
-        return {
-            "en": f"No draft: none of {unfit} other models fits (foredraft pair {main.name} says why).{get}",
-            "ja": f"ドラフトなし: ほかの {unfit} 個のモデルは使えません（理由: foredraft pair {main.name}）。{get_ja}",
-        }
-    return {"en": f"No draft: there is no other model.{get}", "ja": f"ドラフトなし: ほかのモデルがありません。{get_ja}"}
+        return Reason("no_draft_small" if small else "no_draft_gain", {"n": slower})
+    none = Reason("no_draft_fits", {"n": unfit, "main": main.name}) if unfit else Reason("no_draft_there")
+    wanted, entry = missing_draft(main), _entry(main)
+    if entry is not None and entry.own_draft and main.facts is not None and not main.facts.heads.here:
+        return sentences(none, Reason("get_with_draft", {"model": entry.name}))
+    return sentences(none, Reason("get_draft", {"model": wanted.name})) if wanted is not None else none

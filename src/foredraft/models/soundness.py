@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 
 from foredraft.core.errors import ModelFormatError
+from foredraft.core.reasons import Numbers, Reason
 from foredraft.models.gguf import TOKEN_TYPES, TOKENS, Header, TensorInfo, read_array, token_texts
 
 MAX_LAYERS = 512
@@ -35,13 +36,13 @@ def check_soundness(headers: Sequence[Header], architecture: str, vocabulary_kin
     header = headers[0]
     layers = header.metadata.get(f"{architecture}.block_count")
     if layers is not None and not (isinstance(layers, int) and 0 < layers <= MAX_LAYERS):
-        raise _damaged(header, f"it says that it has {layers} layers; 1 to {MAX_LAYERS} can be loaded")
+        raise _damaged(header, "layers", n=str(layers), most=MAX_LAYERS)
     context = header.metadata.get(f"{architecture}.context_length")
     if context is not None and not (isinstance(context, int) and CONTEXT[0] <= context <= CONTEXT[1]):
-        raise _damaged(header, f"it says that it was made for a context of {context} tokens")
+        raise _damaged(header, "context", n=str(context))
     for key, value in header.metadata.items():
         if _EPSILON.search(key) and isinstance(value, float) and not (value >= 0 and math.isfinite(value)):
-            raise _damaged(header, f"{key} is {value}")
+            raise _damaged(header, "number", key=key, value=str(value))
     for part in headers:
         for tensor in part.tensors:
             _check_tensor(part, tensor)
@@ -52,11 +53,11 @@ def _check_tensor(header: Header, tensor: TensorInfo) -> None:
     name, kind = tensor.name, tensor.type_name
     n_dimensions = sum(length > 1 for length in tensor.shape)
     if n_dimensions <= 1 and kind != "F32" and name.endswith(("norm.weight", ".bias")):
-        raise _damaged(header, f"{name[:80]} is {kind}, and must be F32")
+        raise _damaged(header, "must_be_f32", tensor=name[:80], kind=kind)
     if kind in _WHOLE_NUMBERS and not _TABLE.search(name):
-        raise _damaged(header, f"{name[:80]} is {kind}, of which no weights can be")
+        raise _damaged(header, "no_weights_of", tensor=name[:80], kind=kind)
     if n_dimensions > 1 and _MATRIX.search(name) and kind in _NEVER_MULTIPLIED:
-        raise _damaged(header, f"{name[:80]} is {kind}, of which no matrix can be")
+        raise _damaged(header, "no_matrix_of", tensor=name[:80], kind=kind)
 
 
 def _check_tokens(header: Header, kind: str) -> None:
@@ -72,20 +73,18 @@ def _check_tokens(header: Header, kind: str) -> None:
         first: dict[bytes, int] = {}
         token = next(token for token, text in enumerate(texts) if first.setdefault(text, token) != token)
         word = texts[token].decode("utf-8", "replace")[:40]
-        raise _damaged(header, f"its tokens {first[texts[token]]} and {token} are both {word!r}")
+        raise _damaged(header, "token_twice", a=first[texts[token]], b=token, text=word)
     if kind == "spm" and len(texts) > 256:  # vocabularies too small for all bytes are left to the trial
         lacking = next(
             (byte for byte in range(256) if b"<0x%02X>" % byte not in known and bytes([byte]) not in known), -1
         )
         if lacking >= 0:
-            raise _damaged(
-                header, f"its tokenizer is said to be SentencePiece's, but no token stands for byte {lacking}"
-            )
+            raise _damaged(header, "spm_byte", n=lacking)
     if kind == "rwkv":
         _check_trie(header, texts)
     types = header.arrays.get(TOKEN_TYPES)
     if kind == "wpm" and types is not None and _BYTE in read_array(header.path, types):
-        raise _damaged(header, "its tokenizer is said to be WordPiece's, but has tokens for single bytes")
+        raise _damaged(header, "wordpiece_bytes")
 
 
 def _check_trie(header: Header, texts: Sequence[bytes]) -> None:
@@ -94,7 +93,7 @@ def _check_trie(header: Header, texts: Sequence[bytes]) -> None:
     tokens = {_unescaped(text) for text in texts}
     for token in sorted(tokens):
         if token and token[:1] not in tokens:
-            raise _damaged(header, f"its tokenizer is said to be RWKV's, but byte {token[0]} is no token")
+            raise _damaged(header, "rwkv_byte", n=token[0])
 
 
 def _unescaped(text: bytes) -> bytes:
@@ -109,9 +108,6 @@ def _byte(found: re.Match[bytes]) -> bytes:
     return {b"t": b"\t", b"n": b"\n", b"r": b"\r"}.get(said, said)
 
 
-def _damaged(header: Header, what: str) -> ModelFormatError:
-    return ModelFormatError(
-        f"{header.path.name} is damaged, and loading it would end the program: {what}.",
-        path=str(header.path),
-        hint="Download it again.",
-    )
+def _damaged(header: Header, code: str, **numbers: int | str) -> ModelFormatError:
+    said: Numbers = {"file": header.path.name, "what": Reason(f"fault_{code}", numbers)}
+    return ModelFormatError(Reason("file_deadly", said), path=str(header.path), hint=Reason("hint_download_again"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import json
 import shutil
 import stat
 import threading
@@ -25,6 +26,7 @@ from foredraft.core.errors import (
     UnsupportedModelError,
 )
 from foredraft.core.params import BUILTIN
+from foredraft.core.reasons import Numbers, Reason, as_reason, sentences
 from foredraft.models import places
 from foredraft.models.brought import Origin
 from foredraft.models.cache import Measured, ShelfCache
@@ -33,7 +35,8 @@ from foredraft.models.facts import inside as inside_of
 from foredraft.models.heads import made_for
 from foredraft.models.names import find_name, model_name, nearest, unique_names
 from foredraft.models.pairing import (
-    NOT_TEXT,
+    KINDS,
+    NONE,
     Difference,
     MemoryCheck,
     Pairing,
@@ -58,7 +61,7 @@ class ModelFile:
     publisher: str
     size_bytes: int
     facts: ModelFacts | None
-    problem: str = ""
+    problem: Reason | None = None
     repository: str = ""
     """The repository's name, or the folder's, where it lies in one."""
 
@@ -101,7 +104,7 @@ class ModelStore:
     def __init__(self, where: Sequence[Place], cache: ShelfCache | None = None) -> None:
         self.places = list(where)
         self.cache = cache or ShelfCache(None)
-        self.problems: list[str] = []
+        self.problems: list[Reason] = []
         """Folders and files that could not be looked at in the last scan, with the reason."""
         self._models: list[ModelFile] | None = None
         self._measured: dict[tuple[str, str], Measured] | None = None
@@ -113,7 +116,7 @@ class ModelStore:
         for place in self.places:
             if place.source == places.OWN:
                 return place.path
-        raise ForedraftError("The shelf has no folder of its own.")
+        raise ForedraftError(Reason("no_own_folder"))
 
     # ---- looking ----
 
@@ -131,15 +134,15 @@ class ModelStore:
             seen.add(path)
             before = known.get(path)
             facts: ModelFacts | None = None
-            problem = ""
+            problem: Reason | None = None
             if before is not None and before[0] == stamp:
-                problem = before[2]
+                problem = _problem_from_text(before[2])
                 with contextlib.suppress(KeyError, TypeError):
                     facts = facts_from_json(before[1]) if before[1] is not None else None
             if facts is None and not problem:
                 facts, problem, lasting = _look(group[0].path)
                 if lasting:
-                    fresh.append((path, stamp, facts_to_json(facts) if facts else None, problem))
+                    fresh.append((path, stamp, facts_to_json(facts) if facts else None, _problem_to_text(problem)))
             models.append(_named(group, facts, problem))
         self.cache.remember(fresh)
         self.cache.forget(known.keys() - seen)
@@ -210,18 +213,16 @@ class ModelStore:
         """
         model = self.find(name)
         if not model.path.exists():
-            raise ModelNotFoundError(
-                model.name, hint=f"{model.path} was there a moment ago and has been deleted or moved."
-            )
+            raise ModelNotFoundError(model.name, hint=Reason("hint_file_gone", {"path": str(model.path)}))
         if model.facts is not None and model.facts.missing is not None:
             number, parts = model.facts.missing
             raise ModelError(
-                f"File {number} of {parts} of {model.name} is missing.",
+                Reason("file_part_missing", {"i": number, "n": parts, "model": model.name}),
                 path=str(model.path),
-                hint="Put it beside the others, or download the model again.",
+                hint=Reason("hint_part_missing"),
             )
         if model.facts is None:
-            raise ModelError(f"{model.name} cannot be read: {model.problem}", path=str(model.path))
+            raise _unreadable(model)
         if model.facts.kind not in kinds:
             raise _of_another_kind(model, model.facts, kinds)
         return model
@@ -233,9 +234,9 @@ class ModelStore:
     ) -> Pairing:
         """The verdict on two models of the shelf; comparisons of vocabularies are remembered."""
         if main.facts is None:
-            raise ModelError(f"{main.name} cannot be read: {main.problem}", path=str(main.path))
+            raise _unreadable(main)
         if draft.facts is None:
-            return unreadable(draft.problem)
+            return unreadable(draft.problem or NONE)
         return pair(main.facts, draft.facts, force=force, differ=self._differ, memory=memory)
 
     def drafts(self, main: ModelFile, *, memory: MemoryCheck | None = None) -> list[tuple[ModelFile, Pairing]]:
@@ -259,7 +260,7 @@ class ModelStore:
             return self.find(name)
         own = own_draft(main)
         if own is None:
-            raise ModelNotFoundError(BUILTIN, hint=f"{main.name} has no draft inside: choose one of its own file.")
+            raise ModelNotFoundError(BUILTIN, hint=Reason("hint_no_own_draft", {"model": main.name}))
         return own
 
     def _differ(self, main: ModelFacts, draft: ModelFacts) -> Difference | None:
@@ -298,9 +299,9 @@ class ModelStore:
             return 0
         if model.source != places.OWN:
             raise ModelError(
-                f"{model.name} lies in {model.path.parent}, which is not Foredraft's own folder.",
+                Reason("not_own_folder", {"model": model.name, "folder": str(model.path.parent)}),
                 path=str(model.path),
-                hint="Delete it with the program it belongs to.",
+                hint=Reason("hint_not_own_folder"),
             )
         paths = model.facts.paths if model.facts else (model.path,)
         with self.locked():
@@ -319,14 +320,13 @@ class ModelStore:
         _require_unicode(path)
         facts = read_facts(path)  # refuses what is no model before anything is written
         if facts.missing is not None:
-            raise ModelError(
-                f"File {facts.missing[0]} of {facts.missing[1]} of {path.name} is missing.", path=str(path)
-            )
+            i, n = facts.missing
+            raise ModelError(Reason("file_part_missing", {"i": i, "n": n, "model": path.name}), path=str(path))
         if how == "in place":
             self.cache.remember_import(str(facts.path))
             if not self.cache.lasts:  # it would be forgotten when the program ends
-                why = f"{path.name} cannot be kept on the shelf: {self.cache.notes[-1]}."
-                raise ModelError(why, path=str(path), hint="Use its path instead of a name.")
+                why = Reason("shelf_unkept", {"file": path.name, "why": self.cache.notes[-1]})
+                raise ModelError(why, path=str(path), hint=Reason("hint_use_path"))
             placed = facts.path
         else:
             with self.locked():
@@ -344,7 +344,7 @@ class ModelStore:
             with FileLock(self.own / ".lock", timeout=30):
                 yield
         except Timeout as error:
-            raise ForedraftError("Another Foredraft is changing the models.", hint="Try again in a moment.") from error
+            raise ForedraftError(Reason("models_locked"), hint=Reason("hint_moment")) from error
 
 
 class Watch:
@@ -371,7 +371,7 @@ class Watch:
                 changed()
 
     def _signature(self) -> frozenset[tuple[str, int, int]]:
-        ignored: list[str] = []
+        ignored: list[Reason] = []
         return frozenset(
             (str(found.path), found.size, found.changed)
             for place in self.store.places
@@ -380,30 +380,47 @@ class Watch:
 
 
 def _of_another_kind(model: ModelFile, facts: ModelFacts, kinds: Sequence[str]) -> UnsupportedModelError:
-    hint = "Choose an embedding model." if "embedding" in kinds else "Choose a text generation model."
+    hint = Reason("hint_embedding_model" if "embedding" in kinds else "hint_text_model")
     if facts.kind == "helper":
-        hint = f"It is a draft for {made_for(facts)}."
+        hint = Reason("hint_draft_for", {"models": made_for(facts)})
     elif facts.kind == "embedding":
-        hint += " (In Python foredraft.Embedder loads it.)"
-    why = NOT_TEXT[facts.kind][0] if facts.kind in NOT_TEXT else "It writes text and makes no vectors"
-    return UnsupportedModelError(f"{model.name} cannot be loaded: {why}.", path=str(model.path), hint=hint)
+        hint = sentences(hint, Reason("hint_embedder"))
+    why = Reason(f"kind_{facts.kind}" if facts.kind in KINDS else "kind_text")
+    said: Numbers = {"model": model.name, "kind": why}
+    return UnsupportedModelError(Reason("model_wrong_kind", said), path=str(model.path), hint=hint)
 
 
 def _require_unicode(path: Path) -> None:
     if not places.is_unicode(path):
         name = places.shown(path)
-        raise ModelError(f"The name of {name} is not Unicode.", path=name, hint="Rename the file or its folder.")
+        raise ModelError(Reason("not_unicode", {"path": name}), path=name, hint=Reason("hint_rename"))
 
 
-def _look(path: Path) -> tuple[ModelFacts | None, str, bool]:
+def _unreadable(model: ModelFile) -> ModelError:
+    said: Numbers = {"file": model.name, "error": model.problem or NONE}
+    return ModelError(Reason("file_unreadable", said), path=str(model.path))
+
+
+def _problem_to_text(problem: Reason | None) -> str:
+    return json.dumps(problem.as_dict()) if problem is not None else ""
+
+
+def _problem_from_text(text: str) -> Reason | None:
+    """What `_problem_to_text` made; earlier versions wrote English words."""
+    if not text.startswith('{"code"'):
+        return as_reason(text) if text else None
+    return Reason.from_dict(json.loads(text))
+
+
+def _look(path: Path) -> tuple[ModelFacts | None, Reason | None, bool]:
     """(facts, problem, whether that is the file's own). What the system lacks (memory, descriptors, permission) may be
     there the next time."""
     try:
-        return read_facts(path), "", True
+        return read_facts(path), None, True
     except ForedraftError as error:
-        return None, error.message, isinstance(error, (ModelFormatError, UnsupportedModelError))
+        return None, error.reason_or_words, isinstance(error, (ModelFormatError, UnsupportedModelError))
     except OSError as error:
-        return None, error.strerror or str(error), False
+        return None, as_reason(error.strerror or str(error)), False
 
 
 def _groups(found: Iterable[Found]) -> Iterator[list[Found]]:
@@ -423,12 +440,12 @@ def _stamp(group: Sequence[Found]) -> str:
     return ";".join(f"{file.path.name}:{file.size}:{file.changed}" for file in group)
 
 
-def _named(group: Sequence[Found], facts: ModelFacts | None, problem: str) -> tuple[str, ModelFile]:
+def _named(group: Sequence[Found], facts: ModelFacts | None, problem: Reason | None) -> tuple[str, ModelFile]:
     first = group[0]
     match = PART_NAME.match(first.path.name)
     stem = first.name or (match["stem"] if match is not None else first.path.stem)
     if match is not None and int(match["part"]) != 1:
-        facts, problem = None, f"file 1 of {int(match['parts'])} is missing"
+        facts, problem = None, Reason("part_missing", {"i": 1, "n": int(match["parts"])})
     name = model_name(stem, facts.quantisation if facts else "", first.folder)
     if first.source == places.EMBEDDED:
         name = "foredraft-demo" if stem == "main" else f"foredraft-demo-{stem}"
@@ -444,15 +461,15 @@ def _rank(source: str) -> int:
     return places.SOURCES.index(source)
 
 
-def _found_import(path: str, problems: list[str]) -> Found | None:
+def _found_import(path: str, problems: list[Reason]) -> Found | None:
     file = Path(path)
     try:
         status = file.stat()
     except OSError as error:
-        problems.append(f"{file}: {error.strerror or error}")
+        problems.append(places.system_problem(file, error))
         return None
     if not stat.S_ISREG(status.st_mode):
-        problems.append(f"{file}: not a file, but a {places.kind_of(status.st_mode)}")
+        problems.append(places.no_file(file, status.st_mode))
         return None
     return Found(file, places.IMPORTED, "", file.parent.name, status.st_size, status.st_mtime_ns)
 
@@ -464,9 +481,8 @@ def _place_files(paths: Sequence[Path], own: Path, *, move: bool) -> Path:
     for path in paths:
         target = folder / path.name
         if target.exists():
-            raise ModelError(
-                f"{target} is there already.", path=str(target), hint="Remove it first, or rename the file."
-            )
+            there = Reason("there_already", {"path": str(target)})
+            raise ModelError(there, path=str(target), hint=Reason("hint_there_already"))
         if move:
             shutil.move(path, target)
         else:

@@ -19,6 +19,7 @@ from typing import Any
 
 from foredraft.child import ChildError, Children
 from foredraft.core.errors import TemplateError
+from foredraft.core.reasons import Reason
 
 MAX_SOURCE = 1 << 17
 """Longest template, in characters. The longest known is about 17,000."""
@@ -61,15 +62,12 @@ def render(
     )
 
 
-def fallback_template(tokens: Iterable[str]) -> tuple[str, str]:
-    """A template for a file that has none, and a sentence that says so. `tokens` are the vocabulary's control texts."""
+def fallback_template(tokens: Iterable[str]) -> tuple[str, Reason]:
+    """A template for a file that has none, and a note that says so. `tokens` are the vocabulary's control texts."""
     known = set(tokens)
     if {"<|im_start|>", "<|im_end|>"} <= known:
-        return CHATML, "The file has no chat template; ChatML is used, because its vocabulary has ChatML's tokens."
-    return PLAIN, (
-        "The file has no chat template, so a plain 'User: … Assistant:' form is used. "
-        "It is probably a base model, which continues text rather than answers."
-    )
+        return CHATML, Reason("template_chatml")
+    return PLAIN, Reason("template_missing")
 
 
 class ChatTemplate:
@@ -79,13 +77,15 @@ class ChatTemplate:
     adds the start token by itself, and one at the very front of the text is cut.
     """
 
-    def __init__(self, source: str, *, bos: str = "", eos: str = "", adds_bos: bool = False, note: str = "") -> None:
+    def __init__(
+        self, source: str, *, bos: str = "", eos: str = "", adds_bos: bool = False, note: Reason | None = None
+    ) -> None:
         if len(source) > MAX_SOURCE:
             raise TemplateError(f"The chat template has {len(source):,} characters; at most {MAX_SOURCE:,} are read.")
         self.source = source
         self.bos, self.eos, self.adds_bos = bos, eos, adds_bos
         self.note = note
-        """What the user should know about this template; empty when it is the file's own."""
+        """What the user should know about this template; None when it is the file's own."""
         self._trusted = is_trusted(source)
         self._work({"source": source})
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, cast, overload
 
+from foredraft.config.load_settings import LoadSettings
 from foredraft.core.errors import Cancelled, ClosedError, ForedraftError
 from foredraft.core.params import Request
 from foredraft.engines.base import ModelInfo, Numerics
@@ -41,7 +42,6 @@ from foredraft.pair.keywords import (
     listed_conversations,
 )
 from foredraft.pair.llm import LLM
-from foredraft.pair.load_settings import LoadSettings
 from foredraft.pair.stream import Progress
 from foredraft.runtime.errors import ModelUnloadedError, RuntimeClosedError
 from foredraft.runtime.handle import RequestHandle

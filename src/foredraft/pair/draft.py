@@ -12,6 +12,7 @@ from foredraft.config.load_settings import LoadSettings
 from foredraft.config.shelf import auto_draft, locate_draft, open_shelf
 from foredraft.core.errors import EngineDiedError, ForedraftError, IncompatibleDraftError
 from foredraft.core.params import BUILTIN
+from foredraft.core.reasons import Numbers, Reason, as_reason, sentences
 from foredraft.demo import is_embedded
 from foredraft.engines.base import Engine, ModelInfo
 from foredraft.pair.files import check_pair, load_options, share_of
@@ -32,14 +33,14 @@ class PairDraft:
         self,
         scheduler: Scheduler,
         settings: LoadSettings,
-        notes: list[str],
+        notes: list[Reason],
         *,
         main_isolation: tuple[Isolation, ...] = (),
-        unavailable: str = "",
+        unavailable: Reason | None = None,
         own: Drafter | None = None,
         controller: Controller | None = None,
     ) -> None:
-        """`notes` receives what is decided here, in words. `main_isolation`: where the main model lies, if it was
+        """`notes` receives what is decided here. `main_isolation`: where the main model lies, if it was
         loaded from a file. `unavailable` says why there is no draft, where one was wanted. `own` is the caller's own
         source of guesses, beside the others; `controller` the caller's own, None is that of the settings."""
         self._scheduler = scheduler
@@ -57,13 +58,13 @@ class PairDraft:
         self._controller = controller
         self._tuning: Tuning | None = None
         self._may_give_back = False
-        self._given_back = ""
-        """Which draft is not kept in memory because it cannot pay, and why, in words."""
+        self._given_back: Reason | None = None
+        """Which draft is not kept in memory because it cannot pay, and why."""
         self._skip: list[Path] = []
         """Drafts that are not to be tried in the change that is going on."""
         self._unpaying: Path | None = None
         """The file of a draft that cannot pay, given back or not."""
-        self._advice: str | None = None
+        self._advice: list[Reason] | None = None
 
     @property
     def model(self) -> ModelDrafter | None:
@@ -83,17 +84,19 @@ class PairDraft:
         """What the draft is doing now, and why."""
         died = self.died
         if self.unavailable or died is not None:
-            return SpeculationStatus("unavailable", self.unavailable or f"The draft model failed: {died}")
+            failed = None if died is None else Reason("draft_failed", {"error": died.reason_or_words})
+            return SpeculationStatus("unavailable", self.unavailable or failed)
         drafter = self._scheduler.drafter
         if isinstance(drafter, NoDrafter):
-            return SpeculationStatus("off", "No draft is loaded.")
+            return SpeculationStatus("off", Reason("no_draft"))
         parked = drafter.parked if isinstance(drafter, Arbiter) else {}
         failure = parked.get("model") or getattr(drafter, "failure", None)
         if failure:
-            return SpeculationStatus("unavailable", failure)
-        status, reason = self._scheduler.controller.status
+            return SpeculationStatus("unavailable", as_reason(failure))
+        status, said = self._scheduler.controller.status
+        reason = as_reason(said) if said else None
         if self._unpaying is not None and (self._given_back or status == "paused"):
-            reason = " ".join(filter(None, (reason, self._given_back, self._would_pay())))
+            reason = sentences(reason, self._given_back, *self._would_pay())
         return SpeculationStatus(status, reason)
 
     def change(
@@ -109,12 +112,12 @@ class PairDraft:
         if device is not None:
             self._settings = dataclasses.replace(self._settings, draft_device=device)
         wanted = draft is not None and str(draft) not in ("off", "")
-        before, self._given_back, self._may_give_back = self._given_back, "", False
+        before, self._given_back, self._may_give_back = self._given_back, None, False
         skip, self._skip = self._skip, []
         self._unpaying = self._advice = None
         drafter: ModelDrafter | None = None
         where: tuple[Isolation, ...] = ()
-        unavailable = ""
+        unavailable: Reason | None = None
         try:
             # opened before the old one is closed: a draft that is refused costs nobody the one there is
             if draft is not None and wanted:
@@ -124,8 +127,8 @@ class PairDraft:
             if required:
                 self._given_back = before
                 raise
-            unavailable = str(error)
-            self.notes.append(f"Going on without a draft. {error}")
+            unavailable = sentences(error.reason_or_words, error.hint_why)
+            self.notes.append(sentences(Reason("without_draft"), unavailable))
         self.save()
         self._scheduler.drafter.close()
         self._scheduler.drafter, self._scheduler.controller, self._scheduler.on_finish = NoDrafter(), Fixed(), None
@@ -150,9 +153,9 @@ class PairDraft:
         """Raises `IncompatibleDraftError` for a main model before which nothing can be guessed: it cannot take rejected
         guesses back, or in exact numerics only its single steps are exact."""
         if not self._engine.rewind_limit.possible:
-            raise IncompatibleDraftError("no_rewind", _cannot_go_back(self._engine.info))
+            raise IncompatibleDraftError(_cannot_go_back(self._engine.info))
         if self._engine.exact_rows == 1:
-            raise IncompatibleDraftError("exact_single", _ONLY_SINGLE_STEPS)
+            raise IncompatibleDraftError(Reason("exact_single"))
 
     def _open_draft(
         self, draft: str | Path, force: bool, progress: Progress | None, skip: Sequence[Path]
@@ -166,7 +169,7 @@ class PairDraft:
         path = locate_draft(draft)
         advice, reads_hidden = check_pair(Path(main.path), path, force=force)
         if advice:
-            self.notes.append(f"{advice}. The text is the same; a gain is unlikely.")
+            self.notes.append(Reason("gain_unlikely", {"why": advice}))
         settings = dataclasses.replace(self._settings, context=main.n_ctx)
         if reads_hidden:
             return self._open_head(path, settings), self.main_isolation
@@ -179,7 +182,7 @@ class PairDraft:
         engine = open_draft(path, options, where=where, progress=share_of(progress, "draft"))
         if not engine.rewind_limit.possible:
             engine.close()
-            raise IncompatibleDraftError("no_rewind", _cannot_go_back(engine.info))
+            raise IncompatibleDraftError(_cannot_go_back(engine.info))
         engine.info = dataclasses.replace(engine.info, quantisation=quantisation or engine.info.quantisation)
         return ModelDrafter(engine, main.n_vocab), (where,)
 
@@ -189,7 +192,8 @@ class PairDraft:
 
         opener = getattr(self._engine, "open_head", None)
         if opener is None:
-            raise IncompatibleDraftError("head_unusable", f"{self._engine.info.name} offers no hidden rows")
+            why = Reason("offers_no_rows", {"model": self._engine.info.name})
+            raise IncompatibleDraftError(Reason("head_unusable", {"why": why}))
         began = time.perf_counter()
         if path == Path(BUILTIN):
             options = dataclasses.replace(self._engine.options)  # type: ignore[attr-defined]
@@ -198,8 +202,12 @@ class PairDraft:
         else:
             options = load_options(path, settings, "draft", self.notes)[0]
             head = opener(path, options, read_facts(path).heads.layers)
-        took, size = time.perf_counter() - began, head.memory_bytes / 1e6
-        self.notes.append(f"Draft {head.info.name}: {size:,.0f} MB of memory more, ready in {took:.1f} s.")
+        numbers: Numbers = {
+            "draft": head.info.name,
+            "size": head.memory_bytes,
+            "s": round(time.perf_counter() - began, 1),
+        }
+        self.notes.append(Reason("head_ready", numbers))
         return HeadDrafter(head, head.source, self._engine.info.n_vocab)
 
     def _choose_draft(self, skip_too: Sequence[Path] = ()) -> Path | None:
@@ -214,13 +222,13 @@ class PairDraft:
             if chosen is None:
                 return None
             self._may_give_back = measures(self._controller or wish.controller) and not is_embedded(chosen)
-            reason = ""
+            reason: Reason | None = None
             if self._may_give_back:
                 reason = written_off(self._engine, chosen, self._tuning_folder, conditions=self._conditions)
             if not reason:
-                self._given_back, self._unpaying = "", None
+                self._given_back, self._unpaying = None, None
                 return chosen
-            self._give_back(chosen, chosen.stem, f"was not loaded: {reason}")
+            self._give_back(chosen, Reason("draft_not_loaded", {"draft": chosen.stem, "why": reason}))
             skip.append(chosen)
 
     def _tune(self, drafter: ModelDrafter | None, *, lookups: bool) -> Path | None:
@@ -264,31 +272,31 @@ class PairDraft:
             "ways": _ways(self._engine),
         }
 
-    def _hopeless(self, drafter: ModelDrafter, reason: str) -> None:
+    def _hopeless(self, drafter: ModelDrafter, reason: Reason) -> None:
         """What becomes of a draft that cannot pay: it is kept where it was named, else given back; said either way."""
         path, name = Path(drafter.engine.info.path), drafter.engine.info.name
         if self._may_give_back:
-            self._give_back(path, name, f"was given back: {reason}")
+            self._give_back(path, Reason("draft_given_back", {"draft": name, "why": reason}))
             drafter.close()
             self.info = None
         elif not is_embedded(path):
             self._unpaying = path
-            words = f"Draft {name} cannot pay here even if every guess stood: {reason}. It was named: it stays."
-            self.notes.append(f"{words} {self._would_pay()}".strip())
+            stays = Reason("draft_stays", {"draft": name, "why": reason})
+            self.notes.append(sentences(stays, *self._would_pay()))
 
-    def _give_back(self, path: Path, name: str, what: str) -> None:
+    def _give_back(self, path: Path, what: Reason) -> None:
         """Say that a draft nobody named is not kept in memory."""
         self._unpaying, self._advice = path, None
-        self._given_back = f"Draft {name} {what}, so it cannot pay here even if every guess stood."
-        words = f"{self._given_back} Name it (--draft) to load it all the same."
-        self.notes.append(f"{words} {self._would_pay()}".strip())
+        self._given_back = what
+        self.notes.append(sentences(what, Reason("name_it_to_load"), *self._would_pay()))
 
-    def _would_pay(self) -> str:
-        """What would pay here, where the draft cannot, in one line; the shelf is asked once for each draft."""
+    def _would_pay(self) -> list[Reason]:
+        """What would pay here, where the draft cannot, if that is known; the shelf is asked once for each draft."""
         if self._advice is None:
             from foredraft.pair.what_pays import advice
 
-            self._advice = advice(Path(self._engine.info.path), self._unpaying, open_shelf(), self._tuning_folder)
+            found = advice(Path(self._engine.info.path), self._unpaying, open_shelf(), self._tuning_folder)
+            self._advice = [found] if found is not None else []
         return self._advice
 
     def save(self) -> None:
@@ -303,14 +311,8 @@ class PairDraft:
             self._own.close()
 
 
-_ONLY_SINGLE_STEPS = (
-    "in exact numerics only single steps of this file are exact on this machine: a pass of two tokens already rounds "
-    "differently, so nothing may be guessed. With --numerics fast guesses are possible, and texts may part at near-ties"
-)
-
-
-def _cannot_go_back(info: ModelInfo) -> str:
-    return f"{info.name} cannot take back rejected guesses (architecture {info.architecture})"
+def _cannot_go_back(info: ModelInfo) -> Reason:
+    return Reason("no_rewind", {"model": info.name, "architecture": info.architecture})
 
 
 def _ways(engine: Engine) -> str:

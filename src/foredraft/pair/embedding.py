@@ -17,6 +17,7 @@ from typing import Self
 
 from foredraft.config.load_settings import LoadSettings
 from foredraft.core.errors import ClosedError
+from foredraft.core.reasons import Reason
 from foredraft.engines.base import ModelInfo
 from foredraft.engines.embedding import EmbeddingEngine, Vectors
 from foredraft.pair.fetching import embedding_file
@@ -30,7 +31,7 @@ from foredraft.runtime.embedder import Embeddings
 class Embedder:
     """A loaded embedding model. Several threads may use it: they take turns, a pass each."""
 
-    def __init__(self, engine: EmbeddingEngine, notes: Sequence[str] = ()) -> None:
+    def __init__(self, engine: EmbeddingEngine, notes: Sequence[Reason] = ()) -> None:
         """From parts, for tests and experiments; `load` is the usual way."""
         self._queue = Queue(engine, notes)
         self._turn = threading.Lock()
@@ -80,8 +81,8 @@ class Embedder:
         return self._queue.info
 
     @property
-    def notes(self) -> list[str]:
-        """What the load decided on its own, in words."""
+    def notes(self) -> list[Reason]:
+        """What the load decided on its own."""
         return self._queue.notes
 
     def close(self) -> None:

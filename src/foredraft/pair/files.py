@@ -11,6 +11,7 @@ from foredraft.config.folders import cache_folder
 from foredraft.config.load_settings import LoadSettings
 from foredraft.core.errors import IncompatibleDraftError, UnsupportedModelError
 from foredraft.core.params import BUILTIN, MAX_DRAFT
+from foredraft.core.reasons import Reason
 from foredraft.engines.base import Engine
 from foredraft.models.heads import own_head
 from foredraft.pair.opening import Isolation, isolation, open_main
@@ -27,8 +28,8 @@ _ADVICE = frozenset({"too_large", "same_model"})
 """Verdicts about speed alone: a draft that was named is taken all the same, and the note says what to expect."""
 
 
-def check_pair(main: Path, draft: Path, *, force: bool) -> tuple[str, bool]:
-    """What to expect of a pair, in words ("" if nothing special), and whether the draft reads hidden rows. Raises
+def check_pair(main: Path, draft: Path, *, force: bool) -> tuple[Reason | None, bool]:
+    """What to expect of a pair (None: nothing special), and whether the draft reads hidden rows. Raises
     `IncompatibleDraftError` where it cannot be used."""
     from foredraft.models.facts import inside, read_facts
     from foredraft.models.pairing import pair
@@ -36,17 +37,18 @@ def check_pair(main: Path, draft: Path, *, force: bool) -> tuple[str, bool]:
     facts = read_facts(main)
     own = inside(facts) if draft == Path(BUILTIN) else None
     if draft == Path(BUILTIN) and own is None:
-        raise IncompatibleDraftError("head_unusable", f"{main.name} has no draft inside")
+        why = Reason("no_own_draft", {"model": main.name})
+        raise IncompatibleDraftError(Reason("head_unusable", {"why": why}))
     verdict = pair(facts, own or draft, force=force)
     if verdict.usable:
-        return "", verdict.code == "head_fits"
+        return None, verdict.code == "head_fits"
     if verdict.code in _ADVICE:
-        return verdict.reasons["en"], False
-    raise IncompatibleDraftError(verdict.code, verdict.reasons["en"])
+        return verdict.why, False
+    raise IncompatibleDraftError(verdict.reason)
 
 
 def open_main_file(
-    path: Path, settings: LoadSettings, notes: list[str], progress: Progress | None
+    path: Path, settings: LoadSettings, notes: list[Reason], progress: Progress | None
 ) -> tuple[Engine, Isolation]:
     """The main model in the numerics that the settings ask for. `notes` receives what could not be done."""
     from foredraft.models.facts import read_facts
@@ -68,10 +70,9 @@ def open_main_file(
         if not read_facts(path).heads.missing:
             raise
         raise UnsupportedModelError(
-            f"{path} speaks of a draft inside (MTP) whose weights are not in the file, and llama.cpp does not load "
-            f"such a file of this architecture ({error.message})",
+            Reason("heads_unloadable", {"path": str(path), "error": error.reason_or_words}),
             path=str(path),
-            hint="Get a file that has them, or one that was converted without.",
+            hint=Reason("hint_heads_unloadable"),
         ) from error
     engine.info = dataclasses.replace(engine.info, quantisation=quantisation or engine.info.quantisation)
     return engine, where
@@ -81,7 +82,7 @@ def share_of(progress: Progress | None, part: str) -> Callable[[float], None] | 
     return None if progress is None else (lambda share: progress(part, share))
 
 
-def load_options(path: Path, settings: LoadSettings, role: str, notes: list[str]) -> tuple[LoadOptions, str]:
+def load_options(path: Path, settings: LoadSettings, role: str, notes: list[Reason]) -> tuple[LoadOptions, str]:
     """How to open a file, and the shelf's word for its quantisation ("" where it has none): the library has another way
     of writing, and believes a header that is plainly wrong. `notes` receives what memory is short for. Raises what a
     damaged header or too little memory raise."""
@@ -106,12 +107,8 @@ def load_options(path: Path, settings: LoadSettings, role: str, notes: list[str]
     )
     made = require_fit(facts, plan=plan, guardrail=settings.guardrail)
     if role == "main" and facts.architecture in ROLLBACK and made.snapshots < plan.snapshots:
-        what = (
-            f"at most {made.snapshots} tokens are guessed at once"
-            if made.snapshots
-            else "none are kept, and what was rejected is read again"
-        )
-        notes.append(f"Memory is short for the recurrent states that guesses need ({facts.architecture}): {what}.")
+        what = Reason("snapshots_few", {"n": made.snapshots}) if made.snapshots else Reason("snapshots_none")
+        notes.append(Reason("snapshots_short", {"architecture": facts.architecture, "what": what}))
     threads = settings.draft_threads if role == "draft" else settings.threads
     if threads is None and path.is_file() and path.stat().st_size < SMALL_MODEL_BYTES:
         threads = 1

@@ -24,6 +24,7 @@ from foredraft.core.errors import (
     ParameterError,
 )
 from foredraft.core.params import Request
+from foredraft.core.reasons import Reason
 from foredraft.engines.base import Engine, ModelInfo, Numerics
 from foredraft.grammars.constraints import GrammarVocabulary
 from foredraft.models.template import ChatTemplate
@@ -76,9 +77,9 @@ class LLM:
         controller: DraftController | None = None,
         *,
         rule: Rule = "match",
-        unavailable: str = "",
+        unavailable: Reason | None = None,
         settings: LoadSettings | None = None,
-        notes: list[str] | None = None,
+        notes: list[Reason] | None = None,
         isolation: tuple[Isolation, ...] = (),
         own_drafter: Drafter | None = None,
         own_controller: Controller | None = None,
@@ -90,8 +91,8 @@ class LLM:
         self._closed = False
         self._turn = threading.RLock()
         """Held for a pass, and for whatever changes the pair."""
-        self.notes: list[str] = notes if notes is not None else []
-        """What the load decided on its own, in words."""
+        self.notes: list[Reason] = notes if notes is not None else []
+        """What the load decided on its own."""
         self.scheduler = Scheduler(engine, drafter or NoDrafter(), controller or Fixed())
         self.draft = PairDraft(
             self.scheduler,
@@ -142,7 +143,7 @@ class LLM:
         else:
             main_path, draft_wish = main_file(main, download=download, progress=progress), draft
         draft_wish = draft_file(draft_wish, download=download, progress=progress)
-        notes: list[str] = []
+        notes: list[Reason] = []
         engine, where = open_main_file(main_path, settings, notes, progress)
         try:
             llm = cls(
@@ -174,7 +175,7 @@ class LLM:
         with self._turn:
             self._require_open()
             if self.scheduler.busy:
-                raise ForedraftError("The draft cannot be changed while an answer is being written.")
+                raise ForedraftError(Reason("draft_busy"))
             self.draft.change(draft, required=required, force=force, device=device, progress=progress)
 
     # ---- answering ----
@@ -468,7 +469,7 @@ class LLM:
         speculation = answer.request.speculation
         status = self.speculation
         if not speculation.enabled or speculation.method == "off" or speculation.max_draft == 0:
-            status = SpeculationStatus("off", "Switched off for this request.")
+            status = SpeculationStatus("off", Reason("off_for_request"))
         return Generation(
             text=answer.text,
             tokens=answer.tokens,

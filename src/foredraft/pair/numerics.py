@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from foredraft.core import json_cache
 from foredraft.core.errors import ModelError, ParameterError
+from foredraft.core.reasons import Reason
 from foredraft.engines.base import BLOCK, GRAIN, LARGEST, Chunk, Numerics, OtherMode
 from foredraft.engines.llamacpp import exactness
 from foredraft.engines.llamacpp.exactness import Costs
@@ -40,17 +41,12 @@ _PATIENCE_S = 240.0
 """With auto, choosing may take so much processor time; a model that would take longer runs in fast numerics, and that
 is said."""
 
-_NOT_EXACT = (
-    "Exact numerics were asked for, but a recurrent state ({architecture}) is computed by other sums in every size of "
-    "pass. Numerics are fast."
-)
-
 Open = Callable[["LoadOptions"], "LlamaCppEngine"]
 """Load the main model with these options."""
 
 
 def load(
-    open_engine: Open, options: LoadOptions, asked: str, folder: Path | None, notes: list[str], *, keep: bool = True
+    open_engine: Open, options: LoadOptions, asked: str, folder: Path | None, notes: list[Reason], *, keep: bool = True
 ) -> LlamaCppEngine:
     """The main model, loaded in the numerics that were asked for: `auto`, `exact` or `fast`.
 
@@ -63,7 +59,7 @@ def load(
     try:
         if not choice.engine.rewind_limit.free:
             if asked == "exact":
-                notes.append(_NOT_EXACT.format(architecture=choice.engine.info.architecture))
+                notes.append(Reason("not_exact_recurrent", {"architecture": choice.engine.info.architecture}))
             choice.engine.probe()
             return choice.engine
         key = _key(choice.engine)
@@ -77,7 +73,7 @@ def load(
             if keep:
                 json_cache.write(folder, _KIND, key, choice.as_dict(), notes)
             if engine.numerics is not None:
-                notes.append(f"Numerics, measured once for this file: {engine.numerics.describe()}.")
+                notes.append(Reason("numerics_measured", {"numerics": engine.numerics.described}))
         return engine
     except BaseException:
         choice.engine.close()
@@ -97,7 +93,7 @@ class _Choice:
         self._costs: dict[str, Costs] = {}
         self._found: dict[str, Numerics] = {}
 
-    def mode(self, asked: str, notes: list[str]) -> str:
+    def mode(self, asked: str, notes: list[Reason]) -> str:
         """The mode to use. Afterwards its numerics are known."""
         mode = "fast" if asked == "fast" else self._worth(asked, notes)
         if mode == "exact":
@@ -105,10 +101,7 @@ class _Choice:
             exact = self._found["exact"]
             if (exact.beside or 0.0) > 0.0:
                 if asked == "exact":
-                    notes.append(
-                        "Exact numerics were asked for, but nothing is exact here: beside other answers even single "
-                        f"steps round differently, by up to {exact.beside:.2g}. Numerics are fast."
-                    )
+                    notes.append(Reason("not_exact_beside", {"d": exact.beside}))
                 mode = "fast"
             elif asked == "auto" and (exact.exact_rows == 1 or self._dear()):  # 1: nothing could be guessed
                 mode = "fast"
@@ -131,15 +124,12 @@ class _Choice:
 
     # ---- measuring ----
 
-    def _worth(self, asked: str, notes: list[str]) -> str:
+    def _worth(self, asked: str, notes: list[Reason]) -> str:
         """exact where that was asked for or looks cheap, by the times of both modes."""
         if not self._costs:
             seconds = _STEPS * _step_seconds(self.engine)
             if asked == "auto" and seconds > _PATIENCE_S:
-                notes.append(
-                    f"Numerics are fast. Measuring what exact ones cost would take about {seconds / 60.0:.0f} minutes "
-                    "here; loading the model once with --numerics exact does it."
-                )
+                notes.append(Reason("numerics_unmeasured", {"n": round(seconds / 60.0)}))
                 return "fast"
             self._time()
         return "exact" if asked == "exact" or not self._dear() else "fast"
@@ -223,7 +213,7 @@ class _Choice:
             "found": {mode: _numerics_to_json(found) for mode, found in self._found.items()},
         }
 
-    def remember(self, stored: dict[str, Any], notes: list[str]) -> None:
+    def remember(self, stored: dict[str, Any], notes: list[Reason]) -> None:
         """What `as_dict` gave at an earlier start; nothing, with a note, where that is damaged."""
         try:
             costs = {mode: exactness.Costs(**times) for mode, times in stored["costs"].items()}
@@ -235,7 +225,7 @@ class _Choice:
             if set(costs) not in (set(), {"fast", "exact"}) or not set(found) <= {"fast", "exact"}:
                 raise ValueError(stored)
         except (KeyError, TypeError, ValueError, AttributeError, ParameterError):
-            notes.append("The stored numerics are damaged and are measured anew.")
+            notes.append(Reason("stored_damaged", {"what": Reason("stored_numerics")}))
             return
         self._ways, self._costs, self._found = ways, costs, found
 

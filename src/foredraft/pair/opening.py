@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from foredraft.core.errors import EngineDiedError, ModelFormatError
+from foredraft.core.reasons import Reason
 from foredraft.demo import is_embedded
 from foredraft.engines.isolated import IsolatedEmbedder, IsolatedEngine
 from foredraft.engines.llamacpp.options import CPU, LoadOptions
@@ -32,32 +33,32 @@ Isolated = TypeVar("Isolated", IsolatedEngine, IsolatedEmbedder)
 
 @dataclass(frozen=True, slots=True)
 class Isolation:
-    """Where a model lies, and why there, in words."""
+    """Where a model lies, and why there."""
 
     isolated: bool
-    reason: str = ""
+    reason: Reason | None = None
 
 
 def isolation(path: Path, options: LoadOptions, wish: str) -> Isolation:
     """Whether a file is loaded in a process of its own."""
     if wish != "auto":
-        return Isolation(wish == "on", "" if wish == "off" else "as was asked for")
+        return Isolation(wish == "on", None if wish == "off" else Reason("isolation_asked"))
     if is_embedded(path):
-        return Isolation(False, "Foredraft's own file")
+        return Isolation(False, Reason("isolation_embedded"))
     size = path.stat().st_size if path.is_file() else 0
     if 0 < size < LEAST_BYTES:
-        return Isolation(False, "so small that crossing to another process would cost more than 2 % of a token")
+        return Isolation(False, Reason("isolation_small"))
     from foredraft.engines.llamacpp.devices import built_for_gpus
 
     if options.gpu_layers and options.device != CPU and built_for_gpus():
-        return Isolation(False, "on a GPU, where crossing to another process has not been measured")
+        return Isolation(False, Reason("isolation_gpu"))
     return Isolation(True)
 
 
 def open_main(
     path: Path,
     options: LoadOptions,
-    notes: list[str],
+    notes: list[Reason],
     *,
     numerics: str | None,
     folder: Path,
@@ -112,9 +113,9 @@ def _isolated(
             raise
         said = f"{error.ended}: {error.words}" if error.words else error.ended
         raise ModelFormatError(
-            f"Loading {path} ended the process that it was loaded in ({said}).",
+            Reason("load_ended_process", {"path": str(path), "said": said}),
             path=str(path),
-            hint="The file may be damaged: download it again.",
+            hint=Reason("hint_download_again"),
         ) from error
 
 
@@ -132,7 +133,7 @@ def in_its_process(given: Mapping[str, Any], report: Report) -> Any:
         return LlamaCppEmbedder(path, options, progress=report)
     if given["role"] == "draft":
         return _open(path, options, report)
-    notes: list[str] = []
+    notes: list[Reason] = []
     engine = _main(path, options, notes, given["numerics"], Path(given["folder"]), given["keep"], report)
     engine.notes += notes
     return engine
@@ -141,7 +142,7 @@ def in_its_process(given: Mapping[str, Any], report: Report) -> Any:
 def _main(
     path: Path,
     options: LoadOptions,
-    notes: list[str],
+    notes: list[Reason],
     numerics: str | None,
     folder: Path,
     keep: bool,

@@ -20,6 +20,7 @@ from foredraft.core import json_cache
 from foredraft.core.errors import ForedraftError
 from foredraft.core.json_cache import Key
 from foredraft.core.params import BUILTIN
+from foredraft.core.reasons import Reason, as_reason
 from foredraft.core.registry import made, wanted
 from foredraft.core.tables import ALONE, TOGETHER
 from foredraft.engines.base import Engine
@@ -57,15 +58,15 @@ class Tuning:
     folder: Path | None = None
     costs_key: Key = field(default_factory=dict)
     pair_key: Key = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    notes: list[Reason] = field(default_factory=list)
     costs: CostModel | None = None
     """What passes cost, where the controller asked for it; it goes on learning."""
     calibration: Calibration | None = None
     """What gets accepted, likewise."""
     past: SuffixStore | None = None
     """Past answers on this machine, where the user asked to keep them."""
-    hopeless: str = ""
-    """Why the draft cannot pay, not even if every guess stood, in words; "" where it can."""
+    hopeless: Reason | None = None
+    """Why the draft cannot pay, not even if every guess stood; None where it can."""
 
     def remember(self, answer: ScheduledRequest) -> None:
         """Keep an answer that has ended, where answers are kept and its request allows it."""
@@ -82,7 +83,7 @@ class Tuning:
             try:
                 self.past.save()
             except ForedraftError as error:
-                self.notes.append(error.message)
+                self.notes.append(error.reason_or_words)
 
 
 def measures(controller: Controller) -> bool:
@@ -115,11 +116,11 @@ def tune(
     out, and may be closed. `folder` None keeps nothing. `past_folder` keeps the answers themselves, to guess from
     later: off unless the user asks for it. `clock` times passes, `now` (Unix seconds) dates what is measured.
     """
-    notes: list[str] = []
+    notes: list[Reason] = []
     engine = None if draft is None else draft.engine
     pair_key: Key = {"main": identity(target), "draft": None if engine is None else identity(engine)}
     key = costs_key(target, pair_key["draft"], conditions)
-    costs, calibration, hopeless = None, None, ""
+    costs, calibration, hopeless = None, None, None
     if measures(controller):
         costs = _costs(target, engine, keep_draft, folder, key, notes, clock, now)
         hopeless = cannot_pay(costs)
@@ -139,12 +140,12 @@ def tune(
         )
         name = words.hexdigest()[:16]
         past = SuffixStore(past_folder / f"{name}.txt", vocabulary=name)
-        notes += [past.note] if past.note else []
-        notes.append(f"Answers are kept in {past_folder}, on this machine only, to guess later ones from.")
+        notes += [past.note] if past.note is not None else []
+        notes.append(Reason("answers_kept", {"folder": str(past_folder)}))
     sources: list[Drafter] = [] if own is None else [own]
     if lookups and kind != ALONE:
         sources += [source for source in lookup_drafters(past) if own is None or source.name != own.name]
-        notes += DRAFTERS.notes
+        notes += map(as_reason, DRAFTERS.notes)
     if draft is not None:
         if costs is not None:
             draft.window = costs.window
@@ -167,15 +168,15 @@ def _costs(
     keep_draft: bool,
     folder: Path | None,
     key: Key,
-    notes: list[str],
+    notes: list[Reason],
     clock: Clock,
     now: Clock,
 ) -> CostModel:
     """What passes cost: as an earlier start found, or measured."""
     costs = json_cache.load(folder, "costs", key, notes, CostModel.from_dict)
-    stale = "" if costs is None else _stale(costs, target, draft, clock, now)
+    stale = None if costs is None else _stale(costs, target, draft, clock, now)
     if stale:
-        notes.append(f"The stored costs no longer hold and are measured anew: {stale}.")
+        notes.append(Reason("costs_stale", {"why": stale}))
     if costs is None or stale:
         costs = measure(target, draft, clock=clock)
         if not keep_draft and cannot_pay(costs):  # nobody is sent away for one bad moment
@@ -200,9 +201,10 @@ def costs_key(target: Engine, draft: str | int | float | None, conditions: Key) 
     }
 
 
-def cannot_pay(costs: CostModel) -> str:
-    """Why a pair's draft cannot pay, not even if every guess stood, in words; "" where it can or there is none."""
-    return Adaptive(costs).hopeless
+def cannot_pay(costs: CostModel) -> Reason | None:
+    """Why a pair's draft cannot pay, not even if every guess stood; None where it can or there is none."""
+    why = Adaptive(costs).hopeless
+    return as_reason(why) if why else None
 
 
 def written_off(
@@ -213,23 +215,24 @@ def written_off(
     clock: Clock = time.perf_counter,
     now: Clock = time.time,
     conditions: Key = NOTHING,
-) -> str:
-    """Why a draft need not even be opened, in words: costs of an earlier start, which still hold as far as the main
-    model tells, say that it cannot pay. "" where it may, or where nothing is known."""
+) -> Reason | None:
+    """Why a draft need not even be opened: costs of an earlier start, which still hold as far as the main
+    model tells, say that it cannot pay. None where it may, or where nothing is known."""
     key = costs_key(target, file_identity(draft), conditions)
     costs = json_cache.load(folder, "costs", key, [], CostModel.from_dict)
-    reason = "" if costs is None else cannot_pay(costs)
+    reason = None if costs is None else cannot_pay(costs)
     if costs is None or not reason or _stale(costs, target, None, clock, now):
-        return ""
-    return f"{reason} (measured {time.strftime('%Y-%m-%d', time.localtime(costs.measured_at))})"
+        return None
+    return Reason("measured_on", {"why": reason, "day": time.strftime("%Y-%m-%d", time.localtime(costs.measured_at))})
 
 
-def _stale(costs: CostModel, target: Engine, draft: Engine | None, clock: Clock, now: Clock) -> str:
-    """Why stored costs do not hold any more, in words; "" where they do."""
+def _stale(costs: CostModel, target: Engine, draft: Engine | None, clock: Clock, now: Clock) -> Reason | None:
+    """Why stored costs do not hold any more; None where they do."""
     age = now() - costs.measured_at
     if not 0.0 <= age <= KEPT_S:
-        return f"they were measured {age / 86_400.0:.0f} days ago"
-    return drift(costs, target, draft, clock=clock)
+        return Reason("costs_old", {"n": round(age / 86_400.0)})
+    why = drift(costs, target, draft, clock=clock)
+    return as_reason(why) if why else None
 
 
 def identity(engine: Engine) -> str:

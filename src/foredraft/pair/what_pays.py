@@ -8,12 +8,13 @@ figure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from foredraft.core.errors import ForedraftError
 from foredraft.core.json_cache import Key, entries
+from foredraft.core.reasons import Reason
 from foredraft.models.facts import ModelFacts
 from foredraft.models.recommend import choose_draft
 from foredraft.models.store import ModelFile, ModelStore
@@ -57,8 +58,7 @@ class Way:
     """Times plain if every guess stood; None where it was not measured."""
     command: str
     """What measures it; "" where it was measured."""
-    reasons: Mapping[str, str]
-    """English and Japanese."""
+    why: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +114,9 @@ def ways(main: ModelFile, draft: ModelFile | None, store: ModelStore, folder: Pa
     return sorted(found, key=lambda way: way.at_most is None)
 
 
-def sentence(found: Sequence[Way], language: str) -> str:
-    """All ways in one line; "" without any."""
-    if not found:
-        return ""
-    begin, between, end = (
-        ("What would pay here: ", "; ", ".") if language == "en" else ("効果が見込めるもの: ", "。", "。")
-    )
-    return begin + between.join(way.reasons[language] for way in found) + end
+def sentence(found: Sequence[Way]) -> Reason | None:
+    """All ways in one line; None without any."""
+    return Reason("would_pay", {"ways": tuple(way.why for way in found)}) if found else None
 
 
 def _curve(known: Iterable[Curve], main: ModelFile, draft: ModelFile | None = None) -> Curve | None:
@@ -192,78 +187,43 @@ def _bytes(model: ModelFile) -> int:
     return model.facts.weights.total if model.facts is not None else 0
 
 
-# ---- the words ----
+# ---- the reasons ----
 
 
 def _found(bound: float) -> Way:
-    return Way(
-        "found",
-        "",
-        bound,
-        "",
-        {
-            "en": f"guesses found in the text, without a draft (up to {bound:.1f}×, where it repeats itself)",
-            "ja": f"ドラフトなしで、文中の語句からの下書き (繰り返しの多い文章で最大 {bound:.1f} 倍)",
-        },
-    )
+    return Way("found", "", bound, "", Reason("way_found", {"x": bound}))
 
 
 def _other_main(name: str, curve: Curve, own: Curve, drawn: float | None) -> Way:
-    bound, here = curve.costs.bound, own.costs.bound
+    bound = curve.costs.bound
     most = drawn if drawn is not None else bound
     best = most * curve.speed
-    slower = best <= own.speed
-    english = f", with this draft {drawn:.1f}×" if drawn is not None else ""
-    japanese = f"、このドラフトでは {drawn:.1f} 倍" if drawn is not None else ""
-    return Way(
-        "quantisation",
-        name,
-        most,
-        "",
-        {
-            "en": (
-                f"{name} as the main model (up to {bound:.1f}× of its own speed{english}, here {here:.1f}×; "
-                f"at best {best:.1f} tokens/s, here {own.speed:.1f} without guesses"
-                f"{': still slower than this file' if slower else ''})"
-            ),
-            "ja": (
-                f"メインモデルを {name} にする (最大でその速度の {bound:.1f} 倍{japanese}、現在は {here:.1f} 倍。"
-                f"最良で {best:.1f} トークン/秒、現在は下書きなしで {own.speed:.1f} トークン/秒"
-                f"{'で、このファイルより遅いままです' if slower else ''})"
-            ),
-        },
-    )
+    facts = [Reason("pays_bound", {"x": bound})]
+    if drawn is not None:
+        facts.append(Reason("pays_with_draft", {"x": drawn}))
+    facts += [Reason("pays_here", {"x": own.costs.bound}), Reason("pays_speed", {"best": best, "plain": own.speed})]
+    if best <= own.speed:
+        facts.append(Reason("pays_slower"))
+    return Way("quantisation", name, most, "", Reason("way_main", {"model": name, "facts": tuple(facts)}))
 
 
 def _other_draft(name: str, curve: Curve | None, speedup: float | None) -> Way:
-    english, japanese = [], []
-    if speedup is not None:
-        english.append(f"{speedup:.2f}× measured")
-        japanese.append(f"計測値 {speedup:.2f} 倍")
+    facts = [Reason("pays_measured", {"x": speedup})] if speedup is not None else []
     if curve is not None:
-        english.append(f"up to {curve.ceiling:.1f}×")
-        japanese.append(f"最大 {curve.ceiling:.1f} 倍")
+        facts.append(Reason("pays_at_most", {"x": curve.ceiling}))
     most = curve.ceiling if curve is not None else speedup
-    words = {"en": f"the draft {name} ({', '.join(english)})", "ja": f"ドラフト {name} ({'、'.join(japanese)})"}
-    return Way("draft", name, most, "", words)
+    return Way("draft", name, most, "", Reason("way_draft", {"model": name, "facts": tuple(facts)}))
 
 
 def _unmeasured(kind: str, name: str, command: str) -> Way:
-    english = f"{name} as the main model" if kind == "quantisation" else f"the draft {name}"
-    japanese = f"メインモデルを {name} にする" if kind == "quantisation" else f"ドラフト {name}"
-    return Way(
-        kind,
-        name,
-        None,
-        command,
-        {"en": f"perhaps {english} (not measured: {command})", "ja": f"{japanese} (未計測。計測: {command})"},
-    )
+    code = "way_main_unmeasured" if kind == "quantisation" else "way_draft_unmeasured"
+    return Way(kind, name, None, command, Reason(code, {"model": name, "command": command}))
 
 
-def advice(main: Path, draft: Path | None, store: ModelStore, folder: Path | None) -> str:
-    """`ways` for two files in one English line; "" where there is none, or the shelf cannot be read."""
+def advice(main: Path, draft: Path | None, store: ModelStore, folder: Path | None) -> Reason | None:
+    """`ways` for two files in one line; None where there is none, or the shelf cannot be read."""
     try:
         drafted = None if draft is None else store.find(draft)
-        return sentence(ways(store.find(main), drafted, store, folder), "en")
+        return sentence(ways(store.find(main), drafted, store, folder))
     except (ForedraftError, OSError):
-        return ""
+        return None

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from foredraft.core.errors import ContextOverflowError, EmptyPromptError, ParameterError
 from foredraft.core.params import Request
+from foredraft.core.reasons import Reason
 from foredraft.engines.base import Engine, Tokenizer
 from foredraft.formats.binding import Forms, closed_thinking, opens_thinking
 from foredraft.formats.entries import Form
@@ -88,7 +89,8 @@ class Preparation:
         tokenizer = engine.tokenizer
         found = self._templates.get(tokenizer)
         if found is None:
-            source, note = engine.info.chat_template, ""
+            source = engine.info.chat_template
+            note: Reason | None = None
             if source is None:
                 source, note = fallback_template(_control_texts(tokenizer))
             found = self._templates[tokenizer] = ChatTemplate(

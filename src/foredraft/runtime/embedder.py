@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from foredraft.core.errors import EngineDiedError, EngineError, ForedraftError, ParameterError
+from foredraft.core.reasons import Reason
 from foredraft.engines.base import ModelInfo
 from foredraft.engines.embedding import EmbeddingEngine, Vectors
 from foredraft.runtime.errors import TextTooLongError
@@ -22,7 +23,7 @@ from foredraft.scheduling.request import SpeculationStatus
 
 PASS_TOKENS = 512
 """Tokens of one pass, where single texts are not longer."""
-_GUESSES_NOTHING = SpeculationStatus("off", "An embedding model writes nothing that could be guessed.")
+_GUESSES_NOTHING = SpeculationStatus("off", Reason("embeds_only"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,9 @@ class Embedder:
     def __init__(
         self,
         engine: EmbeddingEngine,
-        notes: Sequence[str] = (),
+        notes: Sequence[Reason] = (),
         *,
-        place_reason: str = "",
+        place_reason: Reason | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """`place_reason` says why the model lies where it does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from foredraft.core.errors import ForedraftError
+from foredraft.core.reasons import Reason
 
 
 class QueueFullError(ForedraftError):
@@ -11,10 +12,7 @@ class QueueFullError(ForedraftError):
     code = "queue_full"
 
     def __init__(self, waiting: int, retry_after: int) -> None:
-        super().__init__(
-            f"{waiting} requests are waiting for this model already.",
-            hint=f"Try again in about {retry_after} seconds, or allow a longer queue (--queue).",
-        )
+        super().__init__(Reason("queue_full", {"n": waiting}), hint=Reason("hint_queue_full", {"n": retry_after}))
         self.waiting = waiting
         self.retry_after = retry_after
 
@@ -25,7 +23,7 @@ class ModelUnloadedError(ForedraftError):
     code = "model_unloaded"
 
     def __init__(self, model: str) -> None:
-        super().__init__(f"The model {model!r} is not loaded (any more).", hint="Load it, or send the request again.")
+        super().__init__(Reason("model_unloaded", {"model": model}), hint=Reason("hint_model_unloaded"))
         self.model = model
 
 
@@ -34,11 +32,10 @@ class ModelGivenUpError(ForedraftError):
 
     code = "model_given_up"
 
-    def __init__(self, model: str, deaths: int, seconds: int, last: str) -> None:
+    def __init__(self, model: str, deaths: int, seconds: int, last: Reason) -> None:
         super().__init__(
-            f"The process that held {model!r} has died {deaths} times in a short while. The last time: {last}",
-            hint=f"Load it anew yourself (foredraft load), or send the request again in {seconds} seconds. "
-            "If this goes on, the file may be damaged, or memory too small.",
+            Reason("model_given_up", {"model": model, "n": deaths, "last": last}),
+            hint=Reason("hint_model_given_up", {"n": seconds}),
         )
         self.model = model
         self.deaths = deaths
@@ -51,7 +48,7 @@ class RuntimeClosedError(ForedraftError):
     code = "shutting_down"
 
     def __init__(self) -> None:
-        super().__init__("Foredraft is shutting down.", hint="Send the request again when it is back.")
+        super().__init__(Reason("shutting_down"), hint=Reason("hint_shutting_down"))
 
 
 class TextTooLongError(ForedraftError):
@@ -61,8 +58,8 @@ class TextTooLongError(ForedraftError):
 
     def __init__(self, index: int, tokens: int, longest: int) -> None:
         super().__init__(
-            f"Text number {index} has {tokens} tokens, but the model reads at most {longest}.",
-            hint="Split the text, or load the model with a larger context.",
+            Reason("text_too_long", {"index": index, "n": tokens, "longest": longest}),
+            hint=Reason("hint_text_too_long"),
         )
         self.index = index
         self.tokens = tokens
@@ -75,7 +72,6 @@ class WrongKindError(ForedraftError):
     code = "wrong_kind"
 
     def __init__(self, model: str, kind: str) -> None:
-        says = "reads text but writes none" if kind == "embedding" else "writes text but makes no embeddings"
-        super().__init__(f"The model {model!r} {says}.")
+        super().__init__(Reason("only_embeds" if kind == "embedding" else "embeds_nothing", {"model": model}))
         self.model = model
         self.kind = kind

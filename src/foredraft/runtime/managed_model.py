@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from foredraft.core.errors import EngineDiedError
 from foredraft.core.params import Request
+from foredraft.core.reasons import Reason
 from foredraft.engines.base import Engine, ModelInfo, Numerics
 from foredraft.runtime.embedder import Embedder, Embeddings
 from foredraft.runtime.handle import RequestHandle
@@ -24,7 +25,7 @@ Progress = Callable[[str, float], None]
 """Called with what is being loaded ("main", "draft") and the share done, 0 to 1."""
 
 DEFAULT_TTL_S = 3600.0
-NOT_LOADED = SpeculationStatus("off", "Not loaded yet.")
+NOT_LOADED = SpeculationStatus("off", Reason("not_loaded"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +54,16 @@ class LoadSpec:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a model lies: in a process of its own, or (`pid` None) in the program's; and why there, in words."""
+    """Where a model lies: in a process of its own, or (`pid` None) in the program's; and why there."""
 
     pid: int | None = None
-    reason: str = ""
+    reason: Reason | None = None
 
-    def __str__(self) -> str:
-        where = "in the program's process" if self.pid is None else f"in a process of its own (PID {self.pid})"
-        return f"{where}: {self.reason}" if self.reason else where
+    @property
+    def described(self) -> Reason:
+        """All of it as one reason."""
+        where = Reason("place_here") if self.pid is None else Reason("place_own", {"pid": self.pid})
+        return where if self.reason is None else Reason("place_because", {"place": where, "why": self.reason})
 
 
 class LoadedModel(Protocol):
@@ -81,7 +84,7 @@ class LoadedModel(Protocol):
     @property
     def speculation(self) -> SpeculationStatus: ...
     @property
-    def notes(self) -> list[str]: ...
+    def notes(self) -> list[Reason]: ...
     @property
     def places(self) -> tuple[Place, ...]:
         """Where the main model and the draft lie, as far as that is known."""
@@ -191,7 +194,7 @@ class ModelState:
     draft_info: ModelInfo | None = None
     numerics: Numerics | None = None
     speculation: SpeculationStatus = NOT_LOADED
-    notes: tuple[str, ...] = ()
+    notes: tuple[Reason, ...] = ()
     running: int = 0
     waiting: int = 0
     slots: int = 0

@@ -277,7 +277,7 @@ class ModelManager:
         since, error = self._given_up.get(key, (0.0, None))
         left = since + WITHIN_S - time.monotonic()
         if error is not None and spec.on_demand and left > 0:
-            raise ModelGivenUpError(key, DEATHS, round(left) + 1, error.message)
+            raise ModelGivenUpError(key, DEATHS, round(left) + 1, error.reason_or_words)
         self._given_up.pop(key, None)
         if not spec.on_demand:
             self._deaths.pop(key, None)

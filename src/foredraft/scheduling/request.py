@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from foredraft.core.errors import ForedraftError
 from foredraft.core.params import Request
+from foredraft.core.reasons import Reason, as_reason
 from foredraft.core.stats import GenerationStats
 from foredraft.engines.base import Numerics
 from foredraft.sampling.sampler import Constraint
@@ -22,7 +24,23 @@ class SpeculationStatus:
     """What the draft is doing, and why: never silent. `status` is active, off, paused or unavailable."""
 
     status: str
-    reason: str = ""
+    reason: Reason | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the API and `--json`: `reason` is English, `why` the same as code and numbers."""
+        reason = self.reason
+        return {
+            "status": self.status,
+            "reason": reason.message if reason is not None else "",
+            "why": reason.told() if reason is not None else None,
+        }
+
+    @classmethod
+    def from_dict(cls, said: Mapping[str, Any]) -> SpeculationStatus:
+        """What `as_dict` of another process says; older ones knew no `why`."""
+        why, words = said.get("why"), said.get("reason") or ""
+        reason = Reason.from_dict(why) if why else as_reason(words) if words else None
+        return cls(said.get("status", "off"), reason)
 
 
 @dataclass(eq=False, slots=True)
@@ -118,7 +136,7 @@ class Generation:
             "model": self.model,
             "draft": self.draft,
             "seed": self.seed,
-            "speculation": {"status": self.speculation.status, "reason": self.speculation.reason},
+            "speculation": self.speculation.as_dict(),
             "numerics": None if exact is None else exact.as_dict(),
             "stats": self.stats.as_dict(),
         }

@@ -88,7 +88,7 @@ def create_app(services: Services) -> FastAPI:
 def _died(services: Services, death: Death) -> None:
     services.event_log.write("model", str(death), model=death.model, part=death.part, died=True)
     if death.part == "main" and not death.again:
-        services.load_failure = ModelGivenUpError(death.model, DEATHS, round(WITHIN_S), death.error.message)
+        services.load_failure = ModelGivenUpError(death.model, DEATHS, round(WITHIN_S), death.error.reason_or_words)
 
 
 def _lost(services: Services, model: str, error: Exception) -> None:

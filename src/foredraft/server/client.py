@@ -261,7 +261,7 @@ class RemoteAnswer:
             model=self._last.get("model", ""),
             draft=explain.get("draft_model"),
             seed=stats.get("seed", 0),
-            speculation=SpeculationStatus(speculation.get("status", "off"), speculation.get("reason", "")),
+            speculation=SpeculationStatus.from_dict(speculation),
             numerics=None if numerics is None else Numerics.from_dict(numerics),
             stats=_statistics(explain) if explain else self._seen(),
             pieces=self._pieces,

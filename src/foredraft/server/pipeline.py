@@ -14,6 +14,7 @@ from typing import Any
 
 from foredraft.core.errors import ModelError, ModelNotFoundError, ParameterError
 from foredraft.core.params import Request
+from foredraft.core.reasons import Reason, sentences
 from foredraft.formats.response_parser import ResponseParser
 from foredraft.grammars.constraints import GrammarConstraint, GrammarError
 from foredraft.requests.generation_request import GenerationRequest, TokenizedRequest
@@ -39,8 +40,8 @@ class Completion:
     running: RequestHandle
     parser: ResponseParser
     predicted: bool = False
-    draft_problem: str = ""
-    """Why the draft that was named does not guess; empty where it does."""
+    draft_problem: Reason | None = None
+    """Why the draft that was named does not guess; None where it does."""
     services: Services | None = None
 
     async def events(self) -> AsyncIterator[Event]:
@@ -201,18 +202,18 @@ async def find_model(
     return model_id, state.load_s if state is not None else None
 
 
-def _draft_name(services: Services, request: GenerationRequest) -> tuple[str, str]:
-    """(the draft as the runtime knows it, why it cannot be used or ""). "off" leaves the loaded one where it is: the
+def _draft_name(services: Services, request: GenerationRequest) -> tuple[str, Reason | None]:
+    """(the draft as the runtime knows it, why it cannot be used or None). "off" leaves the loaded one where it is: the
     request switches it off."""
     if request.draft in ("auto", "off"):
-        return "auto", ""
+        return "auto", None
     try:
-        return (services.shelf.draft(request.draft) if services.shelf is not None else request.draft), ""
+        return (services.shelf.draft(request.draft) if services.shelf is not None else request.draft), None
     except ModelError as error:
         if request.draft_required:
             status = 404 if isinstance(error, ModelNotFoundError) else 400
             raise RequestError(error.message, param="draft_model", hint=error.hint, status=status) from None
-        return "auto", str(error)
+        return "auto", sentences(error.reason_or_words, error.hint_why)
 
 
 async def _constraints(

@@ -80,7 +80,7 @@ class StoreShelf:
         return [
             {
                 **self.describe(model.name),
-                "made_for": made_for(model.facts) if model.facts is not None else "",
+                "made_for": str(made_for(model.facts)) if model.facts is not None else "",
                 "fits": [main.name for main in self.store.mains(model)],
             }
             for model in self.store.models()

@@ -57,7 +57,7 @@ def stats(answer: Generation) -> dict[str, Any]:
         "time_to_first_token": round(of.time_to_first_token_s, 6),
         "generation_time": round(of.generation_s, 6),
         "stop_reason": STOP_REASONS.get(answer.stop_reason, answer.stop_reason),
-        "speculation": {"status": answer.speculation.status, "reason": answer.speculation.reason},
+        "speculation": answer.speculation.as_dict(),
         "seed": answer.seed,
     }
     if answer.draft is not None and answer.speculation.status != "off":
@@ -98,7 +98,7 @@ def explanation(answer: Generation) -> dict[str, Any]:
     return {
         **answer.stats.as_dict(),
         "draft_model": answer.draft,
-        "speculation": {"status": answer.speculation.status, "reason": answer.speculation.reason},
+        "speculation": answer.speculation.as_dict(),
         "numerics": None if numerics is None else numerics.as_dict(),
     }
 

@@ -25,11 +25,18 @@ def model_status(state: ModelState, draft_name: str | None = None) -> dict[str, 
         "loading": {"part": state.part, "progress": round(state.progress, 4)} if state.status == "loading" else None,
         "model": _info(state.info),
         "draft": draft,
-        "speculation": {"status": state.speculation.status, "reason": state.speculation.reason},
+        "speculation": state.speculation.as_dict(),
         "remembers_answers": bool(state.spec.settings.get("remember_answers")),
-        "notes": list(state.notes),
+        "notes": [str(note) for note in state.notes],
+        "reasons": [note.told() for note in state.notes],
         "places": {
-            part: {"isolated": place.pid is not None, "pid": place.pid, "reason": place.reason, "words": str(place)}
+            part: {
+                "isolated": place.pid is not None,
+                "pid": place.pid,
+                "reason": str(place.reason or ""),
+                "words": str(place.described),
+                "why": place.described.told(),
+            }
             for part, place in zip(("main", "draft"), state.places, strict=False)
         },
         "deaths": state.deaths,

@@ -13,6 +13,7 @@ from foredraft.models import hub as models_hub
 from foredraft.models.store import ModelStore
 from foredraft.server.pools import Pool
 from foredraft.ui.hub import Hub
+from foredraft.ui.problems import Problem
 from foredraft.ui.shelf import ShelfView
 
 RUNNING, PAUSED, DONE, FAILED = "running", "paused", "done", "failed"
@@ -30,8 +31,7 @@ class Download:
     choice: models_hub.HubChoice
     state: str = RUNNING
     arrived: int = 0
-    error: str = ""
-    reason: str = ""
+    error: Problem | None = None
     """The word of a `DownloadError`."""
     path: Path | None = None
     """Where it lies once it is done."""
@@ -79,7 +79,7 @@ class Downloads:
 
     def resume(self, download: Download) -> None:
         if download.state in (PAUSED, FAILED):
-            download.state, download.error, download.before, download.file = RUNNING, "", 0, ""
+            download.state, download.error, download.before, download.file = RUNNING, None, 0, ""
             self._begin(download)
 
     def _begin(self, download: Download) -> None:
@@ -113,8 +113,8 @@ class Downloads:
         except _Paused:
             download.state = PAUSED
         except (ForedraftError, OSError) as error:
-            download.state, download.error = FAILED, str(error)
-            download.reason = getattr(error, "reason", "")
+            reason = getattr(error, "reason", "")
+            download.state, download.error = FAILED, Problem.of(error, f"download_{reason}" if reason else "")
         self.shelf.forget()
         self.hub.publish("downloads")
         self.hub.publish("shelf")

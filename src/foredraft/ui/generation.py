@@ -30,6 +30,7 @@ from foredraft.server.pipeline import start
 from foredraft.ui.choices import Choices
 from foredraft.ui.hub import Hub
 from foredraft.ui.names import draft_name
+from foredraft.ui.problems import Problem
 from foredraft.ui.structure import schema_of
 from foredraft.ui.tokens import content_of, pieces_of, prompt_of, thought_of
 from foredraft.ui.writing import Writing
@@ -121,7 +122,7 @@ class Generations:
             status, meta = await self._follow(writing, writing.running, model_id)
             writing.take((), last=True)
         except ForedraftError as error:
-            meta = {"error": {"code": error.code, "message": str(error)}}
+            meta = {"error": Problem.of(error).as_dict()}
         except asyncio.CancelledError:
             status, meta = INTERRUPTED, _kind(writing)
             raise
@@ -181,7 +182,9 @@ class Generations:
                     state = self._runtime.state(model_id)
                     if state and speculation and state.speculation != speculation:
                         speculation = state.speculation
-                        writing.events.append((round(now - began, 2), speculation.status, speculation.reason))
+                        reason = speculation.reason
+                        said = reason.as_dict() if reason is not None else None
+                        writing.events.append((round(now - began, 2), speculation.status, said))
                 if now - saved >= SAVE_EVERY_S:
                     self._save(writing, RUNNING, _kind(writing))
                     saved = now
@@ -191,7 +194,7 @@ class Generations:
             elif isinstance(event, Failed):
                 if isinstance(event.error, RuntimeClosedError):  # the program ends; the answer can be continued
                     return INTERRUPTED, _kind(writing)
-                return FAILED, {"error": {"code": event.error.code, "message": str(event.error)}}
+                return FAILED, {"error": Problem.of(event.error).as_dict()}
             writing.condition.notify()
         return FAILED, {}
 
@@ -201,7 +204,7 @@ class Generations:
             "stop_reason": generation.stop_reason,
             "draft": generation.draft,
             "seed": generation.seed,
-            "speculation": {"status": generation.speculation.status, "reason": generation.speculation.reason},
+            "speculation": generation.speculation.as_dict(),
             "exact": generation.numerics.batches_exact if generation.numerics else None,
             "stats": generation.stats.as_dict(),
             "timeline": writing.timeline,

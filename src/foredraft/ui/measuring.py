@@ -14,6 +14,7 @@ from foredraft.server.context import Services
 from foredraft.server.pipeline import start
 from foredraft.ui.choices import Choices
 from foredraft.ui.hub import Hub
+from foredraft.ui.problems import Problem
 from foredraft.ui.shelf import ShelfView
 
 LONGEST_S = 20.0
@@ -47,7 +48,7 @@ class Measuring:
     running: str = ""
     """The pair that is being measured."""
     progress: float = 0.0
-    error: str = ""
+    error: Problem | None = None
     _known: dict[str, Measurement] = field(default_factory=dict)
     _task: asyncio.Task[None] | None = None
 
@@ -76,7 +77,7 @@ class Measuring:
 
     def start(self, state: ModelState) -> None:
         if not self.running:
-            self.running, self.progress, self.error = self.pair(state), 0.0, ""
+            self.running, self.progress, self.error = self.pair(state), 0.0, None
             self._task = asyncio.get_running_loop().create_task(self._measure(state))
 
     async def _measure(self, state: ModelState) -> None:
@@ -98,7 +99,7 @@ class Measuring:
             await asyncio.to_thread(self._remember, state, measurement)
             self.shelf.forget()
         except ForedraftError as error:
-            self.error = str(error)
+            self.error = Problem.of(error)
         finally:
             self.running = ""
             self.hub.publish("measure")

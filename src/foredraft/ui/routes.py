@@ -156,7 +156,8 @@ def _too_much(words: Words, error: ForedraftError) -> JSONResponse:
     """More than a request may ask for, or more than can wait: in the page's language, with the numbers."""
     said = http_error(error)
     key = f"errors.{error.code}"
-    text = f"{words(key)} ({error.message})" if key in words else str(error)
+    message, hint = error.worded(words)
+    text = f"{words(key)} ({message})" if key in words else f"{message} {hint}".rstrip()
     return JSONResponse({"error": text}, said.status, dict(said.headers))
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from foredraft.chats import Chat, ChatStore, ChatStoreError
-from foredraft.core.errors import ForedraftError, MemoryLimitError
 from foredraft.runtime.managed_model import ModelState
 from foredraft.server.context import Services
 from foredraft.server.naming import answering
@@ -20,7 +19,7 @@ from foredraft.ui.hub import Hub
 from foredraft.ui.laboratory import Laboratory
 from foredraft.ui.machine import Machine
 from foredraft.ui.measuring import Measuring
-from foredraft.ui.names import size_words
+from foredraft.ui.problems import Problem
 from foredraft.ui.shelf import ShelfView
 from foredraft.words import AUTO, Words, languages, negotiate
 
@@ -31,28 +30,6 @@ DRAFT_DEVICE = "draft_device"
 PRESET_SPECULATION = "preset_speculation"
 """The preference of whether presets hold the settings of speculation."""
 THEMES = ("auto", "light", "dark")
-
-
-DETAILED = frozenset({"model", "model_format", "model_not_found", "model_unsupported", "grammar", "limit", "busy"})
-"""Errors whose own words name the file or the part at fault: they are shown too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """An error as pages word it: its code, its own words, its numbers as they are shown."""
-
-    code: str
-    message: str
-    values: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, error: Exception) -> Problem:
-        if isinstance(error, MemoryLimitError) and error.needed:
-            values = {"a": size_words(error.needed), "b": size_words(error.free)}
-            return cls(error.code, str(error), values)
-        if isinstance(error, ForedraftError):
-            return cls(error.code, str(error))
-        return cls("unexpected", f"{type(error).__name__}: {error}")
 
 
 @dataclass(slots=True)
@@ -167,21 +144,9 @@ class Page:
             if refresher is not None:
                 refresher()
 
-    def error_words(self, code: str, message: str) -> str:
-        """An error in the page's language where there are words for it, else as it came."""
-        key = f"errors.{code}"
-        if key not in self.words:
-            return message
-        if code not in DETAILED:
-            return self.words(key)
-        return message if self.words.language == "en" else f"{self.words(key)} ({message})"
-
-    def problem_words(self, problem: Problem) -> str:
-        """The same, with its numbers where it has some."""
-        key = f"errors.{problem.code}_numbers"
-        if problem.values and key in self.words:
-            return self.words(key, **problem.values)
-        return self.error_words(problem.code, problem.message)
+    def error_words(self, error: Exception | Problem, code: str = "") -> str:
+        """An error in the page's language. `code` instead of its own, where pages have other words for it."""
+        return (error if isinstance(error, Problem) else Problem.of(error, code)).worded(self.words)
 
 
 def language_of(chats: ChatStore, accept_language: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from foredraft.chats.records import Token
 from foredraft.formats.token_parser import Placed, TokenParser
@@ -40,7 +41,7 @@ class Writing:
     condition: CrossLoopCondition = field(default_factory=CrossLoopCondition)
     timeline: list[tuple[float, int]] = field(default_factory=list)
     """(seconds since the first token, tokens), for the speed chart."""
-    events: list[tuple[float, str, str]] = field(default_factory=list)
+    events: list[tuple[float, str, dict[str, Any] | None]] = field(default_factory=list)
     """(seconds, status, reason) whenever the draft's status changed."""
     task: asyncio.Task[None] | None = None
     stopped: bool = False

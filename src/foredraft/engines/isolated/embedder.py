@@ -27,7 +27,7 @@ class IsolatedEmbedder(Isolated):
         self.tokenizer = IsolatedTokenizer(self._process, facts["tokenizer"])
         self.dimensions: int = facts["dimensions"]
         self.pooling: str = facts["pooling"]
-        self.notes: list[str] = facts["notes"]
+        self.notes = wire.reasons_from_json(facts["notes"])
         self._rows: Vectors = self._process.rows(self.dimensions)[0]
 
     def embed(self, texts: Sequence[Sequence[int]]) -> Vectors:

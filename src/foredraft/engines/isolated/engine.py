@@ -41,7 +41,7 @@ class IsolatedEngine(Isolated):
         self.rewind_limit = Rewind(**facts["rewind_limit"])
         self.options: LoadOptions | None = None if facts["options"] is None else LoadOptions(**facts["options"])
         """How it was loaded in the end, where it is a model of llama.cpp."""
-        self.notes: list[str] = facts["notes"]
+        self.notes = wire.reasons_from_json(facts["notes"])
         self._lengths = [0] * self.info.n_slots
         self._owed = [0] * self.info.n_slots
         self._rewinds: list[int] = []

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from foredraft.core import errors
 from foredraft.core.errors import EngineError, ForedraftError
+from foredraft.core.reasons import Reason
 from foredraft.engines.base import Chunk, ModelInfo, Numerics, OtherMode
 
 LONGEST = 2**28
@@ -152,8 +153,27 @@ def read_pairs(body: bytes, width: int) -> tuple[list[int], NDArray[np.float32]]
     return read_numbers(body[8 : 8 + size]), np.frombuffer(body, dtype=np.float32, offset=8 + size).reshape(-1, width)
 
 
+_REASON = "__reason__"
+
+
 def to_json(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, default=str).encode("ascii")
+    return json.dumps(value, default=_plain).encode("ascii")
+
+
+def _plain(value: object) -> Any:
+    return {_REASON: value.as_dict()} if isinstance(value, Reason) else str(value)
+
+
+def _value(said: Any) -> Any:
+    """Back from `_plain`, and lists as the tuples that they were."""
+    if isinstance(said, list):
+        return tuple(_value(one) for one in said)
+    return Reason.from_dict(said[_REASON]) if isinstance(said, dict) and said.keys() == {_REASON} else said
+
+
+def reasons_from_json(said: Sequence[Any]) -> list[Reason]:
+    """Notes that came over the wire."""
+    return [_value(one) for one in said]
 
 
 def from_json(body: bytes) -> dict[str, Any]:
@@ -177,7 +197,7 @@ def error_to_bytes(error: BaseException, lengths: Sequence[int] = ()) -> bytes:
 def error_from_json(said: Mapping[str, Any]) -> ForedraftError:
     kind = _KNOWN[said["kind"]]
     error = kind.__new__(kind)
-    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in said["fields"].items()}
+    fields = {name: _value(value) for name, value in said["fields"].items()}
     ForedraftError.__init__(error, str(fields["message"]))
     vars(error).update(fields)
     return error

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foredraft.core.errors import EngineError, IncompatibleDraftError
+from foredraft.core.reasons import Reason
 from foredraft.engines.base import Hidden
 from foredraft.engines.llamacpp.batch import Batch
 from foredraft.engines.llamacpp.extended import extended
@@ -39,8 +40,8 @@ class LlamaCppEagle(LlamaCppHead):
     def __init__(self, main: LlamaCppEngine, path: Path, options: LoadOptions, layers: Sequence[int]) -> None:
         """`layers`: those whose input it reads, as its header says."""
         if extended().layers_lack:
-            words = f"this build of llama.cpp does not offer the inputs of layers (it lacks {extended().layers_lack})"
-            raise IncompatibleDraftError("head_unusable", words)
+            why = Reason("no_layer_inputs", {"function": extended().layers_lack})
+            raise IncompatibleDraftError(Reason("head_unusable", {"why": why}))
         super().__init__(main, path, options)
         self.source = self._layer_rows = LayerRows(self, main, layers)
         main.readers.append(self._layer_rows)

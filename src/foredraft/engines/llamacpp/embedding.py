@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from foredraft.core.errors import ClosedError, EngineError, UnsupportedModelError
+from foredraft.core.reasons import Reason
 from foredraft.engines.base import Chunk, ModelInfo
 from foredraft.engines.embedding import Vectors
 from foredraft.engines.llamacpp.batch import Batch
@@ -17,7 +18,6 @@ from foredraft.engines.llamacpp.failures import load_error, reason
 from foredraft.engines.llamacpp.library import library
 from foredraft.engines.llamacpp.loading import cores, describe, metadata, open_model
 from foredraft.engines.llamacpp.options import LoadOptions
-from foredraft.engines.llamacpp.tiles import NOTE as TILES_NOTE
 from foredraft.engines.llamacpp.tiles import tiles_work
 from foredraft.engines.llamacpp.tokenizer import LlamaTokenizer
 from foredraft.engines.llamacpp.trial import require_survival
@@ -44,7 +44,7 @@ class LlamaCppEmbedder:
         Raises a `ModelError`: not found, not GGUF or damaged, no embedding model, too little memory.
         """
         options = options or LoadOptions()
-        self.notes: list[str] = []
+        self.notes: list[Reason] = []
         """What the load decided on its own, in words for the user."""
         self._model: Any = None
         self._ctx: Any = None
@@ -54,7 +54,7 @@ class LlamaCppEmbedder:
             require_survival(path)
             self._model = open_model(path, options, progress=progress)
             if not tiles_work():
-                self.notes.append(TILES_NOTE)
+                self.notes.append(Reason("tiles_unused"))
             self.pooling = self._pooling(path)
             self.tokenizer = LlamaTokenizer(api.llama_model_get_vocab(self._model), path=str(path))
             n_ctx = self._longest(options)
@@ -126,21 +126,23 @@ class LlamaCppEmbedder:
         if stated in known:
             return known[stated]
         if stated == "4":
-            why = "a reranker: it scores pairs of texts and makes no vectors"
+            kind = "reranker"
         elif not encoder:
-            why = "a model that writes text: it was not made for embeddings"
+            kind = "writes"
         else:
-            self.notes.append("The file does not say how tokens are pooled; their mean is taken.")
+            self.notes.append(Reason("pooling_mean"))
             return "mean"
         raise UnsupportedModelError(
-            f"{path} is {why} (architecture {architecture!r}).", path=str(path), hint="Choose an embedding model."
+            Reason("is_of_kind", {"path": str(path), "kind": Reason(f"is_{kind}"), "architecture": architecture}),
+            path=str(path),
+            hint=Reason("hint_embedding_model"),
         )
 
     def _longest(self, options: LoadOptions) -> int:
         trained: int = self._api.llama_model_n_ctx_train(self._model)  # beyond it some have no positions
         longest = min(options.n_ctx or DEFAULT_CONTEXT, trained or DEFAULT_CONTEXT)
         if not options.n_ctx and trained > longest:
-            self.notes.append(f"Texts may have {longest} tokens; the model allows up to {trained} (context).")
+            self.notes.append(Reason("texts_longest", {"n": longest, "trained": trained}))
         return longest
 
     def _open_context(self, path: Path, options: LoadOptions) -> None:

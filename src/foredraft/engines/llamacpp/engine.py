@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foredraft.core.errors import CacheFullError, Cancelled, ClosedError, EngineError, ModelError, RewindError
+from foredraft.core.reasons import Reason
 from foredraft.engines.base import BLOCK, Chunk, Hidden, Logits, ModelInfo, Numerics
 from foredraft.engines.llamacpp.batch import Batch
 from foredraft.engines.llamacpp.cells import Cells
@@ -31,7 +32,6 @@ from foredraft.engines.llamacpp.loading import (
 from foredraft.engines.llamacpp.memory import MemoryUse
 from foredraft.engines.llamacpp.options import DEFAULT_CONTEXT, LoadOptions
 from foredraft.engines.llamacpp.recurrent import Sequences, goes_back, has_states, way_back
-from foredraft.engines.llamacpp.tiles import NOTE as TILES_NOTE
 from foredraft.engines.llamacpp.tiles import tiles_work
 from foredraft.engines.llamacpp.tokenizer import LlamaTokenizer
 from foredraft.engines.probe import ALL_SIZES, SIZES, probe
@@ -57,7 +57,7 @@ class LlamaCppEngine:
         Raises a `ModelError`: not found, not GGUF or damaged, a kind that cannot write text, too little memory.
         """
         self.options = options = options or LoadOptions()
-        self.notes: list[str] = []
+        self.notes: list[Reason] = []
         """What the load decided on its own, in words for the user."""
         self.numerics: Numerics | None = None
         self.exact_rows: int | None = None
@@ -74,7 +74,7 @@ class LlamaCppEngine:
             with library().record() as lines:
                 self._model = open_model(path, options, progress=progress)
                 if not tiles_work():
-                    self.notes.append(TILES_NOTE)
+                    self.notes.append(Reason("tiles_unused"))
                 refuse_what_cannot_write(path, self._model)
                 self.tokenizer = LlamaTokenizer(api.llama_model_get_vocab(self._model), path=str(path))
                 self.info: ModelInfo = describe(path, self._model, options, self._context_length())
@@ -413,8 +413,7 @@ class LlamaCppEngine:
     def _failure(self, code: int, n: int) -> CacheFullError | Cancelled | EngineError:
         if code == 1:
             return CacheFullError(
-                f"No room for {n} more tokens: the context holds {self.info.n_ctx}, shared by all slots.",
-                hint="Free a slot, or load the model with a larger context.",
+                Reason("cache_full", {"n": n, "context": self.info.n_ctx}), hint=Reason("hint_cache_full")
             )
         if code == 2:
             return Cancelled()
@@ -436,8 +435,8 @@ class LlamaCppEngine:
             raise EngineError(f"A pass of {before + size} tokens is more than the {self.info.n_batch} allowed.")
         if start + size > self.info.n_ctx:
             raise CacheFullError(
-                f"Slot {slot} would hold {start + size} tokens, but the context is {self.info.n_ctx}.",
-                hint="Load the model with a larger context.",
+                Reason("slot_full", {"slot": slot, "n": start + size, "context": self.info.n_ctx}),
+                hint=Reason("hint_larger_context"),
             )
 
     def _checked(self, slot: int) -> int:
@@ -451,9 +450,9 @@ class LlamaCppEngine:
         trained: int = self._api.llama_model_n_ctx_train(self._model)
         asked = self.options.n_ctx
         if asked and 0 < trained < asked:
-            self.notes.append(f"The model was trained for a context of {trained} tokens; {asked} were asked for.")
+            self.notes.append(Reason("context_beyond", {"trained": trained, "n": asked}))
         if not asked and trained > DEFAULT_CONTEXT:
-            self.notes.append(f"The context is {DEFAULT_CONTEXT} tokens; the model allows up to {trained}.")
+            self.notes.append(Reason("context_default", {"n": DEFAULT_CONTEXT, "trained": trained}))
         return asked or min(trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
 
     def _try_rewind(self) -> None:
@@ -469,7 +468,7 @@ class LlamaCppEngine:
             return
         while self.rewind_limit.possible and not goes_back(self):
             way, architecture = self.rewind_limit.way, self.info.architecture
-            self.notes.append(f"The library's {way} of recurrent states is wrong for this file ({architecture}).")
+            self.notes.append(Reason("recurrent_wrong", {"way": Reason(f"rewind_{way}"), "architecture": architecture}))
             if way == "rollback":
                 self.reopen(dataclasses.replace(self.options, snapshots=0))
             else:

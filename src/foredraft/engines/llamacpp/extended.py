@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from foredraft.core.reasons import Reason
 from foredraft.engines.llamacpp.library import library
 
 MTP = 1
@@ -76,9 +77,9 @@ class Extended:
     """Which of these two is missing."""
 
     @property
-    def reason(self) -> str:
-        """Why drafts that read hidden rows are unavailable, in words; "" where they are not."""
-        return f"this build of llama.cpp does not offer hidden rows (it lacks {self.lacks})" if self.lacks else ""
+    def reason(self) -> Reason | None:
+        """Why drafts that read hidden rows are unavailable; None where they are not."""
+        return Reason("no_hidden_rows", {"function": self.lacks}) if self.lacks else None
 
 
 def extended() -> Extended:

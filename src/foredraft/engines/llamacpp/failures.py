@@ -12,6 +12,7 @@ from foredraft.core.errors import (
     ModelNotFoundError,
     UnsupportedModelError,
 )
+from foredraft.core.reasons import Reason
 from foredraft.engines.llamacpp.memory import free_memory
 
 _RESERVE = 64 * 2**20
@@ -26,20 +27,22 @@ _NO_WEIGHTS = r"missing tensor|tensor '[^']*' not found"
 def check_file(path: Path) -> None:
     """Refuse what cannot be a GGUF file before the library sees it."""
     if path.is_dir():
-        raise ModelFormatError(f"{path} is a folder.", path=str(path), hint="Name a GGUF file inside it.")
+        raise ModelFormatError(
+            Reason("is_folder", {"path": str(path)}), path=str(path), hint=Reason("hint_file_inside")
+        )
     if not path.exists():
-        raise ModelNotFoundError(str(path), hint="Check the path, or list the models with `foredraft ls`.")
+        raise ModelNotFoundError(str(path), hint=Reason("hint_check_path"))
     if not path.is_file():  # opening a pipe would wait for somebody to write
-        raise ModelFormatError(f"{path} is not a file.", path=str(path), hint="Name a GGUF file.")
+        raise ModelFormatError(Reason("not_a_file", {"path": str(path)}), path=str(path), hint=Reason("hint_name_gguf"))
     try:
         with path.open("rb") as file:
             magic = file.read(4)
     except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}.", path=str(path)) from error
+        raise ModelError(
+            Reason("file_unreadable", {"file": str(path), "error": str(error.strerror)}), path=str(path)
+        ) from error
     if magic != b"GGUF":
-        raise ModelFormatError(
-            f"{path} is not a GGUF file.", path=str(path), hint="Choose a file in GGUF format, or convert the model."
-        )
+        raise ModelFormatError(Reason("not_gguf", {"path": str(path)}), path=str(path), hint=Reason("hint_gguf"))
 
 
 def parts(path: Path) -> list[Path]:
@@ -51,26 +54,26 @@ def parts(path: Path) -> list[Path]:
     missing = [file.name for file in files if not file.exists()]
     if missing:
         raise ModelFormatError(
-            f"{path} is one part of a split model, and {', '.join(missing)} is missing.",
+            Reason("parts_missing", {"path": str(path), "files": tuple(missing)}),
             path=str(path),
-            hint="Download all parts into one folder.",
+            hint=Reason("hint_all_parts"),
         )
     return files
 
 
-def check_memory(path: Path, needed: int, what: str) -> None:
+def check_memory(path: Path, needed: int, what: Reason) -> None:
     """Refuse what cannot fit: a mapped model larger than memory would load, and then never finish a word."""
     free = free_memory()
     if needed + _RESERVE > free:
-        raise memory_error(path, f"{what} {_mib(needed)}", needed=needed, free=free)
+        raise memory_error(path, what, needed=needed, free=free)
 
 
-def memory_error(path: Path, why: str, *, needed: int = 0, free: int | None = None) -> MemoryLimitError:
+def memory_error(path: Path, why: Reason | str, *, needed: int = 0, free: int | None = None) -> MemoryLimitError:
     free = free_memory() if free is None else free
     return MemoryLimitError(
-        f"{path} does not fit in memory: {why}, {_mib(free)} are free.",
+        Reason("no_room", {"path": str(path), "why": why, "free": free}),
         path=str(path),
-        hint="Close other programs, or choose a smaller context, a smaller model or a stronger quantisation.",
+        hint=Reason("hint_no_room"),
         needed=needed,
         free=free,
     )
@@ -82,32 +85,29 @@ def load_error(path: Path, lines: list[str]) -> ModelError:
     words = "\n".join(lines)
     if unknown := re.search(r"unknown model architecture: '([^']*)'", words):
         return UnsupportedModelError(
-            f"{path} has the architecture {unknown[1]!r}, which this version of llama.cpp does not know.",
+            Reason("architecture_unknown", {"path": str(path), "architecture": unknown[1]}),
             path=str(path),
-            hint="Update llama-cpp-python, or choose another model.",
+            hint=Reason("hint_architecture_unknown"),
         )
     if "CLIP cannot be used" in words:
         return UnsupportedModelError(
-            f"{path} is an image encoder (mmproj), not a language model.",
-            path=str(path),
-            hint="Choose the language model that it belongs to.",
+            Reason("image_encoder", {"path": str(path)}), path=str(path), hint=Reason("hint_image_encoder")
         )
     if re.search(_NO_MEMORY, words, re.IGNORECASE):
         return memory_error(path, why)
     if re.search(_CUT_SHORT, words):
-        return ModelFormatError(
-            f"{path} is damaged or not complete: {why}.", path=str(path), hint="Download the file again."
-        )
+        damaged = Reason("file_damaged", {"path": str(path), "why": why})
+        return ModelFormatError(damaged, path=str(path), hint=Reason("hint_download_again"))
     if re.search(_NO_WEIGHTS, words):
         return UnsupportedModelError(
-            f"{path} lacks weights of its architecture ({why}); it may hold a vocabulary only.",
+            Reason("weights_lacking", {"path": str(path), "why": why}),
             path=str(path),
-            hint="Choose a complete model file.",
+            hint=Reason("hint_complete_file"),
         )
     return ModelFormatError(
-        f"{path} cannot be loaded: {why or 'llama.cpp gave no reason'}.",
+        Reason("load_failed", {"path": str(path), "why": why or Reason("no_words")}),
         path=str(path),
-        hint="The file may be damaged, or made for another version of llama.cpp.",
+        hint=Reason("hint_load_failed"),
     )
 
 
@@ -119,7 +119,3 @@ def reason(lines: list[str]) -> str:
             if mark in line and _COMPLAINT.search(line):
                 return line.partition(mark)[2].strip().rstrip(".")
     return ""
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:,.0f} MiB"

@@ -16,6 +16,7 @@ import numpy as np
 
 from foredraft.core.errors import CacheFullError, Cancelled, EngineError, IncompatibleDraftError
 from foredraft.core.params import BUILTIN
+from foredraft.core.reasons import Numbers, Reason
 from foredraft.engines.base import BLOCK, Chunk, Hidden, Logits, ModelInfo, Numerics, OffersHidden
 from foredraft.engines.llamacpp.batch import Batch
 from foredraft.engines.llamacpp.extended import MTP, extended
@@ -49,7 +50,7 @@ class LlamaCppHead:
         """
         self._more = extended()
         if self._more.reason:
-            raise IncompatibleDraftError("head_unusable", self._more.reason)
+            raise IncompatibleDraftError(Reason("head_unusable", {"why": self._more.reason}))
         self._api = api = library().api
         self._main = main
         self._own_model: Any = None
@@ -92,8 +93,8 @@ class LlamaCppHead:
 
     def _check_width(self) -> None:
         if self.width != self._main.hidden_width:
-            words = f"Its hidden rows have {self.width} numbers, the main model's {self._main.hidden_width}"
-            raise IncompatibleDraftError("head_misfit", words)
+            numbers: Numbers = {"what": Reason("what_width"), "a": self.width, "b": self._main.hidden_width}
+            raise IncompatibleDraftError(Reason("head_misfit", numbers))
 
     def _looks_into_main(self) -> bool:
         return self._more.other_context(self._ctx) is not None

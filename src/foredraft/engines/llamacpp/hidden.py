@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from foredraft.core.errors import IncompatibleDraftError
+from foredraft.core.reasons import Reason
 from foredraft.engines.base import Chunk, Hidden
 from foredraft.engines.llamacpp.extended import extended
 from foredraft.engines.llamacpp.library import library
@@ -29,7 +30,7 @@ class HiddenRows:
     def offer(self, on: bool) -> None:
         """See `OffersHidden.offer_hidden`. Raises `IncompatibleDraftError` where the library cannot."""
         if on and self._more.reason:
-            raise IncompatibleDraftError("head_unusable", self._more.reason)
+            raise IncompatibleDraftError(Reason("head_unusable", {"why": self._more.reason}))
         before = self._readers
         self._readers = max(0, before + (1 if on else -1))
         if bool(before) != bool(self._readers):

@@ -14,6 +14,7 @@ import psutil
 
 from foredraft.core.errors import UnsupportedModelError
 from foredraft.core.interrupts import interruptible
+from foredraft.core.reasons import Reason
 from foredraft.engines.base import ModelInfo
 from foredraft.engines.llamacpp.devices import handles
 from foredraft.engines.llamacpp.failures import check_file, check_memory, load_error, parts
@@ -46,7 +47,8 @@ def open_model(
     api = library().api
     on_cpu = options.device == CPU or not api.llama_supports_gpu_offload()
     if on_cpu and not vocab_only:  # with a GPU, main memory is not what decides
-        check_memory(path, sum(part.stat().st_size for part in parts(path)), "the weights need")
+        size = sum(part.stat().st_size for part in parts(path))
+        check_memory(path, size, Reason("weights_need", {"size": size}))
     params = api.llama_model_default_params()
     params.vocab_only = vocab_only
     params.n_gpu_layers = options.gpu_layers
@@ -108,7 +110,7 @@ def open_context(path: Path, model: Any, info: ModelInfo, options: LoadOptions) 
             int(value) if value.isdigit() else head,
             options.kv_type,
         )
-        check_memory(path, kv, f"a context of {info.n_ctx} tokens needs")
+        check_memory(path, kv, Reason("context_needs", {"n": info.n_ctx, "size": kv}))
     params = context_params(info, options, api.llama_context_default_params())
     params.n_seq_max = options.n_slots + spares(model, options)
     params.n_rs_seq = snapshots(model, options, params.n_ubatch)
@@ -159,9 +161,7 @@ def new_context(path: Path, model: Any, params: Any, options: LoadOptions) -> An
     if not api.llama_get_memory(context):
         api.llama_free(context)
         raise UnsupportedModelError(
-            f"{path} keeps no memory of what it read: it cannot write text.",
-            path=str(path),
-            hint="Choose a text generation model.",
+            Reason("no_memory_of_text", {"path": str(path)}), path=str(path), hint=Reason("hint_text_model")
         )
     return context
 
@@ -247,15 +247,17 @@ def refuse_what_cannot_write(path: Path, model: Any) -> None:
     pooled = meta.get(f"{architecture}.pooling_type", "0") not in ("0", "-1")
     causal = meta.get(f"{architecture}.attention.causal", "true") != "false"
     if pooled or not causal or not api.llama_model_has_decoder(model):
-        kind = "an embedding model: it reads text but writes none"
+        kind = "embedding"
     elif api.llama_model_has_encoder(model):
-        kind = "an encoder-decoder model, which is not supported"
+        kind = "encoder_decoder"
     elif api.llama_model_is_diffusion(model):
-        kind = "a diffusion model, which does not write token by token"
+        kind = "diffusion"
     else:
         return
     raise UnsupportedModelError(
-        f"{path} is {kind} (architecture {architecture!r}).", path=str(path), hint="Choose a text generation model."
+        Reason("is_of_kind", {"path": str(path), "kind": Reason(f"is_{kind}"), "architecture": architecture}),
+        path=str(path),
+        hint=Reason("hint_text_model"),
     )
 
 

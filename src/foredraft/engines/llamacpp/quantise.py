@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from foredraft.core.errors import ModelError, ParameterError
+from foredraft.core.reasons import Reason
 from foredraft.engines.llamacpp.failures import check_file, load_error
 from foredraft.engines.llamacpp.library import library
 
@@ -35,7 +36,9 @@ def quantise(source: str | Path, target: str | Path, kind: str, *, n_threads: in
         try:
             unfinished.touch()
         except OSError as error:
-            raise ModelError(f"{target} cannot be written: {error.strerror}.", path=str(target)) from error
+            raise ModelError(
+                Reason("cannot_write", {"path": str(target), "error": str(error.strerror)}), path=str(target)
+            ) from error
         with library().record() as lines:
             code = api.llama_model_quantize(os.fsencode(source), os.fsencode(unfinished), params)
         if code:

@@ -16,11 +16,6 @@ from foredraft.config.folders import cache_folder
 from foredraft.core.errors import ModelError
 from foredraft.engines.llamacpp.library import build_mark, library
 
-NOTE = (
-    "This build of llama.cpp fails on this processor's matrix tiles (AMX), a known fault of GCC before 12.4 and 13.3. "
-    "They are left unused, which makes reading several tokens at once slower. To have them, compile it again: "
-    "CXXFLAGS=-fno-dse pip install --force-reinstall --no-cache-dir --no-deps llama-cpp-python"
-)
 TRIED = "FOREDRAFT_TILES_UNTRIED"
 """Set in a process that tries something: 1 lets it use tiles, 0 does not. It asks nobody: under its limits of memory
 the answer would be another one."""

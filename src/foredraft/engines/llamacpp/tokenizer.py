@@ -13,6 +13,7 @@ import numpy as np
 
 from foredraft.core.deep_stack import on_deep_stack
 from foredraft.core.errors import ClosedError, ParameterError, UnsupportedModelError
+from foredraft.core.reasons import Reason
 from foredraft.engines.llamacpp.library import library
 from foredraft.engines.llamacpp.loading import open_model
 
@@ -37,7 +38,7 @@ class LlamaTokenizer:
         kind = self._api.llama_vocab_type(vocab)
         if kind == 0:
             raise UnsupportedModelError(
-                f"{path} has no tokenizer.", path=path, hint="Choose a GGUF file that contains its vocabulary."
+                Reason("no_tokenizer", {"path": path}), path=path, hint=Reason("hint_vocabulary")
             )
         self.kind = _KINDS[kind] if kind < len(_KINDS) else "unknown"
         self.n_vocab: int = self._api.llama_vocab_n_tokens(vocab)

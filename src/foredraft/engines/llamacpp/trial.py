@@ -25,6 +25,7 @@ from pathlib import Path
 from foredraft import child
 from foredraft.config.folders import cache_folder
 from foredraft.core.errors import ForedraftError, MemoryLimitError, ModelError, ModelFormatError
+from foredraft.core.reasons import Reason
 from foredraft.demo import is_embedded
 from foredraft.engines.llamacpp.failures import parts
 from foredraft.engines.llamacpp.library import build_mark
@@ -73,9 +74,9 @@ class DeadlyFileError(ModelFormatError):
 
     def __init__(self, path: str | Path, words: str) -> None:
         super().__init__(
-            f"{path} is damaged: loading it ends the program ({words}).",
+            Reason("load_deadly", {"path": str(path), "words": words}),
             path=str(path),
-            hint="Download the file again.",
+            hint=Reason("hint_download_again"),
         )
         self.words = words
 
@@ -99,20 +100,18 @@ def survives(path: str | Path, *, environment: Mapping[str, str] | None = None, 
     try:
         done = subprocess.run(run, env=further, capture_output=True, timeout=timeout_s, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:
-        raise ModelFormatError(
-            f"{path} did not load within {timeout_s:g} seconds.", path=str(path), hint="Download the file again."
-        ) from None
+        hung = Reason("load_hung", {"path": str(path), "seconds": round(timeout_s)})
+        raise ModelFormatError(hung, path=str(path), hint=Reason("hint_download_again")) from None
     if -done.returncode in _FROM_OUTSIDE:
-        raise ModelError(f"Loading {path} in a process of its own was ended from outside.", path=str(path))
+        raise ModelError(Reason("load_ended", {"path": str(path)}), path=str(path))
     if done.returncode not in (0, _REFUSED):
         words = child.last_words((done.stderr or b"").decode("utf-8", "replace")) or child.how_it_ended(done.returncode)
         allowed, needed = child.allowed_memory(), MEMORY_BYTES + 2 * _size(Path(path))
         if 0 < allowed < needed:
             raise MemoryLimitError(
-                f"{path} could not be tried ({words}): processes may have {allowed / 2**20:,.0f} MiB of memory here "
-                f"(ulimit -v), and the trial takes up to {needed / 2**20:,.0f}.",
+                Reason("trial_memory", {"path": str(path), "words": words, "allowed": allowed, "needed": needed}),
                 path=str(path),
-                hint="Raise the limit, or choose a smaller model.",
+                hint=Reason("hint_raise_limit"),
                 needed=needed,
                 free=allowed,
             )

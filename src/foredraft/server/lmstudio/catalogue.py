@@ -68,7 +68,7 @@ def v0_object(name: str, facts: dict[str, Any], state: ModelState | None) -> dic
         entry["loaded_context_length"] = state.info.n_ctx
     if state is not None and state.info is not None and state.kind == "text":
         entry["draft_model"] = facts.get("draft")
-        entry["speculation"] = {"status": state.speculation.status, "reason": state.speculation.reason}
+        entry["speculation"] = state.speculation.as_dict()
     return entry
 
 
@@ -111,7 +111,7 @@ def load_config(state: ModelState, draft: str | None) -> dict[str, Any]:
         "flash_attention": state.spec.settings.get("flash_attention", "auto") != "off",
         "offload_kv_cache_to_gpu": state.spec.settings.get("gpu_layers", -1) != 0,
         "draft_model": draft,
-        "speculation": {"status": state.speculation.status, "reason": state.speculation.reason},
+        "speculation": state.speculation.as_dict(),
     }
 
 

@@ -263,7 +263,7 @@ async def load(body: LoadRequest, services: ServicesOf) -> dict[str, Any]:
     }
     if state.kind == "text":
         result["draft_model"] = services.name_of(state.draft_info)
-        result["speculation"] = {"status": state.speculation.status, "reason": state.speculation.reason}
+        result["speculation"] = state.speculation.as_dict()
     if body.echo_load_config:
         result["load_config"] = load_config(state, services.name_of(state.draft_info))
     return result

@@ -105,7 +105,7 @@ def _loaded(services: Services, name: str, facts: dict[str, Any], state: ModelSt
         entry["size_vram"] = 0  # how much of it lies there otherwise is not known
     if state.kind == "text":
         entry["draft_model"] = services.name_of(state.draft_info)
-        entry["speculation"] = {"status": state.speculation.status, "reason": state.speculation.reason}
+        entry["speculation"] = state.speculation.as_dict()
     return entry
 
 

@@ -83,7 +83,7 @@ async def model_objects(services: Services) -> list[dict[str, Any]]:
             entry["max_context_length"] = state.info.n_ctx
         if state is not None and state.info is not None and state.kind == "text":
             entry["draft_model"] = services.name_of(state.draft_info)
-            entry["speculation"] = {"status": state.speculation.status, "reason": state.speculation.reason}
+            entry["speculation"] = state.speculation.as_dict()
         entries.append(entry)
     return entries
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from foredraft.core.errors import ForedraftError
+from foredraft.core.reasons import Reason
 from foredraft.speculative.drafters.automaton import SuffixAutomaton
 from foredraft.speculative.drafters.finder import READ_A_ROUND, Finder, likelihood
 from foredraft.speculative.sequence import Sequence as RunningSequence
@@ -27,13 +28,13 @@ class SuffixStore:
     """Answers of the past, on this machine only, for the drafter to look things up in. Off unless someone makes one.
 
     Token ids mean something in one vocabulary only: `vocabulary` is a name for it, and a file with another name is not
-    read. `note` says in words why a file was not used; it is then written anew at the next `save`.
+    read. `note` says why a file was not used; it is then written anew at the next `save`.
     """
 
     def __init__(self, path: Path | None = None, *, vocabulary: str = "", limit: int = 100_000) -> None:
         """`limit` in tokens: the oldest answers go when there are more (some 140 bytes of memory each)."""
         self.path = path
-        self.note = ""
+        self.note: Reason | None = None
         self._vocabulary = vocabulary
         self._half = max(1, limit // 2)
         self._answers: list[list[list[int]]] = [[]]  # one list of answers a generation, the youngest last
@@ -75,19 +76,20 @@ class SuffixStore:
             beside.write_text("\n".join(lines) + "\n", encoding="utf-8")
             beside.replace(self.path)
         except OSError as error:
-            raise ForedraftError(f"The store of past answers cannot be written to {self.path}: {error}.") from error
+            said = {"path": str(self.path), "error": str(error)}
+            raise ForedraftError(Reason("past_unwritable", said)) from error
 
     def _load(self, path: Path) -> None:
         try:
             title, *lines = path.read_text(encoding="utf-8").splitlines()
             if title != f"foredraft answers 1 {self._vocabulary}":
-                self.note = f"{path} holds answers of another vocabulary and is not used."
+                self.note = Reason("past_other", {"path": str(path)})
                 return
             answers = [[int(word) for word in line.split()] for line in lines]
             if any(not 0 <= token < 2**31 for answer in answers for token in answer):
                 raise ValueError("a token id out of range")
         except (OSError, ValueError) as error:
-            self.note = f"{path} cannot be read as a store of past answers ({error}) and is not used."
+            self.note = Reason("past_unreadable", {"path": str(path), "error": str(error)})
             return
         for answer in answers:
             self.add(answer)

@@ -45,9 +45,7 @@ def _loaded(page: Page) -> None:
     def now() -> None:
         state = page.app.loaded()
         if page.app.load_error:
-            Tag("div", t("load.failed", error=page.problem_words(page.app.load_error)), role="alert").classes(
-                "fd-error"
-            )
+            Tag("div", t("load.failed", error=page.error_words(page.app.load_error)), role="alert").classes("fd-error")
         if state is None:
             return
         with Tag("div", "").classes("fd-card good fd-row"):
@@ -101,7 +99,7 @@ def _download(page: Page, one: Download) -> None:
     if one.state != DONE:
         Tag("progress", "", value=round(one.share, 3), max=1, aria_label=one.name)
     if one.error:
-        Tag("p", page.error_words(f"download_{one.reason}", one.error), role="alert")
+        Tag("p", page.error_words(one.error), role="alert")
 
 
 def _delete(page: Page, model: ModelFile) -> None:
@@ -115,7 +113,7 @@ def _delete(page: Page, model: ModelFile) -> None:
                 if store is not None:
                     await run.io_bound(store.remove, model)
             except ForedraftError as error:
-                ui.notify(str(error), type="warning", multi_line=True)
+                ui.notify(page.error_words(error), type="warning", multi_line=True)
             page.app.shelf.forget()
             page.app.hub.publish("shelf")
 

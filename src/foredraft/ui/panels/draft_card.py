@@ -30,7 +30,7 @@ def draft_card(page: Page, state: ModelState, drafts: Drafts) -> None:
         memory = t("spec.memory", m=size_words(state.draft_info.size_bytes)) if state.draft_info.size_bytes else ""
         if draft is not None:
             Tag("span", t(f"spec.level_{draft.pairing.level}")).classes("fd-chip good")
-            about = " · ".join(filter(None, (draft.pairing.reasons[t.language], memory)))
+            about = " · ".join(filter(None, (t(draft.pairing.why), memory)))
             Tag("p", about).style("margin-top: 0.3rem")
         else:
             Tag("p", " · ".join(filter(None, (draft_name(state), memory))))
@@ -56,7 +56,7 @@ def draft_card(page: Page, state: ModelState, drafts: Drafts) -> None:
             again = "spec.measure_again" if measured is not None else "spec.measure"
             button(t(again), lambda: measuring.start(state), kind="quiet", disabled=bool(measuring.running))
         if measuring.error:
-            Tag("p", measuring.error, role="alert")
+            Tag("p", page.error_words(measuring.error), role="alert")
 
 
 def _would_pay(page: Page, verdict: Verdict) -> None:
@@ -66,4 +66,4 @@ def _would_pay(page: Page, verdict: Verdict) -> None:
         Tag("p", t("spec.would_pay")).style("margin-top: 0.3rem")
         with Tag("ul", ""):
             for way in verdict.ways:
-                Tag("li", way.reasons[t.language])
+                Tag("li", t(way.why))

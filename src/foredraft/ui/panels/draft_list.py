@@ -59,7 +59,7 @@ def _draft_option(page: Page, draft: Draft, current: str | None, choose: Choose)
 
 def _reason(page: Page, draft: Draft) -> str:
     t = page.words
-    parts = [draft.pairing.reasons[t.language]]
+    parts = [t(draft.pairing.why)]
     if draft.pairing.usable:
         if draft.gain is not None:
             key = "spec.measured_short" if draft.gain.measured else "spec.estimated_short"
@@ -123,4 +123,4 @@ def _show_reasons(page: Page, others: list[Draft]) -> None:
         for draft in others:
             with Tag("tr", ""):
                 Tag("th", draft_title(draft.model, t), scope="row")
-                Tag("td", draft.pairing.reasons[t.language])
+                Tag("td", t(draft.pairing.why))

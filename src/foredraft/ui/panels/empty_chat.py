@@ -19,9 +19,7 @@ def empty_chat(page: Page) -> None:
         Tag("h1", t("empty.title")).classes("fd-sr")
         Tag("h2", t("empty.title"), aria_hidden="true")
         if page.app.load_error:
-            Tag("div", t("load.failed", error=page.problem_words(page.app.load_error)), role="alert").classes(
-                "fd-error"
-            )
+            Tag("div", t("load.failed", error=page.error_words(page.app.load_error)), role="alert").classes("fd-error")
         if state is None:
             Tag("p", t("empty.no_model"))
             with Tag("div", "").classes("fd-row"):

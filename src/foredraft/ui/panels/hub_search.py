@@ -201,4 +201,4 @@ def _drafts(page: Page, made: ui.dialog, name: str) -> None:
 
 def download_words(page: Page, error: DownloadError) -> str:
     """What went wrong with the hub, in the page's language."""
-    return page.error_words(f"download_{error.reason}", str(error))
+    return page.error_words(error, f"download_{error.reason}")

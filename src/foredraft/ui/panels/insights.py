@@ -9,6 +9,7 @@ from typing import Any
 from nicegui import ui
 
 from foredraft.chats.records import Message
+from foredraft.core.reasons import stored_reason
 from foredraft.ui.components import charts
 from foredraft.ui.components.elements import Tag, button
 from foredraft.ui.state import Page
@@ -126,7 +127,12 @@ def _events(page: Page, answer: Message) -> None:
     Tag("h3", t("insights.events")).style("font-size: 0.875rem")
     events = answer.meta.get("events", [])
     speculation = answer.meta.get("speculation", {})
-    lines = [f"{at:6.2f} s  {t(f'spec.status_{status}')}  {reason}" for at, status, reason in events]
-    status, reason = speculation.get("status", "off"), speculation.get("reason", "")
-    lines.append(f"{t('insights.at_end')}  {t('spec.status_' + status)}  {reason}".rstrip())
+    lines = [f"{at:6.2f} s  {t(f'spec.status_{status}')}  {_said(page, reason)}" for at, status, reason in events]
+    status, reason = speculation.get("status", "off"), speculation.get("why") or speculation.get("reason")
+    lines.append(f"{t('insights.at_end')}  {t('spec.status_' + status)}  {_said(page, reason)}".rstrip())
     Tag("pre", "\n".join(lines), tabindex="0", aria_label=t("insights.events")).classes("fd-log")
+
+
+def _said(page: Page, stored: object) -> str:
+    reason = stored_reason(stored)
+    return page.words(reason) if reason is not None else ""

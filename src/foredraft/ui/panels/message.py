@@ -11,6 +11,7 @@ from foredraft.ui.components.part import Part
 from foredraft.ui.components.token_stream import TokenStream
 from foredraft.ui.panels.attached import attached_files
 from foredraft.ui.panels.statistics import gain_of, statistics_line
+from foredraft.ui.problems import Problem
 from foredraft.ui.state import Page
 from foredraft.ui.writing import Writing
 
@@ -130,7 +131,7 @@ def _problem(page: Page, shown: Message) -> None:
     error = shown.meta.get("error")
     if error:
         with Tag("div", "", role="alert").classes("fd-error"):
-            Tag("span", page.error_words(str(error.get("code", "")), str(error.get("message", ""))))
+            Tag("span", page.error_words(Problem.from_dict(error)))
     elif shown.status in (INTERRUPTED, RUNNING):
         Tag("div", t("message.interrupted")).classes("fd-error")
 

@@ -85,11 +85,11 @@ def _row(
         Tag("td", place, data_label=t("models.place"))
         with Tag("td", "", data_label=t("models.drafts")):
             if not model.usable and not model.drafts_only:
-                Tag("span", model.problem or t("models.unusable"))
+                Tag("span", t(model.problem) if model.problem is not None else t("models.unusable"))
             elif fits is None:
                 Tag("span", "…")
             elif model.drafts_only and model.facts is not None:
-                Tag("span", t("models.draft_for", models=", ".join(fits[:3]) or made_for(model.facts)))
+                Tag("span", t("models.draft_for", models=", ".join(fits[:3]) or t(made_for(model.facts))))
             else:
                 Tag("span", ", ".join(fits[:3]) + (" …" if len(fits) > 3 else "") if fits else t("models.no_draft"))
         with Tag("td", ""), Tag("div", "").classes("fd-row").style("flex-wrap: nowrap"):

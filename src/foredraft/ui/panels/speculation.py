@@ -17,7 +17,7 @@ from foredraft.ui.panels.draft_list import draft_list, no_drafts
 from foredraft.ui.panels.legend import legend
 from foredraft.ui.panels.load_dialog import open_load
 from foredraft.ui.panels.unchanged import open_check
-from foredraft.ui.state import DRAFT_DEVICE, PRESET_SPECULATION, Page, Problem
+from foredraft.ui.state import DRAFT_DEVICE, PRESET_SPECULATION, Page
 
 METHODS = ("auto", "model", "suffix")
 TEXT_ONLY = ("suffix", "ngram")
@@ -78,13 +78,13 @@ def _choose(page: Page, **values: Any) -> None:
 def _status(page: Page, state: ModelState | None) -> None:
     """The chip, and the reason where it is not simply active."""
     t = page.words
-    status, reason = "off", ""
+    status, reason = "off", None
     if state is not None and state.info is not None:
         status, reason = state.speculation.status, state.speculation.reason
     if not page.choices.enabled:
-        status, reason = "off", ""
+        status, reason = "off", None
     elif state is not None and page.choices.method in TEXT_ONLY and status in ("off", "unavailable"):
-        status, reason = "active", ""
+        status, reason = "active", None
     with Tag("div", "", role="status").classes("fd-row"):
         Tag("span", t(f"spec.status_{status}")).classes(f"fd-chip {STATUS_CHIPS.get(status, '')}")
         if status == "active" and state is not None and state.draft_info is None:
@@ -93,6 +93,8 @@ def _status(page: Page, state: ModelState | None) -> None:
             Tag("span", t("spec.changing")).classes("fd-help")
     if status == "paused":
         Tag("p", t("spec.paused")).classes("fd-help")
+        if reason is not None:
+            Tag("p", t(reason)).classes("fd-help")
         if page.choices.adjust:
             Tag("p", t("spec.paused_hint")).classes("fd-help")
     elif status == "unavailable" and reason:
@@ -121,7 +123,7 @@ def _draft(page: Page, state: ModelState) -> None:
             device = page.app.draft_device if page.app.machine.gpus() else None
             await page.app.services.runtime.set_draft(state.id, path, required=True, device=device)
         except ForedraftError as error:
-            page.app.draft_error = page.problem_words(Problem.of(error))
+            page.app.draft_error = page.error_words(error)
         page.app.hub.publish("models")
 
     draft_list(page, state, drafts, choose)
@@ -167,7 +169,7 @@ def _place(page: Page, state: ModelState) -> None:
             try:
                 await page.app.services.runtime.set_draft(state.id, state.draft_info.path, required=True, device=place)
             except ForedraftError as error:
-                page.app.draft_error = page.error_words(error.code, str(error))
+                page.app.draft_error = page.error_words(error)
         page.app.hub.publish("models")
 
     now = state.spec.settings.get("draft_device", "") if state.draft_info else page.app.draft_device

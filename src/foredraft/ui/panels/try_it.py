@@ -47,7 +47,7 @@ async def _run(page: Page, name: str) -> None:
         plain = await once(state.id, question, enabled=False, tokens=TOKENS, temperature=temperature)
         drafted = await once(state.id, question, enabled=True, tokens=TOKENS, temperature=temperature)
     except ForedraftError as error:
-        status.set_text(page.error_words(error.code, str(error)))
+        status.set_text(page.error_words(error))
         return
     if made.is_deleted:
         return

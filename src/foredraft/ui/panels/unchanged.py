@@ -34,7 +34,7 @@ async def open_check(page: Page) -> None:
             for enabled in (False, True)
         ]
     except ForedraftError as error:
-        result.set_text(page.error_words(error.code, str(error)))
+        result.set_text(page.error_words(error))
         return
     pairs = zip(plain.tokens, drafted.tokens, strict=False)
     differs = next((i for i, (a, b) in enumerate(pairs, 1) if a != b), None)

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from foredraft.core.params import MAX_DRAFT
+from foredraft.core.reasons import Reason
 from foredraft.speculative.controllers.hyperparameters import DEFAULT, Hyperparameters
 
 ROWS = MAX_DRAFT + 1
@@ -133,7 +134,7 @@ class CostModel:
         if 1 not in means:
             raise ValueError("the time of a plain step is needed")
         self.hyper = hyper
-        self.notes: list[str] = []
+        self.notes: list[Reason] = []
         """What was noticed while measuring, in words."""
         self.passes = 0
         """Passes seen since the load."""

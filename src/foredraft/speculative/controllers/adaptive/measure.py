@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
+from foredraft.core.reasons import Reason
 from foredraft.engines.base import Chunk, Engine
 from foredraft.speculative.controllers.adaptive.costs import CostModel
 from foredraft.speculative.controllers.hyperparameters import DEFAULT, Hyperparameters
@@ -36,7 +37,7 @@ def measure(
     Reads arbitrary tokens behind whatever the emptiest slot of each engine holds, and takes them back. For a draft that
     offers a choice of threads the fastest of one, half and all of them is kept: a tiny draft is fastest with one.
     """
-    notes: list[str] = []
+    notes: list[Reason] = []
     passes = _passes(_Timer(target, clock, hyper), notes)
     plain_s = passes[1]
     # n tokens cost no more than n plain steps, whatever disturbed the clock
@@ -115,7 +116,7 @@ class _Timer:
         self._at = self._start
 
 
-def _passes(timer: _Timer, notes: list[str]) -> dict[int, float]:
+def _passes(timer: _Timer, notes: list[Reason]) -> dict[int, float]:
     """Seconds by n, each the least of a few times: disturbances only ever add to them."""
     timer.time(1)  # the first pass builds graphs and chooses kernels
     hyper, passes = timer.hyper, {1: min(timer.time(1), timer.time(1))}
@@ -127,7 +128,7 @@ def _passes(timer: _Timer, notes: list[str]) -> dict[int, float]:
             if timer.spent + expected <= max(hyper.measure_steps * passes[1], hyper.measure_s if turn else 0.0):
                 passes[n] = min(passes.get(n, math.inf), timer.time(n))
     if len(passes) <= len(sizes):
-        notes.append("Passes of several tokens are slow here; what they cost is learned in use.")
+        notes.append(Reason("passes_slow"))
     timer.rewind()
     return passes
 
