@@ -186,11 +186,7 @@ def test_a_draft_that_does_not_fit_in_memory_is_not_taken(shelf: Shelf) -> None:
     ("main", "other", "words"),
     [
         ({"name": "lonely", "params": 14e9}, None, "there is no other model"),
-        (
-            {"name": "a", "params": 14e9},
-            {"name": "b", "params": 1e9, "tokenizer": "llama"},
-            "the only other model does not fit",
-        ),
+        ({"name": "a", "params": 14e9}, {"name": "b", "params": 1e9, "tokenizer": "llama"}, "other model does not fit"),
         ({"name": "tiny", "params": 1e9}, {"name": "b", "params": 0.4e9}, "under about 3 B rarely gain"),
         ({"name": "qwen2.5-14b-instruct", "params": 14e9}, None, "foredraft get qwen2.5-0.5b-instruct"),
     ],

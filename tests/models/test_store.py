@@ -504,8 +504,7 @@ from foredraft.models.store import ModelStore
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 store = ModelStore([Place(Path({str(tmp_path / "own")!r}), "own")], ShelfCache(Path({str(tmp_path / "s.sqlite")!r})))
-names = [[model.name for model in store.scan()] for _ in range(2)]
-print(*names, [str(problem) for problem in store.problems])
+print([model.name for model in store.scan()], [model.name for model in store.scan()], *map(str, store.problems))
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False, timeout=60)
     assert ran.stdout.startswith("['a@f32'] ['a@f32']"), ran.stderr

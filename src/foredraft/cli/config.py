@@ -15,6 +15,7 @@ import typer
 
 from foredraft.cli.models import Json
 from foredraft.cli.tables import print_table
+from foredraft.core.reasons import Reason
 
 if TYPE_CHECKING:
     from foredraft.config.settings import Sourced
@@ -111,7 +112,7 @@ def init() -> None:
 
     file = config_file()
     if file.exists():
-        raise ForedraftError(f"{file} is there already.", hint="Edit it, or move it away first.")
+        raise ForedraftError(Reason("there_already", {"path": str(file)}), hint=Reason("hint_edit_it"))
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(template(), encoding="utf-8")
     print(file)
@@ -125,8 +126,8 @@ def _entry(key: str) -> Sourced:
     known = resolve().origins
     if key not in known:
         near = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
-        hint = f"Did you mean: {', '.join(near)}?" if near else "`foredraft config list` shows them all."
-        raise SettingsError(key, "flag", 0, f"there is no setting {key!r}.", hint=hint)
+        hint = Reason("did_you_mean", {"names": tuple(near)}) if near else Reason("hint_config_list")
+        raise SettingsError(key, "flag", 0, Reason("no_setting", {"name": key}), hint=hint)
     return known[key]
 
 

@@ -23,6 +23,8 @@ from typer.core import TyperGroup
 
 from foredraft.cli import first, streams
 from foredraft.core.errors import ForedraftError, ParameterError, SettingsError
+from foredraft.core.reasons import Reason, as_reason, one_of
+from foredraft.words import Words, words
 
 COMMANDS: dict[str, str] = {
     "app": "foredraft.cli.app:app",
@@ -106,16 +108,16 @@ class LazyGroup(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def main(self, args: Sequence[str] | None = None, *more: Any, **extra: Any) -> Any:
-        words = list(sys.argv[1:] if args is None else args)
+        given = list(sys.argv[1:] if args is None else args)
         # of bench it is a file that takes the figures, not the form of what is said
-        as_json = "--json" in words and words[0] != "bench"
+        as_json = "--json" in given and given[0] != "bench"
         streams.prepare()
         try:
             if as_json:
                 return _in_json(super().main(args, *more, **{**extra, "standalone_mode": False}))
             return super().main(args, *more, **extra)
         except Exception as error:  # noqa: BLE001 - the last line of defence: one line instead of a traceback
-            sys.exit(report_error(error, as_json=as_json, debug="--debug" in words))
+            sys.exit(report_error(error, as_json=as_json, debug="--debug" in given))
 
 
 def _resume_last(args: list[str]) -> list[str]:
@@ -130,11 +132,17 @@ class UnknownCommandError(ParameterError):
     code = "command"
 
     def __init__(self, name: str) -> None:
-        super().__init__("command", name, f"one of {', '.join(COMMANDS)}")
+        super().__init__("command", name, one_of(COMMANDS))
         known = (*COMMANDS, *ALIASES, "version", "help")
         self.near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        self.message = f"There is no command {name!r}."
-        self.hint = f"Did you mean: {', '.join(self.near)}?" if self.near else "`foredraft --help` lists them."
+        self.why = Reason("no_command", {"command": name})
+        self.hint_why = Reason("did_you_mean", {"names": tuple(self.near)}) if self.near else Reason("hint_commands")
+        self.message, self.hint = str(self.why), str(self.hint_why)
+
+    def renamed(self, name: str) -> Reason:
+        """It is named as it was typed."""
+        assert self.why is not None
+        return self.why
 
 
 def _in_json(code: Any) -> None:
@@ -149,22 +157,9 @@ def report_error(error: Exception, *, as_json: bool = False, debug: bool = False
     """
     if debug:
         traceback.print_exception(error)
-    code, message, hint = "unexpected", f"{type(error).__name__}: {error}", "`foredraft --debug …` shows where."
-    wrong = isinstance(error, ParameterError) or getattr(error, "code", "") == "grammar"
-    if isinstance(error, SettingsError) and error.source == "flag":
-        said_plainly = error.message.partition(": ")[2].replace(f"{error.key} is", f"{_option(error.key)} is", 1)
-        code, message, hint, wrong = "parameter", said_plainly, error.hint, True
-    elif isinstance(error, ParameterError):
-        option = _option(error.name)
-        code, message, hint = error.code, error.message.replace(f"{error.name} is", f"{option} is", 1), error.hint
-    elif isinstance(error, ForedraftError):
-        code, message, hint = error.code, error.message, error.hint
-    elif isinstance(error, _USAGE):
-        code, message, hint, wrong = "usage", error.format_message(), "", True
-    elif isinstance(error, typer.Abort):
-        code, message, hint = "aborted", "Aborted.", ""
-    elif isinstance(error, OSError):
-        code, message, hint = "system", str(error), ""
+    wrong = isinstance(error, (ParameterError, _USAGE)) or getattr(error, "code", "") == "grammar"
+    wrong = wrong or (isinstance(error, SettingsError) and error.source == "flag")
+    code, message, hint = _said(error, words("en") if as_json else _words())
     try:
         if as_json:
             said = {"error": {"code": code, "message": message, "hint": hint}}
@@ -172,10 +167,40 @@ def report_error(error: Exception, *, as_json: bool = False, debug: bool = False
             return PARAMETER_ERROR if wrong else PLAIN_ERROR
     except OSError:  # nothing more goes to stdout (a full disk, say): it is said on stderr instead
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - outlives this function
-    print(f"Error: {message}", file=sys.stderr)
+    print(_words()("cli.error", message=message), file=sys.stderr)
     if hint:
         print(hint, file=sys.stderr)
     return PARAMETER_ERROR if wrong else PLAIN_ERROR
+
+
+def _words() -> Words:
+    """The user's language, even where it is the settings that are wrong."""
+    from foredraft.cli.words import of_system, t
+
+    try:
+        return t()
+    except ForedraftError:
+        return words(of_system())
+
+
+def _said(error: Exception, t: Words) -> tuple[str, str, str]:
+    """Code, message and hint of an error, in a language."""
+    if isinstance(error, SettingsError) and error.source == "flag":
+        what = error.what
+        if isinstance(what, Reason) and what.code == "parameter":
+            what = Reason(what.code, {**what.numbers, "name": _option(error.key)})
+        return "parameter", t(as_reason(what)), error.worded(t)[1]
+    if isinstance(error, ParameterError):
+        return error.code, t(error.renamed(_option(error.name))), error.worded(t)[1]
+    if isinstance(error, ForedraftError):
+        return error.code, *error.worded(t)
+    if isinstance(error, _USAGE):
+        return "usage", error.format_message(), ""
+    if isinstance(error, typer.Abort):
+        return "aborted", t("cli.aborted"), ""
+    if isinstance(error, OSError):
+        return "system", str(error), ""
+    return "unexpected", f"{type(error).__name__}: {error}", t("cli.debug_shows")
 
 
 _OPTIONS = {"n_ctx": "context", "n_threads": "threads", "n_batch": "batch", "device": "draft-device"}

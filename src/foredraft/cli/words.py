@@ -13,7 +13,12 @@ def language() -> str:
     from foredraft.config.shelf_settings import shelf_settings
 
     chosen = shelf_settings().language
-    return of_locale(_locale()) if chosen == AUTO else chosen
+    return of_system() if chosen == AUTO else chosen
+
+
+def of_system() -> str:
+    """The language of the system."""
+    return of_locale(_locale())
 
 
 def t() -> Words:

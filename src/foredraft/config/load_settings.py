@@ -9,6 +9,7 @@ from typing import Annotated
 from foredraft.core.declared import Param, check_all
 from foredraft.core.errors import ParameterError
 from foredraft.core.params import MAX_DRAFT
+from foredraft.core.reasons import Reason
 from foredraft.core.tables import CONTROLLERS
 
 MIN_CONTEXT = 8
@@ -33,7 +34,7 @@ def _promises() -> Sequence[str]:
 
 def _check_context(tokens: object) -> None:
     if isinstance(tokens, bool) or not isinstance(tokens, int) or (tokens and not MIN_CONTEXT <= tokens <= 2**24):
-        raise ParameterError("context", tokens, f"0 (from the file), or a whole number from {MIN_CONTEXT} to {2**24}")
+        raise ParameterError("context", tokens, Reason("allowed_context", {"low": MIN_CONTEXT, "high": 2**24}))
 
 
 def _check_device(device: object) -> None:
@@ -123,4 +124,4 @@ class LoadSettings:
             object.__setattr__(self, "fixed_look_ahead", max_draft)
         check_all(self)
         if self.numerics == "exact" and not self.probe:
-            raise ParameterError("probe", False, "true with exact numerics, which are found by measuring")
+            raise ParameterError("probe", False, Reason("allowed_probe"))

@@ -22,6 +22,7 @@ from pydantic_settings.sources import EnvSettingsSource
 
 from foredraft.config.folders import config_folder, data_folder
 from foredraft.core.errors import SettingsError
+from foredraft.core.reasons import Numbers, Reason, as_reason, one_of, sentences
 from foredraft.words import AUTO, languages
 
 PREFIX, DELIMITER = "FOREDRAFT_", "__"
@@ -305,10 +306,10 @@ def _read(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     except FileNotFoundError:
         if os.environ.get("FOREDRAFT_CONFIG"):  # somebody meant it
-            raise SettingsError("", str(file), 0, "FOREDRAFT_CONFIG names this file, but it is not there") from None
+            raise SettingsError("", str(file), 0, Reason("config_not_there")) from None
         return ""
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError("", str(file), 0, f"the file cannot be read: {error}") from error
+        raise SettingsError("", str(file), 0, Reason("unreadable_file", {"error": str(error)})) from error
 
 
 def _parsed(file: Path, text: str) -> dict[str, Any]:
@@ -317,7 +318,7 @@ def _parsed(file: Path, text: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"line (\d+)", str(error))
         raise SettingsError(
-            "", str(file), int(line[1]) if line else text.count("\n") + 1, f"this is not TOML: {error}"
+            "", str(file), int(line[1]) if line else text.count("\n") + 1, Reason("not_toml", {"error": str(error)})
         ) from error
 
 
@@ -386,18 +387,14 @@ def _friendly(error: ValidationError, origins: Mapping[str, str], file: Path, te
     if fault["type"] == "extra_forbidden":
         allowed = _keys(path[:-1])
         near = difflib.get_close_matches(path[-1], allowed, n=1)
-        hint = f"Did you mean {near[0]!r}? " if near else ""
-        where = f"in [{'.'.join(path[:-1])}] " if path[:-1] else ""
-        return SettingsError(
-            key,
-            source,
-            line,
-            f"there is no setting {path[-1]!r}.",
-            hint=f"{hint}Allowed {where}are {', '.join(allowed)}.",
-        )
+        meant = Reason("did_you_mean", {"names": tuple(near)}) if near else None
+        said: Numbers = {"names": tuple(allowed), "table": ".".join(path[:-1])}
+        there = Reason("settings_in" if path[:-1] else "settings_there", said)
+        return SettingsError(key, source, line, Reason("no_setting", {"name": path[-1]}), hint=sentences(meant, there))
     if path[-1] in _SECRET:
         value = "…"
-    return SettingsError(key, source, line, f"{key} is {value!r}, but must be {_allowed(fault)}.")
+    wrong = Reason("parameter", {"name": key, "value": repr(value), "allowed": _allowed(fault)})
+    return SettingsError(key, source, line, wrong)
 
 
 def _keys(path: list[str]) -> list[str]:
@@ -409,23 +406,24 @@ def _keys(path: list[str]) -> list[str]:
     return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
 
 
-def _allowed(fault: Any) -> str:
-    """What a value must be, in words, from pydantic's fault."""
+def _allowed(fault: Any) -> Reason:
+    """What a value must be, from pydantic's fault."""
     context, kind = fault.get("ctx") or {}, str(fault["type"])
     if kind == "literal_error":
-        return f"one of {context['expected'].replace(' or ', ', ')}".replace("'", "")
-    words = {
-        "greater_than_equal": f"at least {context.get('ge')}",
-        "less_than_equal": f"at most {context.get('le')}",
-        "int_parsing": "a whole number",
-        "int_type": "a whole number",
-        "int_from_float": "a whole number",
-        "float_parsing": "a number",
-        "bool_parsing": "true or false",
-        "bool_type": "true or false",
-        "string_type": "a text",
-        "list_type": "a list",
-        "model_type": "a table of settings",
-        "path_type": "a path",
+        return one_of(context["expected"].replace(" or ", ", ").replace("'", "").split(", "))
+    if kind in ("greater_than_equal", "less_than_equal"):
+        most = kind == "less_than_equal"
+        return Reason("at_most" if most else "at_least", {"n": context.get("le" if most else "ge")})
+    codes = {
+        "int_parsing": "allowed_whole_any",
+        "int_type": "allowed_whole_any",
+        "int_from_float": "allowed_whole_any",
+        "float_parsing": "allowed_number_any",
+        "bool_parsing": "allowed_bool",
+        "bool_type": "allowed_bool",
+        "string_type": "allowed_text_any",
+        "list_type": "allowed_list",
+        "model_type": "allowed_table",
+        "path_type": "allowed_path",
     }
-    return words.get(kind, str(fault["msg"]).lower())
+    return Reason(codes[kind]) if kind in codes else as_reason(str(fault["msg"]).lower())

@@ -19,6 +19,7 @@ from tomlkit.items import Table
 
 from foredraft.config.settings import check_text, config_file, split_key
 from foredraft.core.errors import SettingsError
+from foredraft.core.reasons import Reason
 
 
 def set_value(key: str, words: Sequence[str]) -> Any:
@@ -33,7 +34,7 @@ def set_value(key: str, words: Sequence[str]) -> Any:
             table[parent] = tomlkit.table(is_super_table=parent == "model" and table is document)
         table = table[parent]
         if not isinstance(table, (Table, dict)):
-            raise SettingsError(key, str(file), 0, f"{parent} is not a table of settings")
+            raise SettingsError(key, str(file), 0, Reason("no_table", {"name": parent}))
     table[last] = value
     try:
         _write(file, document.as_string())
@@ -71,13 +72,13 @@ def _document() -> tuple[Path, tomlkit.TOMLDocument]:
     except FileNotFoundError:
         return file, tomlkit.document()
     except (OSError, UnicodeDecodeError, TOMLKitError) as error:
-        raise SettingsError("", str(file), 0, f"the file cannot be read: {error}") from error
+        raise SettingsError("", str(file), 0, Reason("unreadable_file", {"error": str(error)})) from error
 
 
 def _parts(key: str) -> list[str]:
     parts = split_key(key)
     if len(parts) < 2:
-        raise SettingsError(key, "flag", 0, f"{key!r} is no setting", hint="`foredraft config list` shows them all.")
+        raise SettingsError(key, "flag", 0, Reason("no_setting", {"name": key}), hint=Reason("hint_config_list"))
     return parts
 
 

@@ -16,6 +16,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Annotated, Any, Union, cast, get_args, get_origin, get_type_hints
 
 from foredraft.core.errors import ParameterError
+from foredraft.core.reasons import Reason, one_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +71,18 @@ class Declared:
         return choices() if callable(choices) else choices or ()
 
     @property
-    def range(self) -> str:
-        """What it may be, in words: "a number from 0 to 1"."""
+    def range(self) -> Reason:
+        """What it may be: "a number from 0 to 1"."""
         param = self.param
         if param.choices is not None:
-            return f"one of {', '.join(self.words())}"
+            return one_of(self.words())
         if self.kind is bool:
-            return "true or false"
-        kind = {int: "a whole number", float: "a number"}.get(self.kind, "a text")
+            return Reason("allowed_bool")
+        kind = {int: "whole", float: "number"}.get(self.kind, "text")
         low, high = _figure(param.low), _figure(param.high)
-        where = ""
-        if low and high:
-            where = f" from {low} to {high}"
-        elif low or high:
-            where = f" of at least {low}" if low else f" of at most {high}"
-        return f"{kind}{where}{f' ({param.note})' if param.note else ''}"
+        where = "between" if low and high else "least" if low else "most" if high else "any"
+        allowed = Reason(f"allowed_{kind}_{where}", {"low": low, "high": high})
+        return Reason("allowed_note", {"allowed": allowed, "note": param.note}) if param.note else allowed
 
     def check(self, value: object) -> None:
         """Raises `ParameterError` for a value that it may not have."""

@@ -52,6 +52,11 @@ class ParameterError(ForedraftError):
         self.value = value
         self.allowed = str(allowed)
 
+    def renamed(self, name: str) -> Reason:
+        """The message with another name of the parameter, as an interface has it."""
+        assert self.why is not None
+        return Reason(self.why.code, {**self.why.numbers, "name": name})
+
 
 class EmptyPromptError(ForedraftError):
     """There is nothing to continue: the prompt has no tokens."""

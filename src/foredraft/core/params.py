@@ -14,6 +14,7 @@ from typing import Annotated, Any, Protocol, Self
 from foredraft.core import tables
 from foredraft.core.declared import Param, check_all, is_number, is_whole
 from foredraft.core.errors import ParameterError
+from foredraft.core.reasons import Reason
 
 BUILTIN = "builtin"
 """In the place of a draft's name or path: the one inside the main model's file."""
@@ -23,7 +24,7 @@ MAX_DRAFT = 16
 
 def _check_bias(table: Mapping[int, float]) -> None:
     """Raises `ParameterError` for what is no table of token ids and numbers."""
-    words = "a table of token id to a number from -1000000 to 1000000, or -inf"
+    words = Reason("allowed_bias")
     if not isinstance(table, Mapping):
         raise ParameterError("logit_bias", table, words)
     for token, bias in table.items():
@@ -170,10 +171,10 @@ class SpeculationParams:
 def check_limits(max_tokens: int | None, stop: Sequence[str]) -> None:
     """Raises `ParameterError` for limits of an answer that cannot be."""
     if max_tokens is not None and not (is_whole(max_tokens) and max_tokens >= 0):
-        raise ParameterError("max_tokens", max_tokens, "a whole number of at least 0")
+        raise ParameterError("max_tokens", max_tokens, Reason("allowed_whole_least", {"low": "0"}))
     for text in stop:
         if not text:
-            raise ParameterError("stop", text, "texts of at least one character")
+            raise ParameterError("stop", text, Reason("allowed_texts"))
 
 
 @dataclass(frozen=True, slots=True)

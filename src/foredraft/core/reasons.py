@@ -61,11 +61,6 @@ def one_of(names: Iterable[str]) -> Reason:
     return Reason("one_of", {"names": tuple(names)})
 
 
-def whole_number(low: int, high: int) -> Reason:
-    """What a parameter may be: a whole number of this range, both ends included."""
-    return Reason("whole_number", {"low": low, "high": high})
-
-
 def as_reason(said: Reason | str) -> Reason:
     """What others said in their own words (the system, llama.cpp, an older server), as a reason."""
     return said if isinstance(said, Reason) else Reason("said", {"text": said})

@@ -20,6 +20,7 @@ from importlib import import_module
 from typing import Any, Generic, TypeVar, cast
 
 from foredraft.core.errors import ParameterError
+from foredraft.core.reasons import Reason, one_of
 
 T = TypeVar("T")
 
@@ -81,7 +82,7 @@ class Registry(Mapping[str, T]):
                     raise
                 why = f"{type(error).__name__}: {error}"
                 self._note(f"{self.what} {name} of the package {entry.package} could not be loaded: {why}.")
-                raise ParameterError(self.what, name, f"one that can be loaded ({why})") from error
+                raise ParameterError(self.what, name, Reason("allowed_loadable", {"why": str(why)})) from error
         return self._parts[name]
 
     def usable(self, *kinds: str) -> dict[str, T]:
@@ -105,7 +106,7 @@ class Registry(Mapping[str, T]):
     def check(self, name: object, choices: tuple[str, ...] | None = None) -> None:
         """Raises `ParameterError` with the names there are, unless it is one of them."""
         if not self.has(name):
-            raise ParameterError(self.what, name, f"one of {', '.join(choices or self.names())}")
+            raise ParameterError(self.what, name, one_of(choices or self.names()))
 
     # ---- adding ----
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from foredraft.core.errors import ParameterError
+from foredraft.core.reasons import one_of
 from foredraft.core.registry import Entry, Registry
 
 LOOKUP, MODEL, INNER = "lookup", "model", "inner"
@@ -80,4 +81,4 @@ def methods() -> tuple[str, ...]:
 def check_method(method: object) -> None:
     """Raises `ParameterError` for a method that nobody knows."""
     if method not in METHOD_WORDS and not DRAFTERS.has(method, MODEL, LOOKUP):
-        raise ParameterError("method", method, f"one of {', '.join(methods())}")
+        raise ParameterError("method", method, one_of(methods()))

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from foredraft.core.errors import ForedraftError, ParameterError
 from foredraft.core.params import Request
+from foredraft.core.reasons import Reason
 from foredraft.pair.stream import AnswerStream, Progress
 from foredraft.requests.generation_request import GenerationRequest
 
@@ -39,7 +40,7 @@ class BatchError(ForedraftError, Generic[R]):
 def checked_n(n: object) -> int:
     """A number of answers to one prompt. Raises `ParameterError` for one that cannot be."""
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST:
-        raise ParameterError("n", n, f"a whole number from 1 to {MOST}")
+        raise ParameterError("n", n, Reason("allowed_whole_between", {"low": "1", "high": str(MOST)}))
     return n
 
 

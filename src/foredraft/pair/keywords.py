@@ -13,6 +13,7 @@ from typing import Any, TypedDict, cast
 
 from foredraft.core.errors import EmptyPromptError, ParameterError
 from foredraft.core.params import Request, SamplingParams, SpeculationParams
+from foredraft.core.reasons import Reason
 from foredraft.requests.generation_request import GenerationRequest
 from foredraft.speculative.acceptance import AcceptanceRule
 
@@ -95,9 +96,9 @@ def request_of(given: AnswerKeywords, rule: str | AcceptanceRule | type[Acceptan
 def with_prompt(request: GenerationRequest, prompt: str | Sequence[int]) -> GenerationRequest:
     """To go on with a text, or with token ids. Raises `ParameterError`, `EmptyPromptError`."""
     if isinstance(prompt, bytes):
-        raise ParameterError("prompt", prompt, "a text, or a list of token ids: decode bytes first")
+        raise ParameterError("prompt", prompt, Reason("allowed_prompt_decoded"))
     if not isinstance(prompt, str) and not all(isinstance(token, int) for token in prompt):
-        raise ParameterError("prompt", prompt, "a text, or a list of token ids")
+        raise ParameterError("prompt", prompt, Reason("allowed_prompt"))
     if not prompt:
         raise EmptyPromptError
     return dataclasses.replace(request, prompt=prompt)

@@ -23,6 +23,7 @@ from foredraft.core.errors import (
     ParameterError,
 )
 from foredraft.core.params import MAX_DRAFT, Request
+from foredraft.core.reasons import Reason
 from foredraft.engines.base import Chunk, Engine
 from foredraft.sampling.sampler import Constraint, Sampler
 from foredraft.scheduling.checkpoints import stops
@@ -99,10 +100,10 @@ class Scheduler:
             raise ContextOverflowError(len(request.prompt), n_ctx)
         for name, tokens in (("prompt", request.prompt), ("prediction", request.prediction)):
             if tokens and not 0 <= min(tokens) <= max(tokens) < n_vocab:
-                raise ParameterError(name, "a token id", f"made of token ids from 0 to {n_vocab - 1}")
+                raise ParameterError(name, "a token id", Reason("allowed_tokens", {"high": n_vocab - 1}))
         unknown = [t for t in request.sampling.logit_bias if t >= n_vocab]
         if unknown:
-            raise ParameterError("logit_bias", unknown[0], f"a table of token ids from 0 to {n_vocab - 1}")
+            raise ParameterError("logit_bias", unknown[0], Reason("allowed_token_table", {"high": n_vocab - 1}))
         stream = TextStream(self.engine.tokenizer, request.stop, self.engine.tokenizer.eog | request.end_tokens)
         if top_logprobs is not None:
             observer = LogprobObserver(self.engine.tokenizer, stream, top_logprobs)

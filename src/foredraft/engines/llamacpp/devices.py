@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from foredraft.core.errors import ParameterError
+from foredraft.core.reasons import Reason
 from foredraft.engines.llamacpp.library import library
 from foredraft.engines.llamacpp.options import CPU
 
@@ -77,7 +78,9 @@ def handles(place: str) -> Any:
         index = int(place.removeprefix("gpu"))
         if index >= len(gpus):
             there = ", ".join(f"gpu{n}" for n in range(len(gpus)))
-            raise ParameterError("device", place, f"cpu{f', or one of {there}' if there else ': there is no GPU here'}")
+            raise ParameterError(
+                "device", place, Reason("allowed_devices", {"names": there}) if there else Reason("allowed_cpu")
+            )
         chosen = [gpus[index]]
     return (ctypes.c_void_p * (len(chosen) + 1))(*chosen, None)
 

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from foredraft.core.errors import ParameterError
+from foredraft.core.reasons import Reason, one_of
 from foredraft.engines.base import BLOCK
 from foredraft.engines.llamacpp.memory import KV_TYPES
 
@@ -24,7 +25,7 @@ def _whole(name: str, value: object, low: int, high: float, words: str) -> None:
 def check_device(device: str) -> None:
     """Raises `ParameterError` for a word that names no place to run."""
     if device not in ("", CPU) and re.fullmatch(r"gpu\d{1,3}", device) is None:
-        raise ParameterError("device", device, "cpu, or gpu0, gpu1 …")
+        raise ParameterError("device", device, Reason("allowed_device"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,8 @@ class LoadOptions:
         check_device(self.device)
         for name in ("kv_type", "key_type", "value_type"):
             if getattr(self, name) not in (*KV_TYPES, *((None,) if name != "kv_type" else ())):
-                raise ParameterError(name, getattr(self, name), f"one of {', '.join(KV_TYPES)}")
+                raise ParameterError(name, getattr(self, name), one_of(KV_TYPES))
         if self.flash_attention not in FLASH_ATTENTION:
-            raise ParameterError("flash_attention", self.flash_attention, f"one of {', '.join(FLASH_ATTENTION)}")
+            raise ParameterError("flash_attention", self.flash_attention, one_of(FLASH_ATTENTION))
         if self.flash_attention == "off" and self.kv_type.startswith("q"):
-            raise ParameterError("flash_attention", "off", f"on or auto with kv_type {self.kv_type!r}")
+            raise ParameterError("flash_attention", "off", Reason("allowed_flash", {"kv_type": self.kv_type}))

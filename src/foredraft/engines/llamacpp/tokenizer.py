@@ -89,11 +89,11 @@ class LlamaTokenizer:
             data = text.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError as error:
             bad = text[error.start]
-            raise ParameterError("text", bad, f"Unicode text (character {error.start} is half of a pair)") from None
+            raise ParameterError("text", bad, Reason("allowed_unicode", {"n": error.start})) from None
         if len(data) <= _DEEP:
             return self._tokenize(data, add_special, parse_special)
         if len(data) > MAX_TEXT:
-            raise ParameterError("text", f"{len(data)} bytes", f"at most {MAX_TEXT} bytes long")
+            raise ParameterError("text", f"{len(data)} bytes", Reason("allowed_bytes", {"n": MAX_TEXT}))
         return on_deep_stack(
             _STACK + _STACK_A_BYTE * len(data), lambda: self._tokenize(data, add_special, parse_special)
         )
