@@ -9,14 +9,15 @@ import pytest
 
 from foredraft.core.errors import ParameterError
 from foredraft.core.params import Request, SamplingParams
-from foredraft.pair.keywords import AnswerKeywords, SamplingKeywords
+from foredraft.pair.keywords import ChatKeywords, RequestKeywords, SamplingKeywords
+from foredraft.requests.generation_request import GenerationRequest
 from tests.test_llm import toy
 
 
 def test_the_keywords_of_sampling_are_its_fields_with_their_types() -> None:
     assert get_type_hints(SamplingKeywords) == get_type_hints(SamplingParams)
     assert not SamplingKeywords.__required_keys__
-    assert not AnswerKeywords.__required_keys__
+    assert not ChatKeywords.__required_keys__
 
 
 def test_every_keyword_reaches_the_request() -> None:
@@ -44,8 +45,11 @@ def test_every_keyword_reaches_the_request() -> None:
         assert request.prediction == tuple(llm.tokenize("dd", add_special=False))
         whole = llm.request("ab", sampling=SamplingParams(temperature=0.1, top_k=3), top_k=9)
         assert whole.sampling == SamplingParams(temperature=0.1, top_k=9)
+    fields = {one.name for one in dataclasses.fields(GenerationRequest)}
     taken = {"sampling", "speculation", *given, *(one.name for one in dataclasses.fields(Request))}
-    assert set(AnswerKeywords.__annotations__) <= taken
+    assert set(RequestKeywords.__annotations__) <= taken
+    more = {"logprobs", "progress", "prefill"}  # named otherwise there, or for the call alone
+    assert set(ChatKeywords.__annotations__) - set(RequestKeywords.__annotations__) - more <= fields
 
 
 @pytest.mark.parametrize(

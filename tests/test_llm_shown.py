@@ -63,7 +63,7 @@ def test_reprs_are_short_and_say_what_matters() -> None:
         answer = stream.result
         assert repr(stream).endswith("60 tokens, ended by length)")
         said = repr(answer)
-        assert said.startswith(f"Generation({answer.text[:20]!r}"[:-1])
+        assert said.startswith(f"Answer({answer.text[:20]!r}"[:-1])
         assert f"60 tokens, ended by length, {answer.stats.accepted} of {answer.stats.drafted} guesses accepted" in said
         assert max(map(len, (said, repr(stream), repr(llm), *map(repr, answer.pieces)))) < 160
         assert str(answer) == answer.text == str(stream)

@@ -11,20 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import foredraft
-from foredraft.core.stats import GenerationStats
-from foredraft.pair.keywords import AnswerKeywords
-from foredraft.pair.stream import AnswerStream
-from foredraft.scheduling.logprobs import TokenLogprob
-from foredraft.scheduling.request import SpeculationStatus
 from tools.reference.markdown import code, table
 
-OTHERS = (AnswerStream, AnswerKeywords, SpeculationStatus, GenerationStats, TokenLogprob)
-"""Types of the arguments and results of public names."""
-BETWEEN = """---
-
-The rest are types of their arguments and results, which nobody makes by hand. `AnswerKeywords` are the keyword
-arguments of an answer (`**params` above): these, and every field of `SamplingParams`.
-"""
 INTRODUCTION = """# Python
 
 Everything that `import foredraft` offers. [Getting started](../getting-started.md#from-python) has a first example.
@@ -40,8 +28,6 @@ def page() -> str:
             parts.append(_class(name, thing))
         elif callable(thing):
             parts.append(f"## {name}\n\n{_signature(name, thing)}\n{_doc(thing)}\n")
-    parts.append(BETWEEN)
-    parts += [_class(kind.__name__, kind) for kind in OTHERS]
     return "\n".join(parts)
 
 
@@ -67,11 +53,14 @@ def _class(name: str, kind: type) -> str:
 
 
 def _members(kind: type) -> Iterator[tuple[str, Any]]:
-    ours = [base for base in kind.__mro__ if base.__module__.startswith("foredraft.")]
-    for name, value in {name: value for base in reversed(ours) for name, value in vars(base).items()}.items():
-        is_method = isinstance(value, (classmethod, staticmethod, property)) or inspect.isfunction(value)
-        if not name.startswith("_") and is_method:
-            yield name, value
+    """Its own, and those of its bases that have no page of theirs."""
+    told = set()
+    for base in [base for base in kind.__mro__ if base is kind or base.__name__ not in foredraft.__all__]:
+        for name, value in vars(base).items() if base.__module__.startswith("foredraft.") else ():
+            is_method = isinstance(value, (classmethod, staticmethod, property)) or inspect.isfunction(value)
+            if not name.startswith("_") and is_method and name not in told:
+                told.add(name)
+                yield name, value
 
 
 def _signature(name: str, thing: Any) -> str:

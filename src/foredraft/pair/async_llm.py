@@ -18,44 +18,48 @@ at once are written together, as far as `LoadSettings.slots` go.
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, cast, overload
 
 from foredraft.config.load_settings import LoadSettings
-from foredraft.core.errors import Cancelled, ClosedError, ForedraftError
-from foredraft.core.params import Request
+from foredraft.core.errors import ClosedError, ForedraftError
+from foredraft.core.reasons import Reason
 from foredraft.engines.base import ModelInfo, Numerics
+from foredraft.pair.answering import Each, Prepared, Rule, grouped
+from foredraft.pair.async_load import MODEL, Loading, open_runtime
 from foredraft.pair.async_stream import AsyncAnswerStream
-from foredraft.pair.batch import AHEAD, BatchError, checked_n, with_seed
+from foredraft.pair.batch import AHEAD, BatchError, checked_n
 from foredraft.pair.keywords import (
     AnswerKeywords,
+    ChatKeywords,
     Conversation,
     Conversations,
-    Message,
     Prompt,
     Prompts,
     listed,
     listed_conversations,
 )
 from foredraft.pair.llm import LLM
+from foredraft.pair.reading import Reading
+from foredraft.pair.results import Answer
+from foredraft.pair.speculation import Controller
 from foredraft.pair.stream import Progress
+from foredraft.pair.tools import Tool
 from foredraft.runtime.errors import ModelUnloadedError, RuntimeClosedError
 from foredraft.runtime.handle import RequestHandle
 from foredraft.runtime.managed_model import LoadedModel, LoadSpec
 from foredraft.runtime.managed_model import Progress as LoadProgress
 from foredraft.runtime.runtime import Runtime
 from foredraft.scheduling.logprobs import TokenLogprob
-from foredraft.scheduling.request import Generation, SpeculationStatus
+from foredraft.scheduling.request import SpeculationStatus
+from foredraft.speculative.drafters import Drafter
 
-_ID = "llm"
-_NO_LIMIT = 2**31
-"""Requests that may wait: whoever asks is this program itself."""
-P = TypeVar("P")
 T = TypeVar("T")
+Coming = Coroutine[Any, Any, T]
+"""What an `await` gives."""
 
 
 class AsyncLLM:
@@ -73,135 +77,109 @@ class AsyncLLM:
         main: str | Path | None = None,
         draft: str | Path | None = "auto",
         *,
+        drafter: Drafter | None = None,
+        rule: Rule = "match",
+        controller: Controller | None = None,
         settings: LoadSettings | None = None,
         draft_required: bool = False,
         force: bool = False,
         download: bool = True,
         progress: Progress | None = None,
-    ) -> Loading:
+    ) -> Loading[Self]:
         """Load a pair as `LLM.load` does: `llm = await AsyncLLM.load(…)`, or `async with AsyncLLM.load(…) as llm`.
         `progress` is called on the loop."""
-        given = {"settings": settings, "draft_required": draft_required, "force": force, "download": download}
+        given: dict[str, Any] = {"drafter": drafter, "rule": rule, "controller": controller, "settings": settings}
+        given |= {"draft_required": draft_required, "force": force, "download": download}
 
         def load(spec: LoadSpec, told: LoadProgress) -> LoadedModel:
             wish = draft if spec.draft == _word(draft) else spec.draft
-            return LLM.load(main, wish, progress=told, **given)  # type: ignore[arg-type]
+            return LLM.load(main, wish, progress=told, **given)
 
-        return Loading(partial(_loaded, cls, load, _word(draft), progress))
+        return Loading(partial(cls._opened, load, _word(draft), progress))
 
     @classmethod
-    def of(cls, llm: LLM) -> Loading:
+    def of(cls, llm: LLM) -> Loading[Self]:
         """A pair that was loaded before, or made from parts, from now on for event loops alone: closing this closes
         it."""
-        return Loading(partial(_loaded, cls, lambda *_: llm, "auto", None))
+        return Loading(partial(cls._opened, lambda *_: llm, "auto", None))
+
+    @classmethod
+    async def _opened(
+        cls,
+        load: Callable[[LoadSpec, LoadProgress], LoadedModel],
+        draft: str | None,
+        progress: Progress | None,
+    ) -> Self:
+        return cls(*await open_runtime(load, draft, progress))
 
     # ---- answering ----
 
-    def stream(
-        self, prompt: Prompt, *, progress: Progress | None = None, **params: Unpack[AnswerKeywords]
-    ) -> AsyncAnswerStream:
-        """Continue a text (no chat template), piece by piece."""
-        return self._answer(lambda model: model._asks(params)(prompt), progress)
+    def stream(self, prompt: Prompt, **params: Unpack[AnswerKeywords]) -> AsyncAnswerStream:
+        """Continue a text (no chat template), piece by piece; or answer a request, as it is written."""
+
+        def prepared(model: LLM) -> Prepared:
+            ask = model._asked(params, AnswerKeywords)
+            return model._prepared(ask.prompt(prompt), ask.structure)
+
+        return self._answer(prepared, params.get("progress"))
 
     @overload
-    def generate(
-        self, prompt: Prompt, *, n: None = None, progress: Progress | None = None, **params: Unpack[AnswerKeywords]
-    ) -> AsyncAnswerStream: ...
+    def generate(self, prompt: Prompt, *, n: None = None, **params: Unpack[AnswerKeywords]) -> AsyncAnswerStream: ...
+    @overload
+    def generate(self, prompt: Prompt, *, n: int, **params: Unpack[AnswerKeywords]) -> Coming[list[Answer]]: ...
     @overload
     def generate(
-        self, prompt: Prompt, *, n: int, progress: Progress | None = None, **params: Unpack[AnswerKeywords]
-    ) -> Coroutine[Any, Any, list[Generation]]: ...
+        self, prompt: Prompts, *, n: None = None, **params: Unpack[AnswerKeywords]
+    ) -> Coming[list[Answer]]: ...
     @overload
+    def generate(self, prompt: Prompts, *, n: int, **params: Unpack[AnswerKeywords]) -> Coming[list[list[Answer]]]: ...
     def generate(
-        self, prompt: Prompts, *, n: None = None, progress: Progress | None = None, **params: Unpack[AnswerKeywords]
-    ) -> Coroutine[Any, Any, list[Generation]]: ...
-    @overload
-    def generate(
-        self, prompt: Prompts, *, n: int, progress: Progress | None = None, **params: Unpack[AnswerKeywords]
-    ) -> Coroutine[Any, Any, list[list[Generation]]]: ...
-    def generate(
-        self,
-        prompt: Prompt | Prompts,
-        *,
-        n: int | None = None,
-        progress: Progress | None = None,
-        **params: Unpack[AnswerKeywords],
-    ) -> AsyncAnswerStream | Coroutine[Any, Any, list[Generation] | list[list[Generation]]]:
+        self, prompt: Prompt | Prompts, *, n: int | None = None, **params: Unpack[AnswerKeywords]
+    ) -> AsyncAnswerStream | Coming[Any]:
         """Continue a text (no chat template) to its end; see `LLM.generate` for lists and `n`."""
         prompts, alone = listed(prompt)
         if alone and n is None:
-            return self.stream(prompts[0], progress=progress, **params)
-        return self._batch(prompts, lambda model: model._asks(params), n, alone, progress)
+            return self.stream(prompts[0], **params)
+
+        def each(model: LLM) -> Each:
+            ask = model._asked(params, AnswerKeywords)
+            return model._each(ask.prompt, ask.structure, apart=False)
+
+        return self._batch(prompts, each, n, alone, params.get("progress"))
 
     @overload
-    def chat(
-        self,
-        messages: Conversation,
-        *,
-        n: None = None,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        template_variables: Mapping[str, Any] | None = None,
-        progress: Progress | None = None,
-        **params: Unpack[AnswerKeywords],
-    ) -> AsyncAnswerStream: ...
+    def chat(self, messages: Conversation, *, n: None = None, **params: Unpack[ChatKeywords]) -> AsyncAnswerStream: ...
+    @overload
+    def chat(self, messages: Conversation, *, n: int, **params: Unpack[ChatKeywords]) -> Coming[list[Answer]]: ...
     @overload
     def chat(
-        self,
-        messages: Conversation,
-        *,
-        n: int,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        template_variables: Mapping[str, Any] | None = None,
-        progress: Progress | None = None,
-        **params: Unpack[AnswerKeywords],
-    ) -> Coroutine[Any, Any, list[Generation]]: ...
+        self, messages: Conversations, *, n: None = None, **params: Unpack[ChatKeywords]
+    ) -> Coming[list[Answer]]: ...
     @overload
     def chat(
-        self,
-        messages: Conversations,
-        *,
-        n: None = None,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        template_variables: Mapping[str, Any] | None = None,
-        progress: Progress | None = None,
-        **params: Unpack[AnswerKeywords],
-    ) -> Coroutine[Any, Any, list[Generation]]: ...
-    @overload
+        self, messages: Conversations, *, n: int, **params: Unpack[ChatKeywords]
+    ) -> Coming[list[list[Answer]]]: ...
     def chat(
-        self,
-        messages: Conversations,
-        *,
-        n: int,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        template_variables: Mapping[str, Any] | None = None,
-        progress: Progress | None = None,
-        **params: Unpack[AnswerKeywords],
-    ) -> Coroutine[Any, Any, list[list[Generation]]]: ...
-    def chat(
-        self,
-        messages: Conversation | Conversations,
-        *,
-        n: int | None = None,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        template_variables: Mapping[str, Any] | None = None,
-        progress: Progress | None = None,
-        **params: Unpack[AnswerKeywords],
-    ) -> AsyncAnswerStream | Coroutine[Any, Any, list[Generation] | list[list[Generation]]]:
+        self, messages: Conversation | Conversations, *, n: int | None = None, **params: Unpack[ChatKeywords]
+    ) -> AsyncAnswerStream | Coming[Any]:
         """Answer a conversation, with the file's own chat template; see `LLM.chat`."""
-
-        def asks(model: LLM) -> Callable[[Conversation], Request]:
-            common = model._asks(params)
-            return lambda one: common(model.render(one, tools=tools, template_variables=template_variables))
-
         conversations, alone = listed_conversations(messages)
+
+        def prepared(model: LLM) -> Prepared:
+            ask = model._asked(params, ChatKeywords)
+            return model._prepared(ask.conversation(conversations[0]), ask.structure, apart=True)
+
+        def each(model: LLM) -> Each:
+            ask = model._asked(params, ChatKeywords)
+            return model._each(ask.conversation, ask.structure, apart=True)
+
         if alone and n is None:
-            return self._answer(lambda model: asks(model)(conversations[0]), progress)
-        return self._batch(conversations, asks, n, alone, progress)
+            return self._answer(prepared, params.get("progress"))
+        return self._batch(conversations, each, n, alone, params.get("progress"))
 
     async def score(self, text: str | Sequence[int], *, top: int = 0) -> list[TokenLogprob]:
         """How likely the model finds a text; see `LLM.score`."""
-        request = await self._off_loop(lambda model: model.request(text, max_tokens=0))
-        scored = (await (await self._submitted(request, prompt_logprobs=top)).result()).prompt_logprobs
+        scored = (await self._answer(lambda model: model._scored(text, top))).prompt_logprobs
         assert scored is not None, "they were asked for"
         return scored
 
@@ -219,9 +197,9 @@ class AsyncLLM:
 
     async def count(
         self,
-        text: str | Sequence[Message],
+        text: Conversation,
         *,
-        tools: Sequence[Mapping[str, Any]] | None = None,
+        tools: Sequence[Tool] | None = None,
         template_variables: Mapping[str, Any] | None = None,
     ) -> int:
         """How many tokens a text or a conversation has; see `LLM.count`."""
@@ -235,32 +213,36 @@ class AsyncLLM:
 
     @property
     def draft_info(self) -> ModelInfo | None:
-        state = self._runtime.state(_ID)
+        state = self._runtime.state(MODEL)
         return state.draft_info if state is not None else None
 
     @property
     def numerics(self) -> Numerics | None:
-        state = self._runtime.state(_ID)
+        state = self._runtime.state(MODEL)
         return state.numerics if state is not None else None
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What the load decided on its own, in words."""
-        state = self._runtime.state(_ID)
+    def notes(self) -> tuple[Reason, ...]:
+        """What the load decided on its own."""
+        state = self._runtime.state(MODEL)
         return state.notes if state is not None else ()
 
     @property
     def speculation(self) -> SpeculationStatus:
         """What the draft is doing now, and why."""
-        state = self._runtime.state(_ID)
-        return state.speculation if state is not None else SpeculationStatus("off", "It has been closed.")
+        state = self._runtime.state(MODEL)
+        return (
+            state.speculation
+            if state is not None
+            else SpeculationStatus("off", Reason("closed", {"model": self._info.name}))
+        )
 
     async def set_draft(
         self, draft: str | Path | None, *, required: bool = False, force: bool = False, device: str | None = None
     ) -> None:
         """Change the draft, when the answers that are being written have ended; see `LLM.set_draft`."""
         self._require_open()
-        await self._runtime.set_draft(_ID, _word(draft), required=required, force=force, device=device)
+        await self._runtime.set_draft(MODEL, _word(draft), required=required, force=force, device=device)
 
     async def close(self) -> None:
         """End every answer and free both models. Whatever is asked afterwards raises `ClosedError`; closing again does
@@ -283,39 +265,38 @@ class AsyncLLM:
 
     # ---- inside ----
 
-    def _answer(self, request: Callable[[LLM], Request], progress: Progress | None) -> AsyncAnswerStream:
-        async def submit() -> RequestHandle:
-            return await self._submitted(await self._off_loop(request))
+    def _answer(self, prepare: Callable[[LLM], Prepared], progress: Progress | None = None) -> AsyncAnswerStream:
+        async def submit() -> tuple[RequestHandle, Reading]:
+            return await self._submitted(await self._off_loop(prepare))
 
         return AsyncAnswerStream(submit, self.info.name, progress)
 
     async def _batch(
         self,
-        prompts: Sequence[P],
-        asks: Callable[[LLM], Callable[[P], Request]],
+        prompts: Sequence[Any],
+        each: Callable[[LLM], Each],
         n: int | None,
         alone: bool,
         progress: Progress | None,
     ) -> Any:
         """What `LLM.generate` says of lists and `n`."""
-        each = 1 if n is None else checked_n(n)
-        request = await self._off_loop(asks)
+        numbers = range(1 if n is None else checked_n(n))
+        prepared = await self._off_loop(each)
         room, ended = asyncio.Semaphore(AHEAD * self.info.n_slots), 0
 
-        async def answer(prompt: P, number: int) -> Generation | ForedraftError:
+        async def answer(prompt: Any, number: int) -> Answer | ForedraftError:
             nonlocal ended
             async with room:
                 try:
-                    asked = await self._off_loop(lambda _: with_seed(request(prompt), number))
-                    return await AsyncAnswerStream(partial(self._submitted, asked), self.info.name)
+                    return await self._answer(lambda _: prepared(prompt, number))
                 except ForedraftError as error:
                     return error
                 finally:
                     ended += 1
                     if progress is not None:
-                        progress("answers", ended / (each * len(prompts)))
+                        progress("answers", ended / len(tasks))
 
-        tasks = [asyncio.create_task(answer(prompt, number)) for prompt in prompts for number in range(each)]
+        tasks = [asyncio.create_task(answer(prompt, number)) for prompt in prompts for number in numbers]
         try:
             results = await asyncio.gather(*tasks)
         finally:
@@ -324,13 +305,18 @@ class AsyncLLM:
         answers = [result for result in results if not isinstance(result, ForedraftError)]
         if len(answers) < len(results):
             raise BatchError(results)
-        groups = [answers[at : at + each] for at in range(0, len(answers), each)]
-        return groups[0] if alone else groups if n is not None else answers
+        return grouped(answers, n, alone=alone)
 
-    async def _submitted(self, request: Request, *, prompt_logprobs: int | None = None) -> RequestHandle:
-        """The answer to a request that the scheduler has taken. Raises what is wrong with it."""
+    async def _submitted(self, prepared: Prepared) -> tuple[RequestHandle, Reading]:
+        """An answer that the scheduler has taken. Raises what is wrong with its request."""
         self._require_open()
-        handle = self._runtime.submit(_ID, request, prompt_logprobs=prompt_logprobs)
+        handle = self._runtime.submit(
+            MODEL,
+            prepared.request,
+            constraint=prepared.constraint,
+            top_logprobs=prepared.top_logprobs,
+            prompt_logprobs=prepared.prompt_logprobs,
+        )
         try:
             await handle.accepted()
         except (ModelUnloadedError, RuntimeClosedError):
@@ -338,14 +324,14 @@ class AsyncLLM:
         except BaseException:
             handle.cancel()
             raise
-        return handle
+        return handle, prepared.reading
 
     async def _off_loop(self, work: Callable[[LLM], T]) -> T:
         """Do something with the model that is safe beside the model thread, on a thread of asyncio's."""
         self._require_open()
 
         def kept() -> T:
-            with self._runtime.use(_ID) as model:  # here: it stays for as long as the thread has it
+            with self._runtime.use(MODEL) as model:  # here: it stays for as long as the thread has it
                 return work(cast(LLM, model))
 
         try:
@@ -356,62 +342,6 @@ class AsyncLLM:
     def _require_open(self) -> None:
         if self._closed:
             raise ClosedError(self.info.name)
-
-
-class Loading(Awaitable[AsyncLLM]):
-    """A load: await it for the model, or use it with `async with`, which closes the model at the end."""
-
-    def __init__(self, load: Callable[[], Coroutine[Any, Any, AsyncLLM]]) -> None:
-        self._load = load
-        self._loaded: AsyncLLM | None = None
-
-    def __await__(self) -> Generator[Any, Any, AsyncLLM]:
-        return self._load().__await__()
-
-    async def __aenter__(self) -> AsyncLLM:
-        self._loaded = await self._load()
-        return self._loaded
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._loaded is not None:
-            await self._loaded.close()
-
-
-async def _loaded(
-    cls: type[AsyncLLM],
-    load: Callable[[LoadSpec, LoadProgress], LoadedModel],
-    draft: str | None,
-    progress: Progress | None,
-) -> AsyncLLM:
-    loop, given_up = asyncio.get_running_loop(), threading.Event()
-
-    def told(part: str, share: float) -> None:
-        if given_up.is_set():
-            raise Cancelled
-        if progress is not None:
-            loop.call_soon_threadsafe(progress, part, share)
-
-    def kept(spec: LoadSpec, _: LoadProgress) -> LoadedModel:
-        model = load(spec, told)
-        if given_up.is_set():
-            model.close()
-            raise Cancelled
-        return model
-
-    runtime = Runtime(kept, queue_limit=_NO_LIMIT)
-    try:
-        await runtime.load(LoadSpec(id=_ID, draft=draft, ttl_s=None))
-        with runtime.use(_ID) as model:
-            return cls(runtime, model.info)
-    except Exception:
-        await runtime.close(0.0)
-        raise
-    except BaseException:  # nobody waits any more: the load ends, and its threads, as soon as it notices
-        given_up.set()
-        threading.Thread(target=runtime.close_now, name="foredraft-close", daemon=True).start()
-        raise
 
 
 def _word(draft: str | Path | None) -> str | None:

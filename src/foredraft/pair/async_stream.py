@@ -8,19 +8,20 @@ from types import TracebackType
 from typing import Any
 
 from foredraft.core.errors import ClosedError, ForedraftError
+from foredraft.pair.reading import Reading
+from foredraft.pair.results import Answer
 from foredraft.pair.stream import Progress
 from foredraft.runtime.errors import ModelUnloadedError, RuntimeClosedError
 from foredraft.runtime.events import Failed, NewPieces, PromptProgress
 from foredraft.runtime.handle import RequestHandle
 from foredraft.scheduling.notebook import short
-from foredraft.scheduling.request import Generation
 from foredraft.scheduling.stream import Piece
 
-Submit = Callable[[], Awaitable[RequestHandle]]
+Submit = Callable[[], Awaitable[tuple[RequestHandle, Reading]]]
 """Prepares the request off the loop, and hands it to the model thread."""
 
 
-class AsyncAnswerStream(Coroutine[Any, Any, Generation]):
+class AsyncAnswerStream(Coroutine[Any, Any, Answer]):
     """An answer being written. `await` it for the result, or iterate over its pieces with `async for`, and await it
     afterwards for the statistics. It begins with either; whoever stops waiting (a task that is cancelled, a loop that
     is left) cancels the answer. It is a coroutine: `asyncio.create_task`, `gather`, `wait_for` and task groups take it.
@@ -33,9 +34,10 @@ class AsyncAnswerStream(Coroutine[Any, Any, Generation]):
         self._progress = progress
         self._begin = asyncio.Lock()
         self._handle: RequestHandle | None = None
-        self._waiting: Coroutine[Any, Any, Generation] | None = None
+        self._reading = Reading()
+        self._waiting: Coroutine[Any, Any, Answer] | None = None
 
-    def __await__(self) -> Generator[Any, Any, Generation]:
+    def __await__(self) -> Generator[Any, Any, Answer]:
         return self._result().__await__()
 
     async def __aiter__(self) -> AsyncIterator[Piece]:
@@ -44,18 +46,21 @@ class AsyncAnswerStream(Coroutine[Any, Any, Generation]):
             async for event in handle.events():
                 if isinstance(event, NewPieces):
                     for piece in event.pieces:
-                        yield piece
+                        for told in self._reading.read(piece):
+                            yield told
                 elif isinstance(event, PromptProgress) and self._progress is not None:
                     self._progress("prompt", event.read / event.total)
                 elif isinstance(event, Failed):
                     raise self._worded(event.error)
+            for told in self._reading.rest():
+                yield told
         finally:
             handle.cancel()  # of one that has ended: nothing
 
     @property
     def text(self) -> str:
         """What has been written so far."""
-        return self._handle.text if self._handle is not None else ""
+        return self._reading.text(self._handle.text) if self._handle is not None else ""
 
     @property
     def done(self) -> bool:
@@ -71,10 +76,10 @@ class AsyncAnswerStream(Coroutine[Any, Any, Generation]):
         state = "ended" if self.done else "being written" if self._handle is not None else "not begun"
         return f"AsyncAnswerStream({short(self.text)}, {state})"
 
-    async def _result(self) -> Generation:
+    async def _result(self) -> Answer:
         handle = await self._begun()
         try:
-            return await handle.result()
+            return self._reading.answer(await handle.result())
         except ForedraftError as error:
             raise self._worded(error) from None
         finally:
@@ -86,7 +91,7 @@ class AsyncAnswerStream(Coroutine[Any, Any, Generation]):
     async def _begun(self) -> RequestHandle:
         async with self._begin:
             if self._handle is None:
-                self._handle = await self._submit()
+                self._handle, self._reading = await self._submit()
             return self._handle
 
     # ---- a coroutine, as far as asyncio looks ----

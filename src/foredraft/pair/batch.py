@@ -10,7 +10,6 @@ from foredraft.core.errors import ForedraftError, ParameterError
 from foredraft.core.params import Request
 from foredraft.core.reasons import Reason
 from foredraft.pair.stream import AnswerStream, Progress
-from foredraft.requests.generation_request import GenerationRequest
 
 MOST = 1024
 """Answers to one prompt."""
@@ -18,7 +17,6 @@ AHEAD = 2
 """Answers that wait in the scheduler for each slot: one is there as soon as a slot is free, and who asks from another
 thread does not wait for the whole batch."""
 R = TypeVar("R")
-Wish = Request | GenerationRequest
 
 
 class BatchError(ForedraftError, Generic[R]):
@@ -44,15 +42,12 @@ def checked_n(n: object) -> int:
     return n
 
 
-def with_seed(request: Wish, number: int) -> Wish:
+def with_seed(request: Request, number: int) -> Request:
     """The request of answer `number` of several to one prompt: with a seed, each has its own."""
     seed = request.sampling.seed
     if number == 0 or seed is None:
         return request
-    sampling = dataclasses.replace(request.sampling, seed=(seed + number) % 2**64)
-    if isinstance(request, Request):
-        return dataclasses.replace(request, sampling=sampling)
-    return dataclasses.replace(request, sampling=sampling)
+    return dataclasses.replace(request, sampling=dataclasses.replace(request.sampling, seed=(seed + number) % 2**64))
 
 
 def run_batch(

@@ -8,65 +8,33 @@
 
 from __future__ import annotations
 
-import dataclasses
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack, overload
+from typing import Self
 
 from foredraft.config.load_settings import LoadSettings
 from foredraft.core.errors import (
-    ClosedError,
     EngineDiedError,
     ForedraftError,
-    ParameterError,
 )
-from foredraft.core.params import Request
 from foredraft.core.reasons import Reason
 from foredraft.engines.base import Engine, ModelInfo, Numerics
-from foredraft.grammars.constraints import GrammarVocabulary
-from foredraft.models.template import ChatTemplate
-from foredraft.pair.batch import Wish, checked_n, run_batch, with_seed
+from foredraft.pair.answering import Answering, Rule
 from foredraft.pair.draft import PairDraft
 from foredraft.pair.fetching import draft_file, main_file
 from foredraft.pair.files import open_main_file
-from foredraft.pair.keywords import (
-    AnswerKeywords,
-    Conversation,
-    Conversations,
-    Message,
-    Prompt,
-    Prompts,
-    listed,
-    listed_conversations,
-    request_of,
-    with_conversation,
-    with_prompt,
-)
 from foredraft.pair.opening import Isolation
 from foredraft.pair.speculation import Controller
-from foredraft.pair.stream import AnswerStream, Progress
-from foredraft.pair.tokens import spelt
-from foredraft.requests.generation_request import GenerationRequest, TokenizedRequest
-from foredraft.requests.grammar import answer_grammar, constraints, is_constrained
-from foredraft.requests.preparing import Preparation
+from foredraft.pair.stream import Progress
 from foredraft.runtime.managed_model import Place
-from foredraft.sampling.sampler import Constraint
-from foredraft.scheduling.logprobs import TokenLogprob
 from foredraft.scheduling.request import Generation, ScheduledRequest, SpeculationStatus
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.scheduling.stream import Piece
-from foredraft.speculative.acceptance import AcceptanceRule
 from foredraft.speculative.controllers import DraftController, Fixed
 from foredraft.speculative.drafters import Drafter, NoDrafter
 
-Rule = str | AcceptanceRule | type[AcceptanceRule]
-P = TypeVar("P")
 
-
-class LLM:
+class LLM(Answering):
     """A loaded pair. Several threads may use it: they take turns, a pass each, and every answer is what it would be
     alone. (The server's have a thread of their own for it: `runtime/runtime.py`.)"""
 
@@ -87,10 +55,8 @@ class LLM:
         """From parts, for tests and experiments; `load` is the usual way. `unavailable` says why there is no draft,
         where one was wanted; `isolation` where the main model lies, if it was loaded from a file. `own_drafter` and
         `own_controller`: see `load`; they take their place when a draft is set."""
+        super().__init__(rule)
         self.engine = engine
-        self._closed = False
-        self._turn = threading.RLock()
-        """Held for a pass, and for whatever changes the pair."""
         self.notes: list[Reason] = notes if notes is not None else []
         """What the load decided on its own."""
         self.scheduler = Scheduler(engine, drafter or NoDrafter(), controller or Fixed())
@@ -103,10 +69,6 @@ class LLM:
             own=own_drafter,
             controller=own_controller,
         )
-        self._rule = rule
-        self._preparation = Preparation()
-        self._vocabulary: GrammarVocabulary | None = None
-        """As grammars read it; made when the first is asked for."""
 
     @classmethod
     def load(
@@ -178,236 +140,6 @@ class LLM:
                 raise ForedraftError(Reason("draft_busy"))
             self.draft.change(draft, required=required, force=force, device=device, progress=progress)
 
-    # ---- answering ----
-
-    def prepare(self, request: GenerationRequest) -> TokenizedRequest:
-        """A request as tokens, by the file's chat template and vocabulary. Raises what is wrong with it."""
-        self._require_open()
-        return self._preparation.prepare(self.engine, request)
-
-    def request(self, prompt: str | Sequence[int], **params: Unpack[AnswerKeywords]) -> Request:
-        """A request from text or token ids. Single fields of `SamplingParams` stand instead of `sampling`'s."""
-        return self.prepare(with_prompt(request_of(params, self._rule), prompt)).request
-
-    def stream(
-        self, prompt: Prompt, *, progress: Progress | None = None, **params: Unpack[AnswerKeywords]
-    ) -> AnswerStream:
-        """Continue a text (no chat template), piece by piece; or answer a request."""
-        self._require_open()
-        return self._begin(self._asks(params)(prompt), progress)
-
-    def _asks(self, params: AnswerKeywords) -> Callable[[Prompt], Wish]:
-        """Requests with these parameters. What is wrong with them is raised here, and not for each prompt."""
-        common = request_of(params, self._rule)
-
-        def asked(prompt: Prompt) -> Wish:
-            if not isinstance(prompt, (Request, GenerationRequest)):
-                return with_prompt(common, prompt)
-            for name, value in params.items():
-                raise ParameterError(name, value, "left out: the request that was made beforehand has its own")
-            return prompt
-
-        return asked
-
-    def _begin(self, request: Wish, progress: Progress | None = None, *, scored: int | None = None) -> AnswerStream:
-        """Submit a request; `scored` asks for the log probabilities of its prompt, with so many likely others."""
-        tokenized, constraint, top = None, None, None
-        if isinstance(request, GenerationRequest):
-            tokenized = self.prepare(request)
-            constraint = self.constraint(request, tokenized)
-            top, scored = request.top_logprobs, request.prompt_logprobs
-            request = tokenized.request
-        with self._turn:
-            self._require_open()
-            answer = self.scheduler.submit(request, constraint=constraint, top_logprobs=top, prompt_logprobs=scored)
-        return AnswerStream(self, answer, progress, tokenized)
-
-    def constraint(self, request: GenerationRequest, tokenized: TokenizedRequest) -> Constraint | None:
-        """What holds an answer to the form that is asked for, if any. Raises `GrammarError`."""
-        if not is_constrained(request):
-            return None
-        grammar = answer_grammar(request, tokenized)
-        if self._vocabulary is None:
-            tokenizer = self.engine.tokenizer
-            pieces = [tokenizer.piece(token) for token in range(tokenizer.n_vocab)]
-            self._vocabulary = GrammarVocabulary(pieces, tokenizer.eog, tokenizer)
-        return constraints(self._vocabulary, grammar, tokenized, 1)[0]
-
-    @overload
-    def generate(
-        self, prompt: Prompt, *, n: None = None, progress: Progress | None = None, **params: Unpack[AnswerKeywords]
-    ) -> Generation: ...
-    @overload
-    def generate(
-        self, prompt: Prompt, *, n: int, progress: Progress | None = None, **params: Unpack[AnswerKeywords]
-    ) -> list[Generation]: ...
-    @overload
-    def generate(
-        self, prompt: Prompts, *, n: None = None, progress: Progress | None = None, **params: Unpack[AnswerKeywords]
-    ) -> list[Generation]: ...
-    @overload
-    def generate(
-        self, prompt: Prompts, *, n: int, progress: Progress | None = None, **params: Unpack[AnswerKeywords]
-    ) -> list[list[Generation]]: ...
-    def generate(
-        self,
-        prompt: Prompt | Prompts,
-        *,
-        n: int | None = None,
-        progress: Progress | None = None,
-        **params: Unpack[AnswerKeywords],
-    ) -> Generation | list[Generation] | list[list[Generation]]:
-        """Continue a text (no chat template) to its end; of a list of texts each, as one batch
-        (`LoadSettings.slots` at once), in their order. `n` gives so many answers to each, as a list; with a seed they
-        have seed, seed + 1, …
-
-        An answer of a batch is what it is alone, and one that fails ends no other: `BatchError` comes at the end and
-        has the results of all.
-        """
-        self._require_open()
-        asked = self._asks(params)
-        prompts, alone = listed(prompt)
-        if alone and n is None:
-            return self._begin(asked(prompts[0]), progress).result
-        answers = self._batch(prompts, asked, n, progress)
-        return answers[0] if alone else answers if n is not None else [answer for (answer,) in answers]
-
-    def _batch(
-        self,
-        prompts: Sequence[P],
-        asked: Callable[[P], Wish],
-        n: int | None,
-        progress: Progress | None,
-    ) -> list[list[Generation]]:
-        """`n` answers to each prompt, one where that is None."""
-        n = 1 if n is None else checked_n(n)
-        begin = [partial(self._one_of, prompt, asked, i) for prompt in prompts for i in range(n)]
-        slots = self.info.n_slots
-        found = run_batch(begin, lambda stream: stream.result, slots=slots, progress=progress)
-        return [found[at : at + n] for at in range(0, len(found), n)]
-
-    def _one_of(self, prompt: P, asked: Callable[[P], Wish], number: int) -> AnswerStream:
-        return self._begin(with_seed(asked(prompt), number))
-
-    def score(self, text: str | Sequence[int], *, top: int = 0) -> list[TokenLogprob]:
-        """How likely the model finds a text: ln of the probability of each of its tokens but the first, given those
-        before it, with the `top` likeliest in its place."""
-        scored = self._begin(self.request(text, max_tokens=0), scored=top).result.prompt_logprobs
-        assert scored is not None, "they were asked for"
-        return scored
-
-    @overload
-    def chat(
-        self,
-        messages: Conversation,
-        *,
-        n: None = None,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        template_variables: Mapping[str, Any] | None = None,
-        progress: Progress | None = None,
-        **params: Unpack[AnswerKeywords],
-    ) -> AnswerStream: ...
-    @overload
-    def chat(
-        self,
-        messages: Conversation,
-        *,
-        n: int,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        template_variables: Mapping[str, Any] | None = None,
-        progress: Progress | None = None,
-        **params: Unpack[AnswerKeywords],
-    ) -> list[Generation]: ...
-    @overload
-    def chat(
-        self,
-        messages: Conversations,
-        *,
-        n: None = None,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        template_variables: Mapping[str, Any] | None = None,
-        progress: Progress | None = None,
-        **params: Unpack[AnswerKeywords],
-    ) -> list[Generation]: ...
-    @overload
-    def chat(
-        self,
-        messages: Conversations,
-        *,
-        n: int,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        template_variables: Mapping[str, Any] | None = None,
-        progress: Progress | None = None,
-        **params: Unpack[AnswerKeywords],
-    ) -> list[list[Generation]]: ...
-    def chat(
-        self,
-        messages: Conversation | Conversations,
-        *,
-        n: int | None = None,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        template_variables: Mapping[str, Any] | None = None,
-        progress: Progress | None = None,
-        **params: Unpack[AnswerKeywords],
-    ) -> AnswerStream | list[Generation] | list[list[Generation]]:
-        """Answer a conversation, with the file's own chat template. A text alone is one message of the user's; where
-        the last message is the assistant's, the answer goes on with it. A list of texts or conversations is answered as
-        one batch, and `n` gives so many answers to each, as with `generate`.
-        """
-        self._require_open()
-        common = dataclasses.replace(
-            request_of(params, self._rule), tools=tuple(tools or ()), template_variables=template_variables
-        )
-        asked = partial(with_conversation, common)
-        conversations, alone = listed_conversations(messages)
-        if alone and n is None:
-            return self._begin(asked(conversations[0]), progress)
-        answers = self._batch(conversations, asked, n, progress)
-        return answers[0] if alone else answers if n is not None else [answer for (answer,) in answers]
-
-    def render(
-        self,
-        messages: str | Sequence[Message],
-        *,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        template_variables: Mapping[str, Any] | None = None,
-    ) -> str:
-        """The conversation as the text the model reads. Raises `TemplateError`."""
-        self._require_open()
-        common = GenerationRequest(tools=tuple(tools or ()), template_variables=template_variables)
-        return self._preparation.text(self.engine, with_conversation(common, messages))
-
-    # ---- counting ----
-
-    def tokenize(self, text: str, *, add_special: bool = True, parse_special: bool = True) -> list[int]:
-        """A text as token ids, as `generate` reads it. `add_special` puts the token in front that the model wants
-        there; `parse_special` reads "<|im_end|>" as the one control token that it names."""
-        self._require_open()
-        return self.engine.tokenizer.encode(text, add_special=add_special, parse_special=parse_special)
-
-    def detokenize(self, tokens: Sequence[int]) -> str:
-        """A text that becomes these tokens again, where there is one; control tokens by their names."""
-        self._require_open()
-        return spelt(self.engine.tokenizer, tokens)
-
-    def count(
-        self,
-        text: str | Sequence[Message],
-        *,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        template_variables: Mapping[str, Any] | None = None,
-    ) -> int:
-        """How many tokens a text has as a prompt of `generate`, or a conversation as one of `chat`."""
-        if not isinstance(text, str):
-            text = self.render(text, tools=tools, template_variables=template_variables)
-        return len(self.tokenize(text))
-
-    @property
-    def template(self) -> ChatTemplate:
-        """The chat template of the file, or a fallback that says so in its `note`."""
-        self._require_open()
-        return self._preparation.template(self.engine)
-
     # ---- what it is, and how it is doing ----
 
     @property
@@ -453,17 +185,6 @@ class LLM:
         """What the draft is doing now, and why."""
         return self.draft.status
 
-    def step(self, answer: ScheduledRequest) -> None:
-        """A pass, of which an answer that has not ended gets its share."""
-        with self._turn:
-            if not answer.done:
-                self.scheduler.step()
-
-    def finish(self, answer: ScheduledRequest) -> None:
-        """Step until an answer has ended."""
-        while not answer.done:
-            self.step(answer)
-
     def generation(self, answer: ScheduledRequest, pieces: list[Piece]) -> Generation:
         """The finished answer as a value."""
         speculation = answer.request.speculation
@@ -503,10 +224,6 @@ class LLM:
         with_draft = f", draft {draft.name}" if draft is not None else ", no draft"
         state = "closed" if self._closed else f"context {info.n_ctx:,}, answers at once: {info.n_slots}"
         return f"LLM({info.name} {info.quantisation}{with_draft}, {state})"
-
-    def _require_open(self) -> None:
-        if self._closed:
-            raise ClosedError(self.info.name)
 
     def __enter__(self) -> Self:
         return self

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from foredraft.pair.reading import Reading
+from foredraft.pair.results import Answer
 from foredraft.requests.generation_request import TokenizedRequest
 from foredraft.scheduling.notebook import short
 from foredraft.scheduling.request import Generation, ScheduledRequest
@@ -27,15 +29,9 @@ class AnswerStream:
     loop early cancels the answer."""
 
     def __init__(
-        self,
-        llm: Stepper,
-        answer: ScheduledRequest,
-        progress: Progress | None,
-        tokenized: TokenizedRequest | None = None,
+        self, llm: Stepper, answer: ScheduledRequest, progress: Progress | None = None, reading: Reading | None = None
     ) -> None:
-        self.tokenized = tokenized
-        """The request that it answers, with what is needed to tell thinking and calls apart; None where it was made
-        otherwise."""
+        self._reading = reading or Reading()
         self._llm = llm
         self._answer = answer
         self._progress = progress
@@ -50,13 +46,14 @@ class AnswerStream:
                 while answer.pieces:
                     piece = answer.pieces.popleft()
                     self._kept.append(piece)
-                    yield piece
+                    yield from self._reading.read(piece)
                 if answer.done:
                     break
                 self._llm.step(answer)
                 if self._progress is not None and not self._kept:
                     read, total = answer.prompt_progress
                     self._progress("prompt", read / total)
+            yield from self._reading.rest()
         finally:
             self.cancel()
         if answer.error is not None:
@@ -85,15 +82,21 @@ class AnswerStream:
         """What has been written so far; of an answer that nobody has begun to read, all of it."""
         if not self._begun:
             self._finish()
-        return self._answer.text
+        return self._reading.text(self._answer.text)
 
     @property
-    def result(self) -> Generation:
+    def tokenized(self) -> TokenizedRequest | None:
+        """The request that it answers, with what is needed to tell thinking and calls apart; None where it was made
+        beforehand."""
+        return self._reading.tokenized
+
+    @property
+    def result(self) -> Answer:
         """The finished (or cancelled) answer. Raises what ended it, if that was an error."""
         self._finish()
         if self._answer.error is not None:
             raise self._answer.error
-        return self._llm.generation(self._answer, self._kept)
+        return self._reading.answer(self._llm.generation(self._answer, self._kept))
 
     def __str__(self) -> str:
         return self.text

@@ -26,7 +26,7 @@ def short(text: str) -> str:
 def coloured(pieces: Iterable[Piece], text: str, note: str) -> str:
     """An answer as HTML: its tokens, coloured by where they came from (the `text` alone where there are none), with a
     legend and a `note` below."""
-    spans = "".join(_span(piece) for piece in pieces if piece.text) or escape(text)
+    spans = "".join(_span(piece) for piece in pieces if piece.text or piece.reasoning) or escape(text)
     legend = (
         f'<span style="{_ACCEPTED}">accepted guess</span> · '
         f'<span style="{_CORRECTED}">corrected by the main model</span> · plain: the main model’s own'
@@ -39,6 +39,8 @@ def coloured(pieces: Iterable[Piece], text: str, note: str) -> str:
 
 def _span(piece: Piece) -> str:
     style, said = _STYLES.get(piece.origin), escape(piece.text)
+    if piece.reasoning:
+        said = f'<i style="opacity:.6">{escape(piece.reasoning)}</i>{said}'
     if style is None:
         return said
     return f'<span style="{style}" title="{escape(_origin(piece))}">{said}</span>'

@@ -33,11 +33,13 @@ class Piece:
     """Where log probabilities were asked for."""
     control: str = ""
     """The name of a control token (`<|im_end|>`), which is no part of the text; empty for others."""
+    reasoning: str = ""
+    """What it added to the thinking, for those who are given that apart (`LLM.chat`); it is then no part of `text`."""
 
     def __repr__(self) -> str:
         by = f" by {self.source}" if self.source else ""
         instead = f" instead of {self.guess!r}" if self.guess else ""
-        return f"Piece({(self.text or self.control)!r}, {self.origin}{by}{instead})"
+        return f"Piece({(self.text or self.reasoning or self.control)!r}, {self.origin}{by}{instead})"
 
     def __str__(self) -> str:
         return self.text

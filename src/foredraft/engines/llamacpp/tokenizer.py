@@ -47,7 +47,6 @@ class LlamaTokenizer:
         self.add_bos = bool(self._api.llama_vocab_get_add_bos(vocab)) and self.bos is not None
         self.add_eos = bool(self._api.llama_vocab_get_add_eos(vocab)) and self.eos is not None
         self._pieces: tuple[dict[int, bytes], dict[int, bytes]] = ({}, {})
-        self._buffer = ctypes.create_string_buffer(64)
 
     @classmethod
     @contextmanager
@@ -123,11 +122,14 @@ class LlamaTokenizer:
             size = -count
 
     def _read_piece(self, token: int, special: bool) -> bytes:
-        count = self._api.llama_token_to_piece(self._vocab, token, self._buffer, len(self._buffer), 0, special)
-        if count < 0:
-            self._buffer = ctypes.create_string_buffer(-count)
-            count = self._api.llama_token_to_piece(self._vocab, token, self._buffer, -count, 0, special)
-        return self._buffer.raw[:count]
+        """Once a token. A buffer each time: any thread may ask, beside the one that has the model."""
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            count: int = self._api.llama_token_to_piece(self._vocab, token, buffer, size, 0, special)
+            if count >= 0:
+                return buffer.raw[:count]
+            size = -count
 
     def _checked(self, token: int) -> int:
         """The library ends the process on an id out of range."""
