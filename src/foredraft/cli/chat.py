@@ -18,7 +18,9 @@ from foredraft.cli.history import HistoryError, Kept, chat_named, history, messa
 from foredraft.cli.options import GenerateOptions, generate_options, system_message
 from foredraft.cli.partners import Message, Partner, partner, usable_models
 from foredraft.cli.streams import line_of_input
+from foredraft.core.declared import declared
 from foredraft.core.errors import ForedraftError, ParameterError
+from foredraft.core.params import SamplingParams, SpeculationParams
 
 if TYPE_CHECKING:
     from foredraft.cli.told import Told
@@ -37,14 +39,12 @@ HELP = """Type a message and press Enter. \"\"\" begins and ends a message of se
 /help           this list
 /exit           leave (also Ctrl-D); Ctrl-C ends an answer, or clears the line"""
 
-SETTABLE: dict[str, Callable[[str], float | int]] = {
-    **dict.fromkeys(
-        ("temperature", "top_p", "min_p", "repeat_penalty", "presence_penalty", "frequency_penalty"), float
-    ),
-    **dict.fromkeys(("seed", "top_k", "max_tokens", "max_draft"), int),
-}
+_NUMBERS = [
+    one for of in (SamplingParams, SpeculationParams) for one in declared(of).values() if one.kind in (int, float)
+]
+SETTABLE: dict[str, Callable[[str], float | int]] = {**{one.name: one.kind for one in _NUMBERS}, "max_tokens": int}
 """What /set changes."""
-MAY_BE_NONE = ("seed", "max_tokens", "max_draft")
+MAY_BE_NONE = ("max_tokens", *(one.name for one in _NUMBERS if one.optional))
 
 
 @generate_options()

@@ -209,10 +209,12 @@ _OPTIONS = {"n_ctx": "context", "n_threads": "threads", "n_batch": "batch", "dev
 
 def _option(name: str) -> str:
     """The option for a parameter, where there is one."""
-    from foredraft.cli.options import GenerateOptions
+    from foredraft.cli.options import GenerateOptions, declared_options
 
     own = name.rpartition(".")[2]
     known = {field.name for field in dataclasses.fields(GenerateOptions)} | {"host", "port", "isolation", "token"}
+    if own in declared_options():
+        return declared_options()[own].options[0].partition("/")[0]
     if own in _OPTIONS:
         return f"--{_OPTIONS[own]}"
     return f"--{own.replace('_', '-')}" if own in known else name

@@ -14,6 +14,7 @@ import typer
 from foredraft.cli.options import GenerateOptions
 from foredraft.cli.structured import structure_of
 from foredraft.core.errors import ForedraftError
+from foredraft.core.params import SamplingParams, SpeculationParams
 
 if TYPE_CHECKING:
     from foredraft.server.client import Client, RemoteAnswer
@@ -133,29 +134,15 @@ def _there(model: str) -> str:
 
 def _how(asked: GenerateOptions) -> dict[str, Any]:
     """Fields of the request."""
-    speculative = {
-        "method": asked.method,
-        "acceptance": asked.acceptance or "match",
-        "max_draft": asked.max_draft,
-        "min_draft": asked.min_draft or 0,
-        "p_min": asked.p_min or 0.0,
-    }
     structure = structure_of(asked)
     return {
         **({"response_format": structure.response_format} if structure is not None else {}),
         "draft_model": _there(asked.draft or "auto"),
         "draft_required": asked.draft_required,
-        "temperature": asked.temperature,
-        "seed": asked.seed,
-        "top_k": asked.top_k,
-        "top_p": asked.top_p,
-        "min_p": asked.min_p,
-        "repeat_penalty": asked.repeat_penalty,
-        "presence_penalty": asked.presence_penalty,
-        "frequency_penalty": asked.frequency_penalty,
         "stop": asked.stop,
         "max_tokens": asked.max_tokens,
-        "speculative": speculative,
+        **asked.said(SamplingParams),
+        "speculative": asked.said(SpeculationParams),
     }
 
 

@@ -56,7 +56,7 @@ class LoadSettings:
         Param("Tokens of context; left out or 0: the file's own, within reason.", low=0, high=2**24,
               check=_check_context, flags=("--context", "-c")),
     ] = None  # fmt: skip
-    slots: Annotated[int, Param("Answers at once.", low=1, high=256)] = 1
+    slots: Annotated[int, Param("Answers at once.", low=1, high=256, flags=())] = 1
     batch: Annotated[int, Param("Most tokens of a pass.", low=16, high=2**16)] = 512
     threads: Annotated[
         int | None, Param("Threads of the main model; left out: one a physical core.", low=1, high=512)

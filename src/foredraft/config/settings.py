@@ -13,21 +13,31 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    create_model,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.sources import EnvSettingsSource
 
 from foredraft.config.folders import config_folder, data_folder
+from foredraft.config.sections import fields_of, key_of
+from foredraft.core.declared import declared
 from foredraft.core.errors import SettingsError
 from foredraft.core.reasons import Numbers, Reason, as_reason, one_of, sentences
 from foredraft.words import AUTO, languages
 
 PREFIX, DELIMITER = "FOREDRAFT_", "__"
 _SECRET = frozenset({"api_key"})
-KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 
 
 class _Section(BaseModel):
@@ -56,44 +66,48 @@ class ModelsSection(_Section):
         return [folder.expanduser() for folder in value] if isinstance(value, list) else value.expanduser()
 
 
-class DraftSection(_Section):
+if TYPE_CHECKING:
+
+    class _Made(_Section):
+        """A section whose settings are parameters that are declared elsewhere."""
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    class _Draft(_Made): ...
+
+    class _Sampling(_Made): ...
+
+    class _Load(_Made): ...
+
+    class _Memory(_Made): ...
+
+    class _Model(_Made): ...
+
+else:
+
+    def _made(section: str, **more: bool) -> type[_Section]:
+        return create_model(f"_{section.title()}", __base__=_Section, **fields_of(section, **more))
+
+    _Draft, _Sampling, _Load, _Memory = map(_made, ("draft", "sampling", "load", "memory"))
+    _Model = _made("load", optional=True)
+
+
+class DraftSection(_Draft):
     """How guesses are made."""
 
     model: str = Field(default="auto", description='A model\'s name, "auto" (the best on the shelf) or "off".')
-    max_draft: int | None = Field(default=None, ge=0, le=16, description="Most tokens guessed in one round.")
-    min_draft: int = Field(default=0, ge=0, le=16, description="Fewest tokens guessed once a round guesses.")
-    p_min: float = Field(default=0.0, ge=0, le=1, description="Stop guessing below this confidence.")
-    acceptance: Literal["match", "rejection", "block"] = Field(default="match", description="How guesses are judged.")
-    remember_answers: bool = Field(
-        default=False, description="Keep answers on this machine, to guess later ones from them."
-    )
 
 
-class LoadSection(_Section):
+class SamplingSection(_Sampling):
+    """How the commands run and chat choose tokens, where nothing is said."""
+
+
+class LoadSection(_Load):
     """How models are loaded."""
 
-    context: int | None = Field(default=None, ge=0, le=2**24, description="Tokens of context; unset: the file's own.")
-    kv_type: KvType = Field(default="f16", description="Number type of the KV cache.")
-    gpu_layers: int = Field(default=-1, ge=-1, description="Layers on the GPU; -1 is all.")
-    slots: int = Field(default=1, ge=1, le=256, description="Answers at once.")
-    threads: int | None = Field(default=None, ge=1, le=512, description="Threads; unset: one a physical core.")
-    flash_attention: Literal["auto", "on", "off"] = Field(
-        default="auto", description="As llama.cpp means it; off: attention as a matrix product."
-    )
-    numerics: Literal["auto", "exact", "fast"] = Field(
-        default="auto",
-        description="exact: the same text to the last bit; fast: as llama.cpp computes; auto: exact where it is cheap.",
-    )
-    mmap: bool = Field(default=True, description="Map files instead of reading them.")
 
-
-class MemorySection(_Section):
+class MemorySection(_Memory):
     """What to do about loads that may not fit."""
-
-    guardrail: Literal["off", "relaxed", "strict"] = Field(
-        default="relaxed",
-        description="off: load anyway; relaxed: refuse what does not fit; strict: leave a fifth of the memory free.",
-    )
 
 
 class ServerSection(_Section):
@@ -148,14 +162,10 @@ class InterfaceSection(_Section):
     )
 
 
-class ModelSection(_Section):
+class ModelSection(_Model):
     """Defaults of one model, under `[model."its name"]`; unset ones are those of `[load]` and `[draft]`."""
 
     draft: str | None = Field(default=None, description="Draft of this model.")
-    context: int | None = Field(default=None, ge=0, le=2**24, description="Tokens of context.")
-    kv_type: KvType | None = Field(default=None, description="Number type of the KV cache.")
-    numerics: Literal["auto", "exact", "fast"] | None = Field(default=None, description="As load.numerics.")
-    gpu_layers: int | None = Field(default=None, ge=-1, description="Layers on the GPU.")
 
 
 class Settings(BaseSettings):
@@ -171,6 +181,7 @@ class Settings(BaseSettings):
 
     models: ModelsSection = Field(default_factory=ModelsSection)
     draft: DraftSection = Field(default_factory=DraftSection)
+    sampling: SamplingSection = Field(default_factory=SamplingSection)
     load: LoadSection = Field(default_factory=LoadSection)
     memory: MemorySection = Field(default_factory=MemorySection)
     server: ServerSection = Field(default_factory=ServerSection)
@@ -192,13 +203,18 @@ class Settings(BaseSettings):
     def for_model(self, name: str) -> ModelSection:
         """The defaults of one model: its own, the general ones where it has none."""
         own = self.model.get(name) or self.model.get(name.split("@")[0]) or ModelSection()
-        return ModelSection(
-            draft=own.draft if own.draft is not None else self.draft.model,
-            context=own.context if own.context is not None else self.load.context,
-            kv_type=own.kv_type or self.load.kv_type,
-            numerics=own.numerics or self.load.numerics,
-            gpu_layers=own.gpu_layers if own.gpu_layers is not None else self.load.gpu_layers,
-        )
+        usual = {**self.load.model_dump(), "draft": self.draft.model}
+        return ModelSection(**{**usual, **own.model_dump(exclude_none=True)})
+
+    def defaults(self, of: Any, name: str = "") -> dict[str, Any]:
+        """The defaults of the parameters that `of` declares, for a model; None where the program decides."""
+        own, found = self.for_model(name), {}
+        for one in declared(of).values():
+            key = key_of(of, one)
+            if key is not None:
+                section, entry = key
+                found[one.name] = getattr(own if section == "load" else getattr(self, section), entry)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,6 +425,8 @@ def _keys(path: list[str]) -> list[str]:
 def _allowed(fault: Any) -> Reason:
     """What a value must be, from pydantic's fault."""
     context, kind = fault.get("ctx") or {}, str(fault["type"])
+    if kind == "parameter":
+        return str(context["allowed"])
     if kind == "literal_error":
         return one_of(context["expected"].replace(" or ", ", ").replace("'", "").split(", "))
     if kind in ("greater_than_equal", "less_than_equal"):

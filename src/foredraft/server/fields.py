@@ -8,9 +8,10 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, create_model
 from pydantic.fields import FieldInfo
 
+from foredraft.config.choice import OneOf
 from foredraft.core.declared import Declared, declared
 from foredraft.requests.warnings import note
-from foredraft.server.lenient import Schema, no_switch, one_of
+from foredraft.server.lenient import Schema, no_switch
 
 Fields = dict[str, Any]
 
@@ -47,7 +48,7 @@ def given(body: Any, of: Any) -> dict[str, Any]:
 def _kind(one: Declared) -> Any:
     param = one.param
     if param.choices is not None:
-        return Annotated[str, one_of(one.words, one.check)]
+        return Annotated[str, OneOf(one.words, one.check)]
     kind: Any = one.kind
     if param.low is not None or param.high is not None:
         kind = Annotated[kind, Field(ge=param.low, le=param.high)]

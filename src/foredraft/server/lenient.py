@@ -14,16 +14,13 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from heapq import nsmallest
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
-from pydantic.functional_validators import AfterValidator
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from foredraft.core.errors import ParameterError
 from foredraft.requests.warnings import MOST, note
 
 HEADER = "X-Foredraft-Warnings"
@@ -103,40 +100,6 @@ def _fields(model: type[BaseModel]) -> tuple[frozenset[str], frozenset[str]]:
         if not field.is_required() and type(None) not in get_args(field.annotation):
             never_null.add(said)
     return frozenset(known), frozenset(never_null)
-
-
-# ---- words ----
-
-
-class _Choices:
-    """For the schema: the words as they are when it is asked for."""
-
-    def __init__(self, words: Callable[[], Sequence[str]]) -> None:
-        self._words = words
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {**handler(schema), "enum": list(self._words())}
-
-
-class one_of:  # noqa: N801 - an annotation, which reads as a word
-    """A text that is one of the names of a table, which may grow while the server runs. `check` raises
-    `ParameterError`."""
-
-    def __init__(self, words: Callable[[], Sequence[str]], check: Callable[[str], None]) -> None:
-        self._words, self._check = words, check
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        return handler.generate_schema(Annotated[source, AfterValidator(self._checked), _Choices(self._words)])
-
-    def _checked(self, value: str) -> str:
-        try:
-            self._check(value)
-        except ParameterError as error:
-            allowed = error.allowed.removeprefix("one of ")
-            raise PydanticCustomError(
-                "literal_error", "Input should be one of {expected}", {"expected": allowed}
-            ) from None
-        return value
 
 
 # ---- numbers ----

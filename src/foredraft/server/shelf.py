@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from foredraft.config.load_settings import LoadSettings
 from foredraft.config.settings import Settings
 from foredraft.core.errors import ModelNotFoundError
 from foredraft.core.params import BUILTIN
@@ -16,6 +17,8 @@ from foredraft.runtime.managed_model import LoadSpec
 
 DEFAULT_SLOTS = 4
 """Answers at once, where neither the settings nor the command say otherwise."""
+_OF_EMBEDDERS = ("context", "gpu_layers", "threads", "flash_attention", "mmap", "isolation")
+"""Settings that mean something to a model that turns texts into vectors."""
 
 
 class StoreShelf:
@@ -94,22 +97,14 @@ class StoreShelf:
         model = self.store.require(self._given.get(name, name), kinds=("text", "embedding"))
         if all(known.path != model.path for known in self.store.models()):
             self._given[model.name] = model.path
-        own = self._settings.for_model(model.name)
-        load = self._settings.load
-        common: dict[str, Any] = {
-            "context": own.context,
-            "gpu_layers": own.gpu_layers if own.gpu_layers is not None else -1,
-            "threads": load.threads,
-            "flash_attention": load.flash_attention,
-            "mmap": load.mmap,
-            "isolation": self._settings.server.isolation,
-        }
+        own, load = self._settings.for_model(model.name), self._settings.load
+        said = self._settings.defaults(LoadSettings, model.name)
+        settings = {name: value for name, value in said.items() if value is not None}
+        settings["isolation"] = self._settings.server.isolation
         if model.embeds:
-            return LoadSpec(str(model.path), draft=None, id=model.name, kind="embedding", settings=common)
-        slots = self._slots or (load.slots if load.slots != 1 else DEFAULT_SLOTS)
-        settings = {**common, "kv_type": own.kv_type or "f16", "slots": slots}
-        settings["numerics"] = own.numerics or "auto"
-        settings["remember_answers"] = self._settings.draft.remember_answers
+            settings = {name: settings[name] for name in _OF_EMBEDDERS if name in settings}
+            return LoadSpec(str(model.path), draft=None, id=model.name, kind="embedding", settings=settings)
+        settings["slots"] = self._slots or (load.slots if load.slots != 1 else DEFAULT_SLOTS)
         wish = own.draft or "auto" if draft == "auto" else draft
         return LoadSpec(str(model.path), draft=self._draft(wish), id=model.name, settings=settings)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import ConfigDict
 
-from foredraft.config.settings import KvType
 from foredraft.core.errors import ModelNotFoundError
+from foredraft.engines.llamacpp.memory import KV_TYPES
 from foredraft.runtime.errors import ModelUnloadedError
 from foredraft.runtime.managed_model import LoadSpec, ModelState
 from foredraft.server import control
@@ -23,7 +23,6 @@ from foredraft.server.loading import load_settings
 
 MAIN_SHARE = 0.8
 """How much of a load's progress is the main model's where it has a draft, whose size nobody knows before."""
-_KV_TYPES = get_args(KvType)
 
 
 class GetOrLoad(Heard):
@@ -128,7 +127,7 @@ def wanted(stack: Stack) -> tuple[dict[str, Any], str | None, list[str]]:
         "flash_attention": None if flash is None else "on" if flash else "off",
         "mmap": mmap if isinstance(mmap, bool) else None,
         "gpu_layers": 0 if ratio in ("off", 0) or offload is False else -1 if ratio in ("max", 1) else None,
-        "kv_type": cache[0] if cache[0] in _KV_TYPES and cache[0] == cache[1] else None,
+        "kv_type": cache[0] if cache[0] in KV_TYPES and cache[0] == cache[1] else None,
     }
     ignored = [f"llm.load.{key}" for key in of.unheard() if not key.startswith("llama.speculativeDecoding.")]
     if ratio is not None and settings["gpu_layers"] is None:
