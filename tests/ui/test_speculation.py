@@ -1,17 +1,23 @@
 """The section "Speculative Decoding" in every state."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from foredraft.core.params import MAX_DRAFT
+from foredraft.core.declared import declared
+from foredraft.core.params import MAX_DRAFT, SamplingParams
 from foredraft.core.reasons import Reason
+from foredraft.core.registry import Entry
+from foredraft.core.tables import DRAFTERS, LOOKUP
 from foredraft.models.cache import Measured
 from foredraft.models.pairing import NOT_USABLE
 from foredraft.pair.what_pays import Verdict, Way
 from foredraft.scheduling.request import SpeculationStatus
 from foredraft.ui import shelf
 from foredraft.ui.choices import Choices
+from foredraft.ui.panels.speculation import from_text_only, method_names
+from foredraft.words import words
 from tests.ui.fakes import LOADED, SHELF, info, press, sees
 
 DRAFTED = replace(LOADED, draft_info=info("Small 0.6B", 600_000_000), speculation=SpeculationStatus("active"))
@@ -195,6 +201,33 @@ def test_the_settings_of_a_chat_become_the_parameters_of_a_request():
     speculation = Choices(adjust=False, max_draft=5, min_draft=9, p_min=0.5, acceptance="block").speculation()
     assert (speculation.max_draft, speculation.min_draft, speculation.p_min) == (5, 5, 0.5)
     assert Choices(adjust=True).speculation().max_draft is None
+
+
+@pytest.mark.parametrize("adjust", [True, False])
+@pytest.mark.parametrize("size", range(1, MAX_DRAFT + 1))
+def test_a_draft_size_means_what_it_shows(adjust, size):
+    chosen = Choices.of(Choices(adjust=adjust, max_draft=size).stored())
+    assert chosen.draft_size == chosen.speculation().max_draft == size
+
+
+def test_the_app_knows_what_the_tables_and_the_declarations_have(monkeypatch):
+    assert {one.name for one in declared(SamplingParams).values()} - {"logit_bias"} <= set(Choices().everything())
+    page = SimpleNamespace(developer=True, choices=Choices(), words=words("ja"))
+    DRAFTERS.add("mine", Entry(object, LOOKUP, help="what I like"))
+    try:
+        names = method_names(page)
+        assert names["mine"] == "mine: what I like", "a part without words of its own"
+        assert {"auto", "grammar", "prediction", "ngram"} <= set(names)
+        assert from_text_only(Choices(method="mine"))
+        assert Choices.of({"method": "mine"}).method == "mine"
+    finally:
+        DRAFTERS.remove("mine")
+    assert Choices.of({"method": "mine"}) == Choices(), "it is gone"
+    page.developer = False
+    assert list(method_names(page)) == ["auto", "model", "suffix"]
+
+
+def test_what_was_chosen_is_stored():
     assert Choices.of(Choices(temperature=0.3, method="suffix").stored()) == Choices(temperature=0.3, method="suffix")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from foredraft.core.errors import ForedraftError
+from foredraft.core.params import SamplingParams
 
 if TYPE_CHECKING:
     from foredraft.chats import Chat, ChatStore
@@ -201,15 +202,7 @@ def _settings(asked: GenerateOptions) -> dict[str, Any]:
     """What the app goes on with."""
     from foredraft.ui.choices import Choices
 
-    return Choices(
-        temperature=asked.temperature,
-        top_k=asked.top_k,
-        top_p=asked.top_p,
-        min_p=asked.min_p,
-        repeat_penalty=asked.repeat_penalty,
-        seed=asked.seed,
-        max_tokens=asked.max_tokens,
-    ).stored()
+    return Choices(max_tokens=asked.max_tokens, **asked.said(SamplingParams)).stored()
 
 
 def _meta(generation: Generation) -> dict[str, Any]:

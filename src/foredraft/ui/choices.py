@@ -3,40 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from dataclasses import asdict, dataclass, fields, make_dataclass, replace
+from typing import TYPE_CHECKING, Any
 
+from foredraft.core.declared import declared
 from foredraft.core.errors import ParameterError
-from foredraft.core.params import SamplingParams, SpeculationParams
+from foredraft.core.params import MAX_DRAFT, SamplingParams, SpeculationParams
 from foredraft.requests.generation_request import GenerationRequest
 
-DEFAULT_MAX_DRAFT = 8
 USUAL = SamplingParams()
-
-
+DEFAULT_MAX_DRAFT = 8
+"""Tokens guessed in every round, where the controller does not choose and nothing was said."""
+SAMPLING = tuple(one for one in declared(SamplingParams).values() if one.kind in (int, float))
+"""The parameters of the section "Sampling"."""
 SPECULATION = ("enabled", "method", "adjust", "max_draft", "min_draft", "p_min", "acceptance", "highlight")
 """The settings of the section "Speculative Decoding"."""
 
+if TYPE_CHECKING:
+
+    class _Declared:
+        """A field for each declared parameter, with its default."""
+
+        def __getattr__(self, name: str) -> Any: ...
+
+else:
+    _ASKED = tuple(
+        declared(SpeculationParams)[name] for name in ("enabled", "method", "min_draft", "p_min", "acceptance")
+    )
+    _Declared = make_dataclass(
+        "_Declared", [(one.name, Any, one.default) for one in (*SAMPLING, *_ASKED)], frozen=True, slots=True
+    )
+
 
 @dataclass(frozen=True, slots=True)
-class Choices:
-    """The settings of a chat. Stored as JSON; unknown or wrong values fall back to the defaults."""
+class Choices(_Declared):
+    """The settings of a chat: those of declared parameters, and these. Stored as JSON; unknown or wrong values fall
+    back to the defaults."""
 
-    temperature: float = USUAL.temperature
-    top_k: int = USUAL.top_k
-    top_p: float = USUAL.top_p
-    min_p: float = USUAL.min_p
-    repeat_penalty: float = USUAL.repeat_penalty
-    seed: int | None = None
+    if TYPE_CHECKING:
+
+        def __init__(self, **settings: Any) -> None: ...
+
     max_tokens: int | None = None
-    enabled: bool = True
-    method: str = "auto"
     adjust: bool = True
     """Let the controller choose how far to guess, up to `max_draft`; else that many in every round."""
-    max_draft: int = DEFAULT_MAX_DRAFT
-    min_draft: int = 0
-    p_min: float = 0.0
-    acceptance: str = "match"
+    max_draft: int | None = None
     highlight: bool = True
     structured: bool = False
     """Answers are JSON of `schema`; of any object where that is empty."""
@@ -78,13 +89,20 @@ class Choices:
     def sampling(self) -> SamplingParams:
         return SamplingParams.of(self)
 
+    @property
+    def draft_size(self) -> int:
+        """Most tokens guessed in a round, as it is shown and meant."""
+        if self.max_draft is not None:
+            return self.max_draft
+        return MAX_DRAFT if self.adjust else DEFAULT_MAX_DRAFT
+
     def speculation(self) -> SpeculationParams:
         return SpeculationParams(
             enabled=self.enabled,
             method=self.method,
-            max_draft=None if self.adjust and self.max_draft == DEFAULT_MAX_DRAFT else self.max_draft,
+            max_draft=self.max_draft if self.adjust else self.draft_size,
             adapt=self.adjust,
-            min_draft=min(self.min_draft, self.max_draft),
+            min_draft=min(self.min_draft, self.draft_size),
             p_min=self.p_min,
             acceptance=self.acceptance,
         )

@@ -57,3 +57,8 @@ def file_size(size: int) -> str:
     if size < 1000:
         return f"{size} B"
     return f"{size / 1000:.0f} KB" if size < 1_000_000 else f"{size / 1e6:.1f} MB"
+
+
+def words_of(t: Words, key: str, otherwise: str) -> str:
+    """The words of a key; `otherwise` where nobody has written any, as of a part that another package brought."""
+    return t(key) if key in t else otherwise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nicegui import ui
 
+from foredraft.core.tables import DRAFTERS, LOOKUP
 from foredraft.runtime.managed_model import ModelState
 from foredraft.ui.components.elements import Tag, icon, icon_button, switch
 from foredraft.ui.names import display_name, draft_name, gain_words
@@ -72,7 +73,7 @@ def _faster(page: Page, on: bool) -> None:
 
 def _draft_pill(page: Page, state: ModelState) -> None:
     t = page.words
-    from_text = page.choices.method in ("suffix", "ngram") or state.speculation.status == "active"
+    from_text = DRAFTERS.has(page.choices.method, LOOKUP) or state.speculation.status == "active"
     name = draft_name(state) or (t("spec.from_text") if from_text else "")
     with Tag("button", "", type="button", title=t("spec.title")).classes("fd-pill draft") as made:
         icon("bolt").classes("bolt")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from nicegui import ui
 
-from foredraft.ui.choices import USUAL
+from foredraft.core.declared import Declared, Param
+from foredraft.core.errors import ParameterError
+from foredraft.ui.choices import SAMPLING
 from foredraft.ui.components.elements import Tag, section, slider, text_field
+from foredraft.ui.names import words_of
 from foredraft.ui.panels.insights import insights
 from foredraft.ui.panels.presets import presets
 from foredraft.ui.panels.speculation import speculation
@@ -70,40 +75,56 @@ def _system_prompt(page: Page) -> None:
         )  # fmt: skip
 
 
+ADVANCED = frozenset({"presence_penalty", "frequency_penalty", "penalty_last_n"})
+"""What is not shown to ordinary users."""
+
+
 def _sampling(page: Page) -> None:
     t, now = page.words, page.choices
     with section(t("sampling.title"), mark="sampling"):
-        for name, low, high, step in (
-            ("temperature", 0, 2, 0.05),
-            ("top_p", 0, 1, 0.01),
-            ("min_p", 0, 1, 0.01),
-            ("repeat_penalty", 1, 2, 0.01),
-        ):
+        for one in SAMPLING:
+            if one.name in ADVANCED and not page.power:
+                continue
+            if one.param.slider is None:
+                _number(page, one)
+                continue
+            low, high, step = one.param.slider
             slider(
-                t(f"sampling.{name}"),
-                getattr(now, name),
-                lambda value, name=name: page.choose(**{name: value}),  # type: ignore[misc]
+                words_of(t, f"sampling.{one.name}", one.name.replace("_", " ").capitalize()),
+                getattr(now, one.name),
+                lambda value, name=one.name: page.choose(**{name: value}),  # type: ignore[misc]
                 low=low,
                 high=high,
                 step=step,
-                help_text=t(f"sampling.{name}_help"),
+                help_text=words_of(t, f"sampling.{one.name}_help", one.param.help),
             )
-        _number(page, "top_k", now.top_k)
-        _number(page, "max_tokens", now.max_tokens)
-        _number(page, "seed", now.seed)
+        _number(page, MAX_TOKENS)
 
 
-def _number(page: Page, name: str, value: int | None) -> None:
-    """A whole number that may be left empty."""
-    t = page.words
+MAX_TOKENS = Declared("max_tokens", int, True, None, Param("Most tokens of the answer.", low=0))
+
+
+def _number(page: Page, one: Declared) -> None:
+    """A whole number; left empty it is the default."""
+    t, value = page.words, getattr(page.choices, one.name)
 
     def changed(text: str) -> None:
-        if not text.strip():
-            page.choose(**{name: USUAL.top_k if name == "top_k" else None})
-        elif text.strip().isdigit():
-            page.choose(**{name: int(text)})
+        given = text.strip()
+        if not given:
+            page.choose(**{one.name: one.default})
+        elif given.removeprefix("-").isdigit():
+            number = one.param.same.get(int(given), int(given))
+            with contextlib.suppress(ParameterError):
+                one.check(number)
+                page.choose(**{one.name: number})
 
-    shown = "" if value is None else str(value)
+    least = min([one.param.low or 0, *one.param.same])
     text_field(
-        t(f"sampling.{name}"), shown, changed, type="number", min="0", step="1", placeholder=t("sampling.automatic")
+        words_of(t, f"sampling.{one.name}", one.name.replace("_", " ").capitalize()),
+        "" if value is None else str(value),
+        changed,
+        type="number",
+        min=f"{least:g}",
+        step="1",
+        placeholder=t("sampling.automatic"),
     )

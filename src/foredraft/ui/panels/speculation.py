@@ -6,12 +6,16 @@ from typing import Any
 
 from nicegui import ui
 
+from foredraft.core.declared import declared
 from foredraft.core.errors import ForedraftError
-from foredraft.core.params import MAX_DRAFT
+from foredraft.core.params import SpeculationParams
+from foredraft.core.registry import Registry
+from foredraft.core.tables import DRAFTERS, LOOKUP, RULES, methods
 from foredraft.engines.llamacpp.options import CPU
 from foredraft.runtime.managed_model import ModelState
 from foredraft.ui.choices import SPECULATION, Choices
 from foredraft.ui.components.elements import Tag, button, section, select, slider, switch
+from foredraft.ui.names import words_of
 from foredraft.ui.panels.draft_card import draft_card
 from foredraft.ui.panels.draft_list import draft_list, no_drafts
 from foredraft.ui.panels.legend import legend
@@ -19,8 +23,8 @@ from foredraft.ui.panels.load_dialog import open_load
 from foredraft.ui.panels.unchanged import open_check
 from foredraft.ui.state import DRAFT_DEVICE, PRESET_SPECULATION, Page
 
-METHODS = ("auto", "model", "suffix")
-TEXT_ONLY = ("suffix", "ngram")
+USUAL = ("auto", "model", "suffix")
+"""Methods that are shown to everybody; all of them to developers."""
 STATUS_CHIPS = {"active": "good", "off": "", "paused": "warn", "unavailable": "warn"}
 
 
@@ -45,10 +49,8 @@ def speculation(page: Page) -> None:
                 button(t("header.load"), lambda: open_load(page), kind="outline wide")
             return
         now = page.choices
-        select(
-            t("spec.method"), {m: t(f"spec.method_{m}") for m in METHODS}, now.method, lambda m: _choose(page, method=m)
-        )
-        if now.method in TEXT_ONLY:
+        select(t("spec.method"), method_names(page), now.method, lambda method: _choose(page, method=method))
+        if from_text_only(now):
             Tag("p", t("spec.from_text_help")).classes("fd-help")
         else:
             _draft(page, state)
@@ -70,6 +72,26 @@ def speculation(page: Page) -> None:
     page.refreshers["spec_status"] = status.refresh  # may change in every answer, while the list below is open
 
 
+def method_names(page: Page) -> dict[str, str]:
+    """The methods that can be chosen, with their names."""
+    shown = [name for name in methods() if name != "off"] if page.developer else [*USUAL]
+    if page.choices.method not in shown and page.choices.method != "off":
+        shown.append(page.choices.method)
+    return {name: _named(page, "method", DRAFTERS, name) for name in shown}
+
+
+def from_text_only(now: Choices) -> bool:
+    """Whether the guesses come from a single source that needs no model."""
+    return DRAFTERS.has(now.method, LOOKUP)
+
+
+def _named(page: Page, what: str, table: Registry[Any], name: str) -> str:
+    """The name of a part in the user's language; what its table says, where that has none."""
+    entry = table.entries.get(name)
+    said = f"{name}: {entry.help}" if entry is not None and entry.help else name
+    return words_of(page.words, f"spec.{what}_{name}", said)
+
+
 def _choose(page: Page, **values: Any) -> None:
     page.choose(**values)
     page.app.hub.publish("models")
@@ -83,7 +105,7 @@ def _status(page: Page, state: ModelState | None) -> None:
         status, reason = state.speculation.status, state.speculation.reason
     if not page.choices.enabled:
         status, reason = "off", None
-    elif state is not None and page.choices.method in TEXT_ONLY and status in ("off", "unavailable"):
+    elif state is not None and from_text_only(page.choices) and status in ("off", "unavailable"):
         status, reason = "active", None
     with Tag("div", "", role="status").classes("fd-row"):
         Tag("span", t(f"spec.status_{status}")).classes(f"fd-chip {STATUS_CHIPS.get(status, '')}")
@@ -136,13 +158,22 @@ def _draft(page: Page, state: ModelState) -> None:
 def _sizes(page: Page, now: Choices) -> None:
     t = page.words
     switch(t("spec.adjust"), now.adjust, lambda on: _choose(page, adjust=on))
+    _slider(page, "max_draft", now.draft_size)
+
+
+def _slider(page: Page, name: str, value: float) -> None:
+    """A slider of a declared parameter."""
+    one, t = declared(SpeculationParams)[name], page.words
+    assert one.param.slider is not None
+    low, high, step = one.param.slider
     slider(
-        t("spec.max_draft"),
-        now.max_draft,
-        lambda value: page.choose(max_draft=int(value)),
-        low=1,
-        high=MAX_DRAFT,
-        help_text=t("spec.max_draft_help"),
+        t(f"spec.{name}"),
+        value,
+        lambda value: page.choose(**{name: one.kind(value)}),
+        low=low,
+        high=high,
+        step=step,
+        help_text=t(f"spec.{name}_help"),
     )
 
 
@@ -179,25 +210,10 @@ def _place(page: Page, state: ModelState) -> None:
 def _knobs(page: Page, state: ModelState, now: Choices) -> None:
     """What only developers see."""
     t = page.words
-    slider(
-        t("spec.p_min"),
-        now.p_min,
-        lambda value: page.choose(p_min=value),
-        low=0,
-        high=0.95,
-        step=0.05,
-        help_text=t("spec.p_min_help"),
-    )
-    slider(
-        t("spec.min_draft"),
-        now.min_draft,
-        lambda value: page.choose(min_draft=int(value)),
-        low=0,
-        high=MAX_DRAFT,
-        help_text=t("spec.min_draft_help"),
-    )
+    _slider(page, "p_min", now.p_min)
+    _slider(page, "min_draft", now.min_draft)
     _place(page, state)
-    rules = {rule: t(f"spec.acceptance_{rule}") for rule in ("match", "rejection", "block")}
+    rules = {rule: _named(page, "acceptance", RULES, rule) for rule in RULES}
     select(t("spec.acceptance"), rules, now.acceptance, lambda rule: page.choose(acceptance=rule))
     with Tag("details", ""):
         Tag("summary", t("spec.raw")).classes("fd-help").style("cursor: pointer; min-height: 1.5rem")
