@@ -19,7 +19,7 @@ from foredraft.core.errors import ForedraftError, ParameterError
 if TYPE_CHECKING:
     from foredraft.chats import Chat, ChatStore
 
-chats = typer.Typer(help="Chats of the terminal and the app: list, show, export, delete, go on.")
+chats = typer.Typer(add_completion=False, help="Chats of the terminal and the app: list, show, export, delete, go on.")
 
 ID = Annotated[str, typer.Argument(metavar="ID", help="Of `foredraft chats`, or its first letters; last: the newest.")]
 FORMS = {"md": "to_markdown", "json": "to_json"}

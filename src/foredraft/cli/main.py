@@ -11,8 +11,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+import inspect
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -52,6 +54,14 @@ COMMANDS: dict[str, str] = {
 """Command name to "module:attribute". The attribute is a function with Typer's annotations, or a `typer.Typer` with
 commands of its own. The order is the order of `--help`."""
 
+GROUPS: dict[str, tuple[str, ...]] = {
+    "Answers": ("app", "demo", "run", "chat", "chats", "verify"),
+    "Models": ("ls", "show", "pair", "search", "get", "rm", "import"),
+    "Server": ("serve", "ps", "load", "unload", "log"),
+    "Settings and measurements": ("config", "bench", "tune"),
+}
+"""How `--help` groups them."""
+
 ALIASES: dict[str, str] = {"pull": "get", "list": "ls", "stop": "unload"}
 """Other names of commands; they work but are not listed."""
 
@@ -82,6 +92,8 @@ class LazyGroup(TyperGroup):
             single.command(name)(target)
             command = typer.main.get_command(single)
         command.name = name
+        command.rich_help_panel = next((group for group, names in GROUPS.items() if name in names), None)
+        _unwrap(command)
         return command
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -118,6 +130,16 @@ class LazyGroup(TyperGroup):
             return super().main(args, *more, **extra)
         except Exception as error:  # noqa: BLE001 - the last line of defence: one line instead of a traceback
             sys.exit(report_error(error, as_json=as_json, debug="--debug" in given))
+
+
+def _unwrap(command: Any) -> None:
+    """Help texts are docstrings: their lines are the source's, and a terminal has its own. The list of commands shows
+    the first sentence."""
+    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    command.short_help = re.split(r"(?<=[.:])\s", command.help, maxsplit=1)[0].rstrip(".:")
+    for inner in getattr(command, "commands", {}).values():
+        _unwrap(inner)
 
 
 def _resume_last(args: list[str]) -> list[str]:
