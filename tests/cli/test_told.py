@@ -82,8 +82,8 @@ def test_thinking_is_printed_beside_the_answer_and_sent_back_as_such(
 ) -> None:
     with here("mistral") as llm:
         asked: list[Any] = []
-        render = llm.render
-        monkeypatch.setattr(llm, "render", lambda turn: (asked.append(list(turn)), render(turn))[1])
+        prepare = llm.prepare
+        monkeypatch.setattr(llm, "prepare", lambda wish: (asked.append(list(wish.messages)), prepare(wish))[1])
         talk = Conversation(Here(ASKED, llm), ASKED)
         talk._answer("?")
         out, err = capsys.readouterr()
