@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from foredraft.cli.main import app
-from foredraft.config.folders import cache_folder
+from foredraft.config.folders import cache_folder, data_folder
 from foredraft.config.shelf import open_shelf
 from foredraft.core import json_cache
 from foredraft.models import hub as hub_module
@@ -357,6 +357,47 @@ def test_pull_is_get_and_list_downloads_nothing(cli: Cli, hub: Hub) -> None:
 def test_get_alone_lists_the_catalogue(cli: Cli) -> None:
     assert "deepseek-r1-distill-qwen-32b" in cli("get").stdout
     assert cli("get", "--json").data[0]["repository"].count("/") == 1
+
+
+def test_a_download_leaves_no_locks_behind_and_rm_no_folders(cli: Cli, hub: Hub) -> None:
+    cli("get", "qwen2.5-14b-instruct@q8_0")
+    own = data_folder() / "models"
+    assert [path.suffix for path in own.rglob("*.*") if path.is_file() and path.parent != own] == [".gguf"]
+    cli("rm", "qwen2.5-14b-instruct@q8_0", "--yes")
+    assert [path for path in own.iterdir() if path.is_dir()] == []
+
+
+def test_progress_goes_into_a_log_in_lines(cli: Cli, hub: Hub) -> None:
+    said = cli("get", "qwen2.5-14b-instruct@q8_0").stderr.splitlines()
+    lines = [line for line in said if " % of " in line]
+    assert lines[-1].startswith("qwen2.5-14b-instruct-q8_0.gguf: 100 % of ")
+    assert len(lines) <= 11
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("llama3.2:1b", "llama-3.2-1b-instruct"),
+        ("llama3.2", "llama-3.2-1b-instruct"),
+        ("qwen2.5-coder:7b", "qwen2.5-coder-7b-instruct"),
+        ("qwen2.5", "qwen2.5-14b-instruct"),
+    ],
+)
+def test_names_of_ollama_suggest_ours(cli: Cli, typed: str, meant: str) -> None:
+    error = cli("get", typed, "--json", code=1).data["error"]
+    assert error["reason"] == "not_found"
+    assert meant in error["hint"]
+
+
+def test_what_is_no_model_is_told_what_to_do(cli: Cli, tmp_path: Path) -> None:
+    assert "`foredraft ls`" in cli("show", "nothing-like-it", code=1).stderr
+    assert "It is a folder" in cli("show", str(tmp_path), code=1).stderr
+
+
+def test_a_draft_that_is_too_large_loads_and_brings_nothing(cli: Cli) -> None:
+    said = cli("pair", "foredraft-demo-draft", "foredraft-demo").stdout
+    assert "No gain" in said
+    assert "Not usable" not in said
 
 
 def test_failed_downloads_have_a_reason(cli: Cli, hub: Hub) -> None:

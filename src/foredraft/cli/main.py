@@ -24,7 +24,7 @@ import typer
 from typer.core import TyperGroup
 
 from foredraft.cli import first, streams
-from foredraft.core.errors import ForedraftError, ParameterError, SettingsError
+from foredraft.core.errors import DownloadError, ForedraftError, ModelNotFoundError, ParameterError, SettingsError
 from foredraft.core.reasons import Reason, as_reason, one_of
 from foredraft.words import Words, words
 
@@ -85,6 +85,7 @@ class LazyGroup(TyperGroup):
             return None
         module, _, attribute = COMMANDS[name].partition(":")
         target = getattr(importlib.import_module(module), attribute)
+        command: Any
         if isinstance(target, typer.Typer):
             command = typer.main.get_command(target)
         else:
@@ -184,8 +185,10 @@ def report_error(error: Exception, *, as_json: bool = False, debug: bool = False
     code, message, hint = _said(error, words("en") if as_json else _words())
     try:
         if as_json:
-            said = {"error": {"code": code, "message": message, "hint": hint}}
-            print(json.dumps(said, ensure_ascii=False), flush=True)
+            said = {"code": code, "message": message, "hint": hint}
+            if isinstance(error, DownloadError):
+                said["reason"] = error.reason
+            print(json.dumps({"error": said}, ensure_ascii=False), flush=True)
             return PARAMETER_ERROR if wrong else PLAIN_ERROR
     except OSError:  # nothing more goes to stdout (a full disk, say): it is said on stderr instead
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - outlives this function
@@ -215,7 +218,8 @@ def _said(error: Exception, t: Words) -> tuple[str, str, str]:
     if isinstance(error, ParameterError):
         return error.code, t(error.renamed(_option(error.name))), error.worded(t)[1]
     if isinstance(error, ForedraftError):
-        return error.code, *error.worded(t)
+        message, hint = error.worded(t)
+        return error.code, message, hint or _next_step(error, t)
     if isinstance(error, _USAGE):
         return "usage", error.format_message(), ""
     if isinstance(error, typer.Abort):
@@ -223,6 +227,15 @@ def _said(error: Exception, t: Words) -> tuple[str, str, str]:
     if isinstance(error, OSError):
         return "system", str(error), ""
     return "unexpected", f"{type(error).__name__}: {error}", t("cli.debug_shows")
+
+
+def _next_step(error: ForedraftError, t: Words) -> str:
+    """What to do about an error that does not say so itself, in terms of commands."""
+    if not isinstance(error, ModelNotFoundError):
+        return ""
+    if os.path.isdir(error.name):  # noqa: PTH112 - what was typed may be no path at all
+        return t("cli.next_folder")
+    return t("cli.next_models")
 
 
 _OPTIONS = {"n_ctx": "context", "n_threads": "threads", "n_batch": "batch", "device": "draft-device"}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from foredraft.models.store import ModelFile, ModelStore
     from foredraft.pair.what_pays import Way
 
-STYLES = {"recommended": "green", "not_usable": "dim"}
+STYLES = {"recommended": "green", "no_gain": "dim", "not_usable": "dim"}
 """Levels that are not in the terminal's own colour."""
 
 
@@ -46,7 +46,9 @@ def pair(
     from foredraft.models.recommend import gain
 
     store = shelf()
-    found = store.require(main)
+    found = store.find(main)
+    if measure or found.facts is None or found.facts.kind != "vocabulary":  # a vocabulary alone can be compared
+        found = store.require(main)
     check = memory_check(LoadPlan())
     if drafts:
         named = [store.draft_named(found, name) for name in drafts]
@@ -95,13 +97,14 @@ def _would_pay(
 
 def _print(main: ModelFile, rows: list[tuple[ModelFile, Pairing, float | None, Measured | None]], words: Words) -> None:
     from foredraft.models.recommend import missing_draft
+    from foredraft.pair.files import ADVICE
 
     print_table(
         [words(f"cli.pair.{column}") for column in ("draft", "verdict", "why", "speed_up")],
         [
             (
                 draft_words(draft),
-                Styled(words(f"spec.level_{pairing.level}"), STYLES.get(pairing.level, "")),
+                _level("no_gain" if pairing.code in ADVICE else pairing.level, words),
                 words(pairing.why),
                 _speedup(expected, measured, words),
             )
@@ -117,6 +120,10 @@ def _print(main: ModelFile, rows: list[tuple[ModelFile, Pairing, float | None, M
         wanted = missing_draft(main)
         if wanted is not None:
             print(words("cli.pair.get", model=wanted.name), file=sys.stderr)
+
+
+def _level(level: str, words: Words) -> Styled:
+    return Styled(words(f"spec.level_{level}"), STYLES.get(level, ""))
 
 
 def _speedup(expected: float | None, measured: Measured | None, words: Words) -> str:

@@ -426,7 +426,7 @@ def _allowed(fault: Any) -> Reason:
     """What a value must be, from pydantic's fault."""
     context, kind = fault.get("ctx") or {}, str(fault["type"])
     if kind == "parameter":
-        return as_reason(str(context["allowed"]))
+        return as_reason(context["allowed"])
     if kind == "literal_error":
         return one_of(context["expected"].replace(" or ", ", ").replace("'", "").split(", "))
     if kind in ("greater_than_equal", "less_than_equal"):

@@ -22,7 +22,7 @@ from typing import Any
 from foredraft.core.errors import DownloadError
 from foredraft.core.reasons import Reason, sentences
 from foredraft.models.facts import PART_NAME
-from foredraft.models.names import nearest, split_quantisation
+from foredraft.models.names import nearest, same_family, split_quantisation
 from foredraft.models.recommend import catalogue, catalogue_entry, recommended_drafts
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
@@ -107,7 +107,7 @@ def parse_wish(wish: str) -> tuple[str, str]:
     names = [entry.name for entry in catalogue()]
     entry = next((entry for entry in catalogue() if entry.name == text.lower()), None) or catalogue_entry(text)
     if entry is None:
-        near = nearest(text, names)
+        near = same_family(wish, names) or same_family(text, names) or nearest(text, names)
         meant = Reason("did_you_mean", {"names": tuple(near)}) if near else None
         unknown = Reason("hub_unknown", {"wish": wish})
         raise DownloadError("not_found", unknown, hint=sentences(meant, Reason("hint_catalogue")))
@@ -231,7 +231,8 @@ def download(repository: HubRepository, choice: HubChoice, own: Path, progress: 
 def _fetch(repository: HubRepository, file: HubFile, target: Path, progress: Progress | None) -> None:
     from filelock import FileLock
 
-    with FileLock(target.with_name(target.name + ".lock")):
+    lock = target.with_name(target.name + ".lock")
+    with FileLock(lock):
         if _done(file, target):
             return
         partial = _partial(target, file)
@@ -249,6 +250,8 @@ def _fetch(repository: HubRepository, file: HubFile, target: Path, progress: Pro
                 hint=Reason("hint_checksum"),
             )
         partial.replace(target)
+        with contextlib.suppress(OSError):  # Windows: it is open, and removed when it is closed
+            lock.unlink()  # whoever waits for it, or makes it anew, finds the file done
 
 
 def _transfer(repository: HubRepository, file: HubFile, partial: Path, name: str, progress: Progress | None) -> None:

@@ -87,6 +87,17 @@ def nearest(wanted: str, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(by_short[short] for short in close))[:3]
 
 
+def same_family(wanted: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Up to six names that begin as what was typed does, however it is spelled: "llama3.2:1b", as Ollama says, is
+    meant for "llama-3.2-1b-instruct"."""
+    plain = _letters(wanted)
+    return tuple(name for name in names if plain and _letters(name).startswith(plain))[:6]
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
 def unique_names(names: Sequence[tuple[str, str]]) -> list[str]:
     """Full names from (name, publisher): the publisher is put before a name that occurs twice, then a number behind."""
     count: dict[str, int] = {}

@@ -308,6 +308,7 @@ class ModelStore:
             freed = sum(path.stat().st_size for path in paths if path.exists())
             for path in paths:
                 path.unlink(missing_ok=True)
+                path.with_name(path.name + ".lock").unlink(missing_ok=True)  # of a download
                 for folder in itertools.takewhile(lambda folder: folder != self.own, path.parents):
                     with contextlib.suppress(OSError):  # not empty: other models live there
                         folder.rmdir()

@@ -92,7 +92,10 @@ def _fetched(wish: str, kinds: Sequence[str], progress: Progress | None) -> Path
 
 @contextlib.contextmanager
 def download_bar(*, quiet: bool = False) -> Iterator[Transferred]:
-    """A bar for each file on stderr, where that is a terminal."""
+    """A bar for each file on stderr; in a log, a line for each tenth that has arrived."""
+    if not quiet and not sys.stderr.isatty():
+        yield _in_lines()
+        return
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -111,7 +114,7 @@ def download_bar(*, quiet: bool = False) -> Iterator[Transferred]:
         TransferSpeedColumn(),
         TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=quiet or not sys.stderr.isatty()) as bar:
+    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
         tasks: dict[str, TaskID] = {}
 
         def arrived(file: str, there: int, size: int) -> None:
@@ -120,3 +123,15 @@ def download_bar(*, quiet: bool = False) -> Iterator[Transferred]:
             bar.update(tasks[file], completed=there)
 
         yield arrived
+
+
+def _in_lines() -> Transferred:
+    told: dict[str, int] = {}
+
+    def arrived(file: str, there: int, size: int) -> None:
+        tenth = 10 * there // size if size else 10
+        if told.get(file) != tenth:
+            told[file] = tenth
+            print(f"{file}: {10 * tenth} % of {size / 1e6:,.1f} MB", file=sys.stderr, flush=True)
+
+    return arrived

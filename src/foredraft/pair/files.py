@@ -24,7 +24,7 @@ SMALL_MODEL_BYTES = 32 << 20
 """Models below this size run on one thread unless told otherwise: handing work over costs about as much as the work
 (measured: 5 MB at 1,900 tok/s on one thread, 2,200 on two of an idle machine, and 20 to 900 on two of a busy one)."""
 
-_ADVICE = frozenset({"too_large", "same_model"})
+ADVICE = frozenset({"too_large", "same_model"})
 """Verdicts about speed alone: a draft that was named is taken all the same, and the note says what to expect."""
 
 
@@ -42,7 +42,7 @@ def check_pair(main: Path, draft: Path, *, force: bool) -> tuple[Reason | None, 
     verdict = pair(facts, own or draft, force=force)
     if verdict.usable:
         return None, verdict.code == "head_fits"
-    if verdict.code in _ADVICE:
+    if verdict.code in ADVICE:
         return verdict.why, False
     raise IncompatibleDraftError(verdict.reason)
 
