@@ -112,6 +112,7 @@ class Hyperparameters:
     catch_up_tokens: int = 16  # by which catching up is timed
     plain_drift: float = 2.0  # × by which a plain step may differ from what is stored
     draft_drift: float = 1.5  # × by which a draft step, in plain steps, may: this decides what pays
+    learned_drift: float = 4.0  # × by which what use has made of both may differ from what was measured
     looks: int = 4  # times a step is timed before it is said to take another time
     text: int = 64  # arbitrary tokens that are read
 

@@ -57,9 +57,13 @@ def measure(
 def drift(costs: CostModel, target: Engine, draft: Engine | None, *, clock: Clock = time.perf_counter) -> str:
     """How this machine differs from the one these costs were measured on, in words; "" where they still hold.
 
-    Reads two tokens with each model and takes them back; some more only where they seem to take another time.
+    Reads two tokens with each model and takes them back; some more only where they seem to take another time. What was
+    learned in use since then must be near what was measured, too: where it says that nothing can pay, nothing in use
+    would ever correct it.
     """
     hyper, (plain_then, step_then) = costs.hyper, costs.bare_s
+    if learned := _learned(costs):
+        return learned
     plain, same = _look(_Timer(target, clock, hyper), plain_then, hyper.plain_drift)
     if not same:
         return f"a plain step takes {1e3 * plain:.3g} ms now, and took {1e3 * plain_then:.3g}"
@@ -68,6 +72,20 @@ def drift(costs: CostModel, target: Engine, draft: Engine | None, *, clock: Cloc
     step_then *= plain / plain_then
     step, same = _look(_Timer(draft, clock, hyper), step_then, hyper.draft_drift)
     return "" if same else f"a draft step takes {step / plain:.2g} plain steps now, and took {step_then / plain:.2g}"
+
+
+def _learned(costs: CostModel) -> str:
+    """What the costs of use say otherwise than the measurement they began with, in words; "" where they agree."""
+    (plain, step), factor = costs.bare_s, costs.hyper.learned_drift
+    in_use = costs.pass_s(1)
+    if not plain / factor <= in_use <= plain * factor:
+        return f"a plain step seemed to take {1e3 * in_use:.3g} ms in use, and {1e3 * plain:.3g} when it was measured"
+    if step is None or not costs.drafts:
+        return ""
+    ratio = costs.draft_s() / in_use
+    if step / plain / factor <= ratio <= step / plain * factor:
+        return ""
+    return f"a draft step seemed to take {ratio:.2g} plain steps in use, and {step / plain:.2g} when it was measured"
 
 
 def _look(timer: _Timer, expected: float, factor: float) -> tuple[float, bool]:
