@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from tests.harden.requests import ASK, CHAT, CORPUS, RESPONSES, Gap, chat
+from tests.harden.requests import ASK, BLOCK, CHAT, CORPUS, MESSAGES, RESPONSES, Gap, chat
 
 WITHIN: dict[str, tuple[str, Any]] = {
     "99,000 keys": (CHAT, chat(**{f"unknown{n}": 1 for n in range(99_000)})),
@@ -38,6 +38,15 @@ WITHIN: dict[str, tuple[str, Any]] = {
     "surrogates": (CHAT, chat(messages=[{"role": "user", "content": "\ud800"}], unknown=["ab"] * 400_000)),
     "a half at the end": (CHAT, chat(messages=[{"role": "user", "content": "é" * 2_000_000 + "\ud800"}])),
     "no JSON at the end": (CHAT, b'{"a": [' + b"1," * 900_000 + b"x"),
+    "arguments of texts": (
+        CHAT,
+        chat(
+            messages=[{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": '"",' * 900_000}}]}]
+        ),
+    ),
+    "metadata": (RESPONSES, {"input": "a", "max_output_tokens": 2, "metadata": {f"k{n}": "v" for n in range(99_000)}}),
+    "instructions": (RESPONSES, {"input": "a", "instructions": "a" * 15_000_000}),
+    "system blocks, 1,000": (MESSAGES, {"max_tokens": 2, "messages": ASK * 9_000, "system": [BLOCK] * 1_000}),
     "a small one": (CHAT, chat(messages=ASK)),
 }
 """Bodies that are read to their end."""

@@ -26,7 +26,7 @@ from foredraft.bench.rivalry import FIRST, Pair, Row, Taken, rows
 from foredraft.bench.runner import Step
 from foredraft.bench.sides import Ours, Side, Theirs, first_piece
 from foredraft.config.load_settings import LoadSettings
-from foredraft.engines.llamacpp.loading import cores
+from foredraft.engines.processor import cores
 from foredraft.pair.files import SMALL_MODEL_BYTES
 from foredraft.pair.llm import LLM
 

@@ -31,6 +31,7 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
+from foredraft.core import files
 from foredraft.core.errors import ModelError, ParameterError
 
 Matrix = NDArray[np.float32]
@@ -135,7 +136,8 @@ def inflate(src: str | Path, dst: str | Path, size: str = "1b", kind: str = "q8_
             stored = numbers if len(piece.shape) == 2 else gguf.GGMLQuantizationType.F32
             writer.write_tensor_data(_bytes(piece, stored))
         writer.close()
-        return unfinished.replace(dst)
+        files.replace(unfinished, dst)
+        return dst
     except OSError as error:
         raise ModelError(f"{dst} cannot be written: {error.strerror}.", path=str(dst)) from error
     finally:

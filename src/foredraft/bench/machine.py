@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import psutil
+
+from foredraft.engines import processor
 
 _QUIET = 0.5
 """Processes a thread that want to run on a machine that counts as quiet."""
@@ -18,7 +19,7 @@ def machine() -> dict[str, Any]:
     """Processor, memory (bytes), system, versions, and how busy it was (load: processes that want a core, on average
     over the last minute; None where the system does not say)."""
     return {
-        "processor": processor(),
+        "processor": processor.name(),
         "cores": psutil.cpu_count(logical=False) or os.cpu_count() or 1,
         "threads": os.cpu_count() or 1,
         "memory": psutil.virtual_memory().total,
@@ -39,18 +40,6 @@ def busy(facts: dict[str, Any]) -> str:
         f"The machine was busy when this began (load {load:.1f} on {threads} threads): the times are noisy. A quiet "
         "machine is best; --clock cpu helps where there is none."
     )
-
-
-def processor() -> str:
-    """The processor's name, as far as the system tells it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() in ("model name", "Model"):
-                return value.strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def in_words(facts: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from foredraft.config.folders import close_off, data_folder, make_private
+from foredraft.core import files
 from foredraft.core.errors import ForedraftError, ParameterError
 
 LINES = 1_000
@@ -35,7 +36,7 @@ def save(name: str, messages: list[dict[str, str]]) -> Path:
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as out:
                 json.dump({"messages": messages}, out, ensure_ascii=False, indent=1)
-            Path(partial).replace(path)
+            files.replace(Path(partial), path)
         except BaseException:
             Path(partial).unlink(missing_ok=True)
             raise

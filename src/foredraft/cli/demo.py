@@ -180,7 +180,7 @@ def _watch(llm: LLM, request: Request, words: dict[str, str], title: str, *, qui
 
 def _threads(llm: LLM) -> int:
     """Of the main model, which takes nearly all of the time."""
-    from foredraft.engines.llamacpp.loading import cores
+    from foredraft.engines.processor import cores
 
     options: LoadOptions = llm.engine.options  # type: ignore[attr-defined]
     return options.n_threads or cores()

@@ -18,6 +18,7 @@ from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Table
 
 from foredraft.config.settings import check_text, config_file, split_key
+from foredraft.core import files
 from foredraft.core.errors import SettingsError
 from foredraft.core.reasons import Reason
 
@@ -102,7 +103,7 @@ def _write(file: Path, text: str) -> None:
             os.fsync(out.fileno())
         with contextlib.suppress(OSError):
             Path(partial).chmod(file.stat().st_mode & 0o777)
-        Path(partial).replace(file)
+        files.replace(Path(partial), file)
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise

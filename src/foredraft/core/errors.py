@@ -8,6 +8,8 @@ their language; `message` and `hint` are English, for logs and the API.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from foredraft.core.reasons import Reason, Value
 from foredraft.words import Words
 
@@ -103,6 +105,16 @@ class ModelError(ForedraftError):
     def __init__(self, message: Reason | str, *, path: str = "", hint: Reason | str = "") -> None:
         super().__init__(message, hint=hint)
         self.path = path
+
+
+class FileInUseError(ModelError, PermissionError):
+    """A file cannot be "replaced" or "deleted" (`what`) because a program has it open; Windows knows that, other
+    systems do not."""
+
+    code = "file_in_use"
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(Reason(f"in_use_{what}", {"path": str(path)}), path=str(path), hint=Reason("hint_in_use"))
 
 
 class ModelNotFoundError(ModelError):

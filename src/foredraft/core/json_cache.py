@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from foredraft.core import files
 from foredraft.core.reasons import Reason
 
 T = TypeVar("T")
@@ -109,7 +110,7 @@ def write(folder: Path | None, kind: str, key: Key, content: Mapping[str, Any], 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         half.write_text(json.dumps({"format": FORMAT, "key": dict(key), "content": content}, allow_nan=False))
-        half.replace(path)
+        files.replace(half, path)
     except (OSError, ValueError) as error:
         with contextlib.suppress(OSError):  # a folder that cannot be written, or is none
             half.unlink(missing_ok=True)

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from foredraft.core.errors import DownloadError
+from foredraft.core import files
+from foredraft.core.errors import DownloadError, FileInUseError
 from foredraft.core.reasons import Reason, sentences
 from foredraft.models.facts import PART_NAME
 from foredraft.models.names import nearest, same_family, split_quantisation
@@ -249,7 +250,7 @@ def _fetch(repository: HubRepository, file: HubFile, target: Path, progress: Pro
                 Reason("hub_checksum", {"file": target.name}),
                 hint=Reason("hint_checksum"),
             )
-        partial.replace(target)
+        files.replace(partial, target)
         with contextlib.suppress(OSError):  # Windows: it is open, and removed when it is closed
             lock.unlink()  # whoever waits for it, or makes it anew, finds the file done
 
@@ -389,7 +390,7 @@ def _explained(repository: str) -> Iterator[None]:
 
     try:
         yield
-    except DownloadError:
+    except (DownloadError, FileInUseError):
         raise
     except errors.GatedRepoError as error:
         raise DownloadError(

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from foredraft.core import files
 from foredraft.core.errors import (
     AmbiguousModelError,
     ForedraftError,
@@ -307,7 +308,7 @@ class ModelStore:
         with self.locked():
             freed = sum(path.stat().st_size for path in paths if path.exists())
             for path in paths:
-                path.unlink(missing_ok=True)
+                files.remove(path)
                 path.with_name(path.name + ".lock").unlink(missing_ok=True)  # of a download
                 for folder in itertools.takewhile(lambda folder: folder != self.own, path.parents):
                     with contextlib.suppress(OSError):  # not empty: other models live there
@@ -490,7 +491,7 @@ def _place_files(paths: Sequence[Path], own: Path, *, move: bool) -> Path:
             partial = target.with_name(target.name + ".partial")
             try:
                 shutil.copyfile(path, partial)
-                partial.replace(target)
+                files.replace(partial, target)
             finally:
-                partial.unlink(missing_ok=True)
+                files.remove(partial)
     return folder / paths[0].name

@@ -279,7 +279,7 @@ def _step_seconds(engine: LlamaCppEngine) -> float:
 
 def _key(engine: LlamaCppEngine) -> json_cache.Key:
     """Everything that chooses llama.cpp's kernels."""
-    from foredraft.engines.llamacpp.loading import cores
+    from foredraft.engines.processor import cores
 
     options = engine.options
     return {

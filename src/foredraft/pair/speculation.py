@@ -9,6 +9,7 @@ they were measured on a busy machine or are old, they are measured anew.
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from foredraft.core.params import BUILTIN
 from foredraft.core.reasons import Reason, as_reason
 from foredraft.core.registry import made, wanted
 from foredraft.core.tables import ALONE, TOGETHER
+from foredraft.engines import processor
 from foredraft.engines.base import Engine
 from foredraft.scheduling.request import ScheduledRequest
 from foredraft.speculative.controllers import CONTROLLERS, Adaptive, DraftController
@@ -254,8 +256,9 @@ def file_identity(path: Path) -> str:
 
 
 def machine() -> str:
-    """This computer, as far as a program is told."""
-    return f"{platform.machine()} {platform.processor()} {platform.node()}"
+    """This computer, as far as costs go. Not its name on the network, which changes with the network, and in containers
+    at every start."""
+    return f"{platform.machine()} {processor.name()} {os.cpu_count()}"
 
 
 def library_version() -> str:

@@ -45,6 +45,13 @@ def listen(host: str, port: int) -> tuple[list[socket.socket], str]:
         return [first], said  # else there is no IPv6 on this machine
 
 
+def _own_address() -> int:
+    """The option by which a server gets its port again right after its last end, and no other program gets it
+    meanwhile. On Windows SO_REUSEADDR would let a second server take a port that is in use."""
+    exclusive: int | None = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)  # Windows alone has it
+    return socket.SO_REUSEADDR if exclusive is None else exclusive
+
+
 def _listening(host: str, port: int) -> socket.socket:
     """The protocol is named: accepted sockets inherit it, and asyncio switches Nagle's algorithm off (TCP_NODELAY) only
     where it says TCP. With it, every answer on a kept connection waits for the client's delayed acknowledgement, 40 ms.
@@ -52,7 +59,7 @@ def _listening(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, _own_address(), 1)
         listener.bind((host.strip("[]"), port))
         listener.listen(BACKLOG)
     except OSError:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from foredraft.core import files
 from foredraft.core.errors import ForedraftError
 
 
@@ -56,9 +57,11 @@ class Aliases:
                 try:
                     self._file.parent.mkdir(parents=True, exist_ok=True)
                     fresh.write_text(json.dumps(changed, ensure_ascii=False, indent=1), encoding="utf-8")
-                    fresh.replace(self._file)
+                    files.replace(fresh, self._file)
                 except OSError as error:
-                    raise ForedraftError(f"The name cannot be kept in {self._file}: {error.strerror}.") from error
+                    raise ForedraftError(
+                        f"The name cannot be kept in {self._file}: {error.strerror or error}."
+                    ) from error
             self._given = changed
 
     def _read(self) -> dict[str, str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -20,7 +23,26 @@ def has_screen() -> bool:
     """Whether a browser could be seen here. Over SSH and on servers the address alone is printed."""
     if os.environ.get("SSH_CONNECTION") and not os.environ.get("DISPLAY"):
         return False
-    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    if sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        return True
+    return bool(_of_windows())
+
+
+def _of_windows() -> str:
+    """Inside WSL, the program that opens a page in Windows' browser; "" elsewhere. Windows passes what is asked of
+    localhost on to WSL."""
+    if sys.platform != "linux" or not (os.environ.get("WSL_DISTRO_NAME") or os.environ.get("WSL_INTEROP")):
+        return ""
+    return shutil.which("wslview") or shutil.which("explorer.exe") or ""
+
+
+def show(page: str) -> None:
+    """Open a page in the user's browser."""
+    if program := _of_windows():
+        with contextlib.suppress(OSError):  # the address is printed, too
+            subprocess.run([program, page], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)  # noqa: S603
+        return
+    webbrowser.open(page)
 
 
 def already_running(address: str) -> bool:
@@ -58,7 +80,7 @@ def open_when_ready(address: str, page: str) -> None:
             except OSError:
                 time.sleep(0.2)
                 continue
-            webbrowser.open(page)
+            show(page)
             return
 
     threading.Thread(target=wait, daemon=True).start()

@@ -22,7 +22,6 @@ from foredraft.engines.llamacpp.hidden import HiddenRows
 from foredraft.engines.llamacpp.library import library
 from foredraft.engines.llamacpp.loading import (
     attends_one_way,
-    cores,
     describe,
     open_context,
     open_model,
@@ -35,6 +34,7 @@ from foredraft.engines.llamacpp.recurrent import Sequences, goes_back, has_state
 from foredraft.engines.llamacpp.tiles import tiles_work
 from foredraft.engines.llamacpp.tokenizer import LlamaTokenizer
 from foredraft.engines.probe import ALL_SIZES, SIZES, probe
+from foredraft.engines.processor import cores
 from foredraft.engines.rewind import FREE, NONE, Rewind
 from foredraft.engines.states import States, Step, gather
 

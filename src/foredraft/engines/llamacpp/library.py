@@ -32,6 +32,9 @@ class Library:
         # GNU OpenMP's threads wait for each other by spinning, by default for milliseconds. On a machine that does
         # anything else (a browser, another program) that stalls every pass. This much spinning covers a normal wait.
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+        # LLVM's and Intel's (Clang, Homebrew's libomp) wait so for 200 ms unless told how many; Microsoft's cannot be
+        # told, and builds without OpenMP (Apple's Clang, Metal) use llama.cpp's own threads.
+        os.environ.setdefault("KMP_BLOCKTIME", "1")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the package's own deprecations are not the user's business
             from llama_cpp import llama_cpp as api

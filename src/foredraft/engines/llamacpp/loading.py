@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from foredraft.core.errors import UnsupportedModelError
 from foredraft.core.interrupts import interruptible
 from foredraft.core.reasons import Reason
@@ -23,6 +21,7 @@ from foredraft.engines.llamacpp.memory import kv_estimate
 from foredraft.engines.llamacpp.options import CPU, LoadOptions
 from foredraft.engines.llamacpp.recurrent import has_states
 from foredraft.engines.llamacpp.tiles import tiles_work
+from foredraft.engines.processor import cores
 
 _BF16 = 30
 """ggml's number of the one KV type that the bindings do not name."""
@@ -259,9 +258,3 @@ def refuse_what_cannot_write(path: Path, model: Any) -> None:
         path=str(path),
         hint=Reason("hint_text_model"),
     )
-
-
-def cores() -> int:
-    """Physical cores this process may use: a second thread on the same core only slows the kernels down."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(psutil.cpu_count(logical=False) or allowed, allowed))

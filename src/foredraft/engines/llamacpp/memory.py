@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
+
+from foredraft.engines import control_groups
 
 KV_BITS = {"f32": 32.0, "f16": 16.0, "bf16": 16.0, "q8_0": 8.5, "q5_1": 6.0, "q5_0": 5.5, "q4_1": 5.0, "q4_0": 4.5}
 """Bits of one number in the KV cache, scales included (ggml's block formats)."""
@@ -62,10 +63,5 @@ def kv_estimate(n_ctx: int, n_layer: int, n_kv_heads: int, key_length: int, valu
 def free_memory() -> int:
     """Bytes that can be taken without swapping: of the machine, or of the container where it has less."""
     free: int = psutil.virtual_memory().available
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit, used = (group / "memory.max").read_text(), (group / "memory.current").read_text()
-        cache = re.search(r"^inactive_file (\d+)$", (group / "memory.stat").read_text(), re.MULTILINE)
-        return min(free, int(limit) - int(used) + int(cache[1] if cache else 0))
-    except (OSError, ValueError):  # no control group, or one without a limit ("max")
-        return free
+    left = control_groups.memory()
+    return free if left is None else min(free, left)

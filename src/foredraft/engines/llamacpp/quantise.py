@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from foredraft.core import files
 from foredraft.core.errors import ModelError, ParameterError
 from foredraft.core.reasons import Reason
 from foredraft.engines.llamacpp.failures import check_file, load_error
@@ -43,6 +44,7 @@ def quantise(source: str | Path, target: str | Path, kind: str, *, n_threads: in
             code = api.llama_model_quantize(os.fsencode(source), os.fsencode(unfinished), params)
         if code:
             raise load_error(source, lines)
-        return unfinished.replace(target)
+        files.replace(unfinished, target)
+        return target
     finally:
         unfinished.unlink(missing_ok=True)

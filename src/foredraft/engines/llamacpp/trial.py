@@ -24,6 +24,7 @@ from pathlib import Path
 
 from foredraft import child
 from foredraft.config.folders import cache_folder
+from foredraft.core import files
 from foredraft.core.errors import ForedraftError, MemoryLimitError, ModelError, ModelFormatError
 from foredraft.core.reasons import Reason
 from foredraft.demo import is_embedded
@@ -145,7 +146,7 @@ def _keep(place: Path, words: str) -> None:
         half = place.with_suffix(f".{os.getpid()}")
         try:
             half.write_text(json.dumps({"words": words}), encoding="utf-8")
-            half.replace(place)
+            files.replace(half, place)
         finally:
             half.unlink(missing_ok=True)
         kept = sorted(place.parent.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
@@ -181,9 +182,10 @@ def main(path: str) -> int:
 
 def _load(path: Path) -> None:
     from foredraft.engines.llamacpp.library import library
-    from foredraft.engines.llamacpp.loading import cores, open_model
+    from foredraft.engines.llamacpp.loading import open_model
     from foredraft.engines.llamacpp.options import LoadOptions
     from foredraft.engines.llamacpp.tokenizer import LlamaTokenizer
+    from foredraft.engines.processor import cores
 
     api = library().api
     size = _size(path)

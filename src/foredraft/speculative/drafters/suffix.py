@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from foredraft.core import files
 from foredraft.core.errors import ForedraftError
 from foredraft.core.reasons import Reason
 from foredraft.speculative.drafters.automaton import SuffixAutomaton
@@ -62,7 +63,7 @@ class SuffixStore:
         """Forget everything, in memory and in the file."""
         self._answers, self.generations = [[]], [SuffixAutomaton()]
         if self.path is not None:
-            self.path.unlink(missing_ok=True)
+            files.remove(self.path)
 
     def save(self) -> None:
         """Write the file: a line with the vocabulary, then one line an answer. Raises `ForedraftError`."""
@@ -74,7 +75,7 @@ class SuffixStore:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             beside.write_text("\n".join(lines) + "\n", encoding="utf-8")
-            beside.replace(self.path)
+            files.replace(beside, self.path)
         except OSError as error:
             said = {"path": str(self.path), "error": str(error)}
             raise ForedraftError(Reason("past_unwritable", said)) from error
