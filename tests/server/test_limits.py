@@ -100,18 +100,20 @@ def test_what_is_at_its_limit_is_served(http: httpx.Client) -> None:
 # ---- JSON ----
 
 
-def test_json_within_the_limits_passes() -> None:
+@pytest.mark.parametrize("alone", [False, True])
+def test_json_within_the_limits_passes(alone: bool) -> None:
     for value in (
         {"a": ['"', '\\"', "\\", "{[,:", "\\\\"]},
         {f"k{n}": n for n in range(limits.KEYS.most)},
         list(range(limits.VALUES.most - 2)),
         [[] for _ in range(limits.CONTAINERS.most - 1)],
     ):
-        check_json(json.dumps(value).encode())
-    check_json(b"[" * 100 + b"]" * 100)
-    check_json(b'["' + b"[" * 5000 + b'"]')  # in a text, nothing is nested
-    check_json(b'["' + rb"\"[" * 5000 + b'"]')
-    check_json(b'{"a": "' + b":" * 300_000 + b'"}')
+        check_json(json.dumps(value).encode(), alone=alone)
+    check_json(b"[" * 100 + b"]" * 100, alone=alone)
+    check_json(b'["' + b"[" * 5000 + b'"]', alone=alone)  # in a text, nothing is nested
+    check_json(b'["' + rb"\"[" * 5000 + b'"]', alone=alone)
+    check_json(b'{"a": "' + b":" * 300_000 + b'"}', alone=alone)
+    check_json(b'["' + b"[" * 5000, alone=alone)  # no JSON: its reader says so
 
 
 @pytest.mark.parametrize(
@@ -127,9 +129,10 @@ def test_json_within_the_limits_passes() -> None:
     ],
     ids=["lists", "objects", "with texts", "keys", "values", "containers", "escapes"],
 )
-def test_json_beyond_a_limit_is_refused(body: bytes, limit: limits.Limit) -> None:
+@pytest.mark.parametrize("alone", [False, True])
+def test_json_beyond_a_limit_is_refused(body: bytes, limit: limits.Limit, alone: bool) -> None:
     with pytest.raises(LimitError) as error:
-        check_json(body)
+        check_json(body, alone=alone)
     assert error.value.most == limit.most < error.value.has
     assert limit.what in error.value.message
 

@@ -13,9 +13,9 @@ from foredraft.server.limits import check_json
 _HALVES = re.compile("[\ud800-\udfff]")
 
 
-def value_of(body: bytes) -> Any:
-    """Raises `ValueError`, or `LimitError` where it would be too much to read."""
-    check_json(body)
+def value_of(body: bytes, *, alone: bool = False) -> Any:
+    """Raises `ValueError`, or `LimitError` where it would be too much to read. `alone`: in a process of its own."""
+    check_json(body, alone=alone)
     try:
         return _parsed(body)
     except RecursionError:

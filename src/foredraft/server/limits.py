@@ -72,20 +72,24 @@ TABLE = (
 
 # ---- JSON, before it is read ----
 
+_STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
 _OPENING, _BRACKETS = re.compile(rb"[\[{]"), re.compile(rb"[\[\]{}]")
 
 
-def check_json(body: bytes) -> None:
+def check_json(body: bytes, *, alone: bool = False) -> None:
     """Raises `LimitError` for JSON that would be too much to read: that takes a lock which running answers need too.
 
     Counts what stands outside of strings. It goes through the text string by string, in Python: so others get their
-    turn, however large the body is. What is not JSON may pass; its reader says so.
+    turn, however large the body is. Where it is `alone` in its process, all strings are taken out in one go, in a fifth
+    of the time. What is not JSON may pass; its reader says so.
     """
     if len(body) <= NESTING.most:
         return
     found = sum(map(body.count, (b",", b":", b"[", b"{")))
     if found <= KEYS.most and body.count(b"[") + body.count(b"{") <= NESTING.most:
         return  # fewer of everything, even if every mark counted
+    if alone:
+        body = _STRINGS.sub(b"", body)
     keys = values = containers = depth = 0
     for marks in _between_strings(body):
         keys += marks.count(b":")
@@ -93,9 +97,9 @@ def check_json(body: bytes) -> None:
         opening = marks.count(b"[") + marks.count(b"{")
         if opening:
             containers += opening
-            CONTAINERS.check(containers, so_far=True)
-        KEYS.check(keys, so_far=True)
-        VALUES.check(values + containers, so_far=True)
+            CONTAINERS.check(min(containers, CONTAINERS.most + 1), so_far=True)
+        KEYS.check(min(keys, KEYS.most + 1), so_far=True)
+        VALUES.check(min(values + containers, VALUES.most + 1), so_far=True)
         if opening == 1 and b"]" not in marks and b"}" not in marks:
             depth += 1
             NESTING.check(depth, so_far=True)

@@ -37,7 +37,7 @@ _SMALL = frozenset({int, float, bool, type(None)})
 def work(body: bytes) -> Iterator[bytes]:
     """The child's part: the pieces of a body's value, or a refusal."""
     try:
-        value = value_of(body)
+        value = value_of(body, alone=True)
     except LimitError as error:
         limit = {"message": error.message, "has": error.has, "most": error.most}
         yield _piece("!", {"limit": {**limit, "param": error.param, "status": error.status}})
