@@ -19,8 +19,9 @@ from typing import Any
 
 import httpx
 
-from tests.harden.requests import ASK, BLOCK, CHAT, CORPUS, MESSAGES, RESPONSES, Gap, chat
+from tests.harden.requests import ASK, BLOCK, CHAT, CORPUS, MESSAGES, OLLAMA, RESPONSES, V1, Gap, chat
 
+LONG = "a" * 1_500
 WITHIN: dict[str, tuple[str, Any]] = {
     "99,000 keys": (CHAT, chat(**{f"unknown{n}": 1 for n in range(99_000)})),
     "99,000 keys, long": (CHAT, chat(**{f"unknown{n}" * 10: "x" * 60 for n in range(99_000)})),
@@ -47,6 +48,12 @@ WITHIN: dict[str, tuple[str, Any]] = {
     "metadata": (RESPONSES, {"input": "a", "max_output_tokens": 2, "metadata": {f"k{n}": "v" for n in range(99_000)}}),
     "instructions": (RESPONSES, {"input": "a", "instructions": "a" * 15_000_000}),
     "system blocks, 1,000": (MESSAGES, {"max_tokens": 2, "messages": ASK * 9_000, "system": [BLOCK] * 1_000}),
+    "long ones of one role": (MESSAGES, {"max_tokens": 2, "messages": [{"role": "user", "content": LONG}] * 9_000}),
+    "long thoughts": (RESPONSES, {"input": [{"type": "reasoning", "content": LONG, "summary": []}] * 9_000}),
+    "long answers": (RESPONSES, {"input": [{"role": "assistant", "content": LONG}] * 9_000}),
+    "long ones of Ollama": (OLLAMA, {"messages": [{"role": "user", "content": LONG}] * 9_000}),
+    "long parts": (V1, {"input": [{"type": "text", "content": LONG}] * 9_000}),
+    "long ones": (CHAT, chat(messages=[{"role": "user", "content": LONG}] * 9_000)),
     "a small one": (CHAT, chat(messages=ASK)),
 }
 """Bodies that are read to their end."""

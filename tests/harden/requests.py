@@ -119,6 +119,8 @@ CORPUS: dict[str, tuple[str, Any]] = {
     "from tokens": ("/detokenize", {"tokens": [1] * 900_000}),
     "prefill": (CHAT, chat(messages=[*ASK, {"role": "assistant", "content": "a" * 5_000_000}])),
     "variables": (CHAT, chat(chat_template_kwargs={"a": "b" * 5_000_000})),
+    "one role": (MESSAGES, {"max_tokens": 9, "messages": [{"role": "user", "content": "a" * 1500}] * 9_000}),
+    "thoughts": (RESPONSES, {"input": [{"type": "reasoning", "content": "a" * 1500, "summary": []}] * 9_000}),
 }
 """Bodies that once killed the server, froze it, or got a 500."""
 

@@ -9,7 +9,6 @@ import contextlib
 import gc
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextvars import copy_context
 from typing import Any, cast
 
 from fastapi import Request
@@ -87,8 +86,7 @@ class LimitedRoute(APIRoute):
                         if len(body) <= AT_ONCE:
                             taken.read = value_of(body)
                         else:
-                            noted = copy_context().run  # what the checks note is this request's
-                            reading = pools.bodies.run(_taken, body, pools, checked, noted)
+                            reading = pools.bodies.run(_taken, body, pools, checked)
                             taken.read = await while_connected(taken, reading)
                     except ValueError as error:  # FastAPI asks for it, and words it
                         if untyped:
@@ -121,13 +119,13 @@ def _read(body: bytes, pools: Pools) -> Any:
         return put_together(found)
 
 
-def _taken(body: bytes, pools: Pools, field: ModelField | None, noted: Callable[..., Any]) -> Any:
-    """A body as the route wants it; `noted` calls what takes notes. Raises `RequestValidationError`, too."""
+def _taken(body: bytes, pools: Pools, field: ModelField | None) -> Any:
+    """A body as the route wants it. Raises `RequestValidationError`, too."""
     value = _read(body, pools)
     if field is None:
         return value
     with _COLLECTOR.off():
-        checked, wrong = noted(field.validate, value, {}, loc=("body",))
+        checked, wrong = field.validate(value, {}, loc=("body",))
     if wrong:
         raise RequestValidationError(wrong, body=value)
     return checked

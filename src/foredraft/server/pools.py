@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -79,7 +80,7 @@ class Pool:
             with self._lock:
                 self._given_up.discard(given_up)
 
-        future = self._executor.submit(run)
+        future = self._executor.submit(copy_context().run, run)  # warnings are still those of this request
         future.add_done_callback(ended)
         waited = asyncio.wrap_future(future)
         waited.add_done_callback(lambda _: given_up.set())

@@ -107,18 +107,15 @@ def _tool(tool: Tool) -> dict[str, Any]:
 
 def conversation(body: Conversation, warnings: list[str]) -> list[dict[str, Any]]:
     """The messages, with the system prompt first. Neighbours of one role are one message."""
-    messages: list[dict[str, Any]] = []
     system = _system(body.system)
-    if system:
-        messages.append({"role": "system", "content": system})
+    groups: list[list[dict[str, Any]]] = [[{"role": "system", "content": system}]] if system else []
     for i, message in enumerate(body.messages):
         for one in _messages(message, f"messages.{i}.content", warnings):
-            before = messages[-1] if messages else None
-            if before is not None and before["role"] == one["role"] != "tool":
-                _join(before, one)
+            if groups and groups[-1][0]["role"] == one["role"] != "tool":
+                groups[-1].append(one)
             else:
-                messages.append(one)
-    return messages
+                groups.append([one])
+    return [_joined(group) for group in groups]
 
 
 def _system(system: str | Sequence[Block] | None) -> str:
@@ -130,12 +127,17 @@ def _without_billing(text: str) -> str:
     return text.partition("\n")[2].lstrip("\n") if text.startswith(BILLING) else text
 
 
-def _join(before: dict[str, Any], one: Mapping[str, Any]) -> None:
-    between = "" if one["role"] == "assistant" or not before["content"] or not one["content"] else "\n"
-    before["content"] += between + one["content"]
-    for name in ("tool_calls", "reasoning_content"):
-        if name in one:
-            before[name] = before[name] + one[name] if name in before else one[name]
+def _joined(group: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Messages of one role as one."""
+    if len(group) == 1:
+        return group[0]
+    between = "" if group[0]["role"] == "assistant" else "\n"
+    joined = {"role": group[0]["role"], "content": between.join(one["content"] for one in group if one["content"])}
+    if calls := [call for one in group for call in one.get("tool_calls", ())]:
+        joined["tool_calls"] = calls
+    if thoughts := [one["reasoning_content"] for one in group if "reasoning_content" in one]:
+        joined["reasoning_content"] = "".join(thoughts)
+    return joined
 
 
 def _messages(message: Message, place: str, warnings: list[str]) -> Iterator[dict[str, Any]]:

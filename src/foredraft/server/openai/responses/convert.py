@@ -135,8 +135,7 @@ def messages_of(items: Sequence[Item], warnings: list[str]) -> list[dict[str, An
         place = f"input.{i}"
         if item.kind == "reasoning":
             if text := _thinking(item, place, warnings):
-                answer = _answer(messages, fresh=True)
-                answer["reasoning_content"] = answer.get("reasoning_content", "") + text
+                _answer(messages, fresh=True).setdefault("reasoning_content", []).append(text)
         elif item.kind in ("function_call", "custom_tool_call"):
             arguments = as_arguments(item.input or "") if item.kind == "custom_tool_call" else item.arguments or "{}"
             function = {"name": flat(item.name or "", item.namespace), "arguments": arguments}
@@ -155,6 +154,9 @@ def messages_of(items: Sequence[Item], warnings: list[str]) -> list[dict[str, An
             note(f"{place}: items of the type {item.kind!r} are not read here, left out.", warnings)
         elif item.kind != "additional_tools":
             raise RequestError(f"Items of the type {item.kind!r} cannot be read.", param=f"{place}.type")
+    for message in messages:
+        if "reasoning_content" in message:  # joined once: there may be thousands of parts
+            message["reasoning_content"] = "".join(message["reasoning_content"])
     return [message for message in messages if message["role"] != "assistant" or _says(message)]
 
 
