@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from foredraft.cli.main import ALIASES, app
+from foredraft.cli.main import ALIASES, COMMANDS, app
 from tests.conftest import ROOT
 
 PAGES = sorted(
@@ -23,6 +23,8 @@ PAGES = sorted(
 FENCE = re.compile(r"^(```|~~~)(\w*)\n(.*?)^\1", re.DOTALL | re.MULTILINE)
 SHELLS = ("", "sh", "console", "powershell", "bash")
 OPTION = re.compile(r"(?:^|(?<=\s))(--?[a-zA-Z][\w-]*)")
+OF_OTHERS = {"--model_args", "--apply_chat_template", "--tools", "--add-host", "--network"}
+"""Options of other programs that pages name alone."""
 TYPER = {"--help", "-h", "--install-completion", "--show-completion"}
 
 
@@ -113,6 +115,29 @@ def wrong(text: str) -> list[str]:
             elif re.match(r"(benchmarks|examples|tests|tools|training)/", words[0]) and not (ROOT / words[0]).exists():
                 found.append(f"{line}: {words[0]} is not there")
     return found
+
+
+def options_alone(text: str) -> Iterator[str]:
+    """Options that stand in code within a line, without a command before them."""
+    for code in re.findall(r"`(--[^`]+)`", FENCE.sub("", text)):
+        yield from OPTION.findall(re.sub(r"\"[^\"]*\"", "TEXT", code.replace("\n", " ")))
+
+
+@cache
+def every_option() -> set[str]:
+    found = options(get_command(app))
+    for name in COMMANDS:
+        group = command(name)
+        for one in (group, *getattr(group, "commands", {}).values()):
+            found |= options(one)
+    for source in (ROOT / "benchmarks").glob("*.py"):
+        found |= set(re.findall(r'"(--[a-z-]+)"', source.read_text(encoding="utf-8")))
+    return found | OF_OTHERS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_option_named_alone_exists(page: Path) -> None:
+    assert set(options_alone(page.read_text(encoding="utf-8"))) <= every_option()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -63,16 +63,10 @@ def test_every_page_is_in_the_navigation_once() -> None:
     )
 
 
-@pytest.mark.parametrize("name", reference.PAGES)
+@pytest.mark.parametrize("name", [*reference.PAGES, *reference.SHOWN])
 def test_pages_made_from_the_code_are_current(name: str) -> None:
-    made = (reference.FOLDER / name).read_text(encoding="utf-8")
+    made = (reference.DOCS / name).read_text(encoding="utf-8")
     assert made == reference.text(name), "run `python -m tools.reference` (or `make reference`)"
-
-
-def test_the_tutorial_shows_the_example_as_it_is() -> None:
-    page = (ROOT / "docs" / "guides" / "write-a-drafter.md").read_text(encoding="utf-8")
-    example = (ROOT / "examples" / "my_drafter.py").read_text(encoding="utf-8")
-    assert f"```python\n{example.rstrip()}\n```\n" in page
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "docs" / "images").glob("*.svg")), ids=lambda path: path.stem)
