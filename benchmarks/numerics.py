@@ -67,7 +67,7 @@ def main() -> None:
             costs, found = measure_costs(engine, None), differences(engine)
             engine.close()
             cells = " | ".join("0" if found[n] == 0 else f"{found[n]:.2g}" for n in SIZES)
-            layout = "laid out anew" if repack else "as in the file"
+            layout = "repacked" if repack else "as in the file"
             print(f"| {layout} | {name} | {1e3 * costs.step_s:.1f} | {1e3 * costs.read_s:.2f} | {cells} |", flush=True)
 
 
