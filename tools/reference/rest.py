@@ -135,7 +135,7 @@ def _type(schema: Mapping[str, Any]) -> str:
         return " or ".join(kinds)
     if schema.get("type") == "array":
         return f"list of {_type(schema.get('items', {}))}"
-    bounds = [f"{sign} {schema[key]}" for sign, key in (("≥", "minimum"), ("≤", "maximum")) if key in schema]
+    bounds = [f"{sign} {schema[key]:g}" for sign, key in (("≥", "minimum"), ("≤", "maximum")) if key in schema]
     return " ".join([str(schema.get("type", "any")), *bounds])
 
 
