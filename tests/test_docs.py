@@ -42,6 +42,8 @@ def test_links_lead_somewhere_and_pictures_have_words(page: Path) -> None:
         file, _, anchor = target.partition("#")
         path = page.parent / file
         assert path.exists(), f"{target} is not there"
+        inside = path.resolve().is_relative_to(ROOT / "docs") or not page.is_relative_to(ROOT / "docs")
+        assert inside, f"{target} is no page of the site: name it without a link"
         assert not anchor or anchor in anchors(path), f"{target}: the page has no such heading"
         if picture:
             assert len(words) > 20, f"{target} has no words for those who cannot see it"
