@@ -51,7 +51,7 @@ def test_rests_begin_short_after_a_guess() -> None:
             throttle.on_skip(0.5)
     while passes(throttle):
         pass
-    throttle.on_guess()
+    throttle.restart()
     rested = []
     for _ in range(4):
         throttle.on_skip(0.5)
@@ -59,6 +59,16 @@ def test_rests_begin_short_after_a_guess() -> None:
         while passes(throttle):
             rested[-1] += 1
     assert rested == [1, 4, 9, 16]
+
+
+def test_what_is_due_is_planned() -> None:
+    throttle = PlanThrottle()
+    for _ in range(20):
+        throttle.on_skip(0.5)
+    throttle.on_skip(0.5, due=3)
+    assert [passes(throttle) for _ in range(4)] == [True, True, False, False]
+    throttle.on_skip(0.5, due=1)
+    assert not passes(throttle)
 
 
 class Counting(Fixed):

@@ -7,6 +7,7 @@ guessed others go by unplanned, so many that deciding stays below a hundredth of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from foredraft.speculative.controllers.base import DraftController, LookAhead
@@ -17,8 +18,8 @@ from foredraft.speculative.sequence import Sequence as RunningSequence
 
 
 class PlanThrottle:
-    """How many rounds go by unplanned. They begin few after a guess, 1, 4, 9 …, so that a pause between two good
-    stretches is not passed over."""
+    """How many rounds go by unplanned. They begin few after a guess and with new sequences, 1, 4, 9 …, so that a pause
+    between two good stretches is not passed over."""
 
     __slots__ = ("_cost", "_hyper", "_quiet", "left")
 
@@ -29,20 +30,23 @@ class PlanThrottle:
         self._cost = 0.0  # of deciding not to guess, in plain steps
         self._quiet = 0
 
-    def on_guess(self) -> None:
-        """A round with a guess for the target to read."""
-        self._quiet = 0
+    def restart(self) -> None:
+        """A guess was read, or the sequences have changed: look again soon."""
+        self.left = self._quiet = 0
 
-    def on_skip(self, cost: float) -> None:
-        """A round that was planned and left plain; deciding so took `cost` plain steps."""
+    def on_skip(self, cost: float, due: float = math.inf) -> None:
+        """A round that was planned and left plain; deciding so took `cost` plain steps. In `due` rounds something is to
+        be decided, and will be planned."""
         hyper = self._hyper
         self._cost = hyper.throttle_memory * self._cost + (1.0 - hyper.throttle_memory) * min(cost, 1.0)
         self._quiet += 1
-        self.left = min(hyper.throttle_rounds, self._quiet * self._quiet, int(self._cost / hyper.throttle_share))
+        rounds = min(hyper.throttle_rounds, self._quiet * self._quiet, self._cost / hyper.throttle_share, due - 1)
+        self.left = int(rounds)
 
 
 class Throttled:
-    """A controller that asks another one, `inner`, but not in every round. New sequences are always planned at once."""
+    """A controller that asks another one, `inner`, but not in every round. New sequences are always planned at once;
+    and so is what `inner` says is `due`, if it says so."""
 
     def __init__(self, inner: DraftController, hyper: Hyperparameters = DEFAULT) -> None:
         self.inner = inner
@@ -56,7 +60,9 @@ class Throttled:
         if self._skipped:
             self.throttle.left -= 1
             return [NO_LOOKAHEAD] * len(sequences)
-        self.throttle.left, self._planned = 0, list(sequences)
+        if not same:
+            self._planned = list(sequences)
+            self.throttle.restart()
         return self.inner.plan(sequences)
 
     def reads_along(self, sequence: RunningSequence) -> bool:
@@ -65,12 +71,12 @@ class Throttled:
     def observe(self, record: Round) -> None:
         self.inner.observe(record)
         if record.rows > len(record.sequences):
-            self.throttle.on_guess()
+            self.throttle.restart()
         elif not self._skipped and all(not x.tokens and not x.rivals for x in record.proposals):
             steady = any(not sequence.request.speculation.adapt for sequence in record.sequences)
             if not steady and not record.prefill_tokens and record.verify_s > 0.0:
                 # learning from a round takes about as long as planning it
-                self.throttle.on_skip(2.0 * record.draft_s / record.verify_s)
+                self.throttle.on_skip(2.0 * record.draft_s / record.verify_s, getattr(self.inner, "due", math.inf))
 
     def park(self, source: str, reason: str) -> None:
         """A source has stopped for good; told to controllers that want to know."""

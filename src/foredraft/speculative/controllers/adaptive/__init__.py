@@ -278,6 +278,12 @@ class Adaptive:
 
     # ---- telling ----
 
+    @property
+    def due(self) -> float:
+        """Rounds until a sequence may want to probe; those whose time has come wait for credit, not for rounds."""
+        waits = [state.probes.wait - state.probes.rested for state in self._states.values() if not state.sequence.done]
+        return min([wait for wait in waits if wait > 0], default=math.inf)
+
     def credit(self, sequence: RunningSequence) -> float:
         """What may be risked for a sequence now, in plain steps."""
         return self._state(sequence).budget.credit
