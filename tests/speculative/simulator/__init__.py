@@ -7,6 +7,7 @@ probability of every position of the text in advance.
     python -m tests.speculative.simulator --quick    a few runs
     python -m tests.speculative.simulator --seeds 4  the mean over four texts a row: less luck
     python -m tests.speculative.simulator --ablate   what each part of the controller is worth
+    python -m tests.speculative.simulator --sweep N  the hyperparameter N halved and doubled
 
 All random numbers are fixed: the same code gives the same table, and two versions see the same texts.
 """

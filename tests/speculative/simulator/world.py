@@ -20,7 +20,7 @@ from foredraft.speculative.controllers.adaptive.costs import CostModel
 from foredraft.speculative.controllers.base import DraftController, LookAhead
 from foredraft.speculative.drafters.arbiter import Arbiter
 from foredraft.speculative.proposal import Proposal, Round, Verification
-from foredraft.speculative.sequence import Sequence as RunningSequence
+from foredraft.speculative.sequence import RunningSequence
 
 T1 = 0.02
 """Seconds of a plain step in the simulated world."""
