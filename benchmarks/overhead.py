@@ -43,7 +43,7 @@ from foredraft.speculative.controllers import Adaptive, DraftController, Fixed
 from foredraft.speculative.controllers.adaptive.costs import CostModel
 from foredraft.speculative.drafters import Arbiter, Drafter, ModelDrafter, lookup_drafters
 from foredraft.speculative.round import run_round
-from foredraft.speculative.sequence import Sequence as RunningSequence
+from foredraft.speculative.sequence import RunningSequence
 
 T = TypeVar("T")
 Reported = tuple[list[tuple[str, str, str, bool]], object]

@@ -19,7 +19,7 @@ from foredraft.speculative.controllers import CONTROLLERS
 from foredraft.speculative.controllers.adaptive import Adaptive
 from foredraft.speculative.controllers.base import DraftController
 from foredraft.speculative.drafters import Arbiter
-from foredraft.speculative.sequence import Sequence
+from foredraft.speculative.sequence import RunningSequence
 from tests.speculative.simulator import CURVES, SimulatedDraft, Stream, World, new_sequence, one_round
 
 EVERY = pytest.mark.parametrize("name", CONTROLLERS)
@@ -61,7 +61,7 @@ def test_never_past_the_limits(
     )
     params = SamplingParams(temperature=0.8, seed=1)
     request = Request((0, 0), params, speculation, max_tokens=max_tokens)
-    sequence = Sequence(request, 0, Sampler(params), RULES[acceptance](), eog=(), n_ctx=n_ctx)
+    sequence = RunningSequence(request, 0, Sampler(params), RULES[acceptance](), eog=(), n_ctx=n_ctx)
     controller, world = CONTROLLERS[name](), World(CURVES["CPU"])
     drafter = Arbiter([SimulatedDraft(world, {0: flat(0.95, float(right), 100)})])
     while sequence.room > 0:
@@ -91,7 +91,7 @@ def test_answers_that_come_and_go(name: str, happenings: list[str], seed: int) -
     controller, world = CONTROLLERS[name](), World(CURVES["GPU"], seed=seed)
     text = constant((0.9, 1.0, 500))
     drafter = Arbiter([SimulatedDraft(world, dict.fromkeys(range(4), text))])
-    running: dict[int, Sequence] = {}
+    running: dict[int, RunningSequence] = {}
     for happening in happenings:
         if happening == "come" and len(running) < 4:
             slot = next(i for i in range(4) if i not in running)

@@ -21,7 +21,7 @@ from foredraft.speculative.controllers.base import LookAhead
 from foredraft.speculative.drafters import DRAFTERS, Arbiter, Drafter, HeadDrafter, ModelDrafter
 from foredraft.speculative.drafters.finder import Finder
 from foredraft.speculative.proposal import Proposal, Round, Verification
-from foredraft.speculative.sequence import Sequence as Running
+from foredraft.speculative.sequence import RunningSequence
 
 N = 9
 WIDTH = 4
@@ -58,7 +58,7 @@ class ToyHead(ToyEngine):
 class WatchedHead(HeadDrafter):
     """Has seen what the target read, as far as a sequence says: `target_read` is called by whoever makes passes."""
 
-    def propose(self, sequences: Sequence[Running], plans: Sequence[LookAhead]) -> list[Proposal]:
+    def propose(self, sequences: Sequence[RunningSequence], plans: Sequence[LookAhead]) -> list[Proposal]:
         for one in sequences:
             rows = self._rows.get(one.slot)
             start, end = 0 if rows is None else rows.end, len(one.tokens) - 1
@@ -100,7 +100,7 @@ class Plan:
         return min(len(confidence), self.limit), 1.0
 
 
-def sequence(slot: int, rng: random.Random, acceptance: str, temperature: float) -> Running:
+def sequence(slot: int, rng: random.Random, acceptance: str, temperature: float) -> RunningSequence:
     phrase = [rng.randrange(N) for _ in range(rng.randint(1, 5))]
     request = Request(
         tuple(phrase * rng.randint(1, 5))[:30],
@@ -110,10 +110,10 @@ def sequence(slot: int, rng: random.Random, acceptance: str, temperature: float)
         ignore_eos=rng.random() < 0.3,
     )
     sampler = Sampler(request.sampling, request.prompt, n_vocab=N)
-    return Running(request, slot, sampler, RULES[acceptance](), {EOS}, N_CTX, n_read=len(request.prompt) - 1)
+    return RunningSequence(request, slot, sampler, RULES[acceptance](), {EOS}, N_CTX, n_read=len(request.prompt) - 1)
 
 
-def check(x: Proposal, plan: Plan, one: Running) -> None:
+def check(x: Proposal, plan: Plan, one: RunningSequence) -> None:
     assert len(x) <= plan.limit
     assert len(x) <= max(0, one.room - 1)
     assert all(0 <= token < N for token in x.tokens)
@@ -135,7 +135,7 @@ def test_contract(name: str, seed: int, acceptance: str, temperature: float) -> 
     """Sequences come and go, rounds are skipped, guesses stand or fall: guesses stay legal, nothing is raised."""
     rng = random.Random(seed)
     drafter = MAKE[name]()
-    running: dict[int, Running] = {}
+    running: dict[int, RunningSequence] = {}
     for _ in range(rng.randint(1, 25)):
         for slot in range(SLOTS):
             if rng.random() < 0.2:
@@ -177,7 +177,7 @@ def test_found_guesses_are_found_again_after_a_sequence_has_left(name: str) -> N
     first = Request((2, 3, 4, 2, 3), params, prediction=(5, 6, 7))
     other = Request((2, 6, 5, 7, 3), params)
     for request in (first, other):
-        one = Running(request, 0, Sampler(params), RULES["match"](), {EOS}, N_CTX)
+        one = RunningSequence(request, 0, Sampler(params), RULES["match"](), {EOS}, N_CTX)
         guess = drafter.propose([one], [Plan(4, 4)])[0]
         assert guess.dists is None
         if request is other:

@@ -25,7 +25,7 @@ from foredraft.speculative.controllers import Adaptive, DraftController, Fixed
 from foredraft.speculative.controllers.adaptive.costs import CostModel
 from foredraft.speculative.controllers.adaptive.measure import measure
 from foredraft.speculative.drafters import Arbiter, ModelDrafter, NoDrafter
-from foredraft.speculative.sequence import Sequence
+from foredraft.speculative.sequence import RunningSequence
 
 N_VOCAB = 120
 STEP = 0.01
@@ -189,7 +189,7 @@ def test_what_a_late_draft_must_read_is_in_the_price_of_its_first_guess() -> Non
         costs.catch_up_share = 1.0
         controller = Adaptive(costs)
         params = SamplingParams(temperature=0.0)
-        sequence = Sequence(
+        sequence = RunningSequence(
             Request(tuple(prompt(1)), params, speculation), 0, Sampler(params), RULES["match"](), eog=(), n_ctx=1000
         )
         controller.reads_along(sequence)

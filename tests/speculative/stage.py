@@ -14,7 +14,7 @@ from foredraft.speculative.acceptance import RULES, AcceptanceRule
 from foredraft.speculative.controllers import DraftController, Fixed
 from foredraft.speculative.drafters import DRAFTERS, Arbiter, Drafter, ModelDrafter
 from foredraft.speculative.round import run_round
-from foredraft.speculative.sequence import Sequence as Running
+from foredraft.speculative.sequence import RunningSequence
 from tests.sampling import reference
 
 PROMPT = (0, 1)
@@ -31,13 +31,13 @@ def start(
     rule: AcceptanceRule | None = None,
     constraint: Constraint | None = None,
     n_ctx: int | None = None,
-) -> Running:
+) -> RunningSequence:
     """A sequence whose prompt the target has read but for the last token."""
     target.rewind(slot, 0)
     prompt, batch = request.prompt[:-1], target.info.n_batch
     for at in range(0, len(prompt), batch):
         target.forward([Chunk(slot, at, prompt[at : at + batch])])
-    return Running(
+    return RunningSequence(
         request,
         slot,
         Sampler(request.sampling, request.prompt, n_vocab=target.info.n_vocab, constraint=constraint),
@@ -49,7 +49,7 @@ def start(
 
 
 def write(
-    target: Engine, drafter: Drafter, controller: DraftController, sequence: Running, rounds: int | None = None
+    target: Engine, drafter: Drafter, controller: DraftController, sequence: RunningSequence, rounds: int | None = None
 ) -> Text:
     """Rounds until the answer ends, or so many; returns the answer."""
     while not sequence.done and rounds != 0:

@@ -36,7 +36,7 @@ from foredraft.speculative.controllers.hyperparameters import DEFAULT
 from foredraft.speculative.controllers.throttled import Throttled
 from foredraft.speculative.drafters import Arbiter
 from foredraft.speculative.proposal import Proposal, Round, Verification
-from foredraft.speculative.sequence import Sequence
+from foredraft.speculative.sequence import RunningSequence
 from tests.speculative.simulator import (
     CURVES,
     T1,
@@ -259,7 +259,13 @@ def test_several_good_answers_gain_together() -> None:
 
 
 def verdict(
-    controller: Adaptive, sequence: Sequence, x: Proposal, accepted: int, *, took: float = T1, draft_s: float = 0.0
+    controller: Adaptive,
+    sequence: RunningSequence,
+    x: Proposal,
+    accepted: int,
+    *,
+    took: float = T1,
+    draft_s: float = 0.0,
 ) -> Round:
     """One round with a given proposal: what stands is token 0."""
     controller.plan([sequence])
@@ -361,7 +367,7 @@ def test_laws_that_need_it_are_never_anticipated(acceptance: str) -> None:
     """The plan of such an answer never weighs holding back: its value of stopping is that of reading everything."""
     params = SamplingParams(temperature=0.9, seed=1)
     request = Request((0, 0), params, SpeculationParams(acceptance=acceptance))
-    sequence = Sequence(request, 0, Sampler(params), RULES[acceptance](), eog=(), n_ctx=1000)
+    sequence = RunningSequence(request, 0, Sampler(params), RULES[acceptance](), eog=(), n_ctx=1000)
     answer = Adaptive(CostModel({1: T1, 8: 2 * T1}, 0.1 * T1))._state(sequence)
     assert answer.may_hold is False
 

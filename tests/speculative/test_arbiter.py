@@ -24,7 +24,7 @@ from foredraft.speculative.acceptance import RULES
 from foredraft.speculative.controllers.base import LookAhead
 from foredraft.speculative.drafters.arbiter import Arbiter
 from foredraft.speculative.proposal import Proposal, Round
-from foredraft.speculative.sequence import Sequence as Running
+from foredraft.speculative.sequence import RunningSequence
 
 
 class Source:
@@ -39,7 +39,7 @@ class Source:
         self.failure: str | None = None
         self.closed = False
 
-    def propose(self, sequences: Sequence[Running], plans: Sequence[LookAhead]) -> list[Proposal]:
+    def propose(self, sequences: Sequence[RunningSequence], plans: Sequence[LookAhead]) -> list[Proposal]:
         self.asked += 1
         guesses = []
         for plan in plans:
@@ -76,10 +76,10 @@ class Plan:
         return k, k * self.worth
 
 
-def running(method: str = "auto", acceptance: str = "match") -> Running:
+def running(method: str = "auto", acceptance: str = "match") -> RunningSequence:
     params = SamplingParams(temperature=0.8, seed=1)
     request = Request((0, 1), params, SpeculationParams(method=method, acceptance=acceptance))
-    return Running(request, 0, Sampler(params), RULES[acceptance](), eog=(), n_ctx=100)
+    return RunningSequence(request, 0, Sampler(params), RULES[acceptance](), eog=(), n_ctx=100)
 
 
 def test_a_good_find_spares_the_draft_model() -> None:
@@ -144,7 +144,7 @@ def test_a_failing_source_is_parked_with_its_reason() -> None:
     told: list[tuple[str, str]] = []
 
     class Broken(Source):
-        def propose(self, sequences: Sequence[Running], plans: Sequence[LookAhead]) -> list[Proposal]:
+        def propose(self, sequences: Sequence[RunningSequence], plans: Sequence[LookAhead]) -> list[Proposal]:
             raise EngineError("the draft is on fire")
 
     broken = Broken("model", [])

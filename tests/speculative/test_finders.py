@@ -17,22 +17,22 @@ from foredraft.speculative.controllers.fixed import FixedLookAhead
 from foredraft.speculative.drafters import NgramDrafter, PredictionDrafter, SuffixDrafter, SuffixStore, finder
 from foredraft.speculative.drafters.finder import Finder, likelihood
 from foredraft.speculative.proposal import Proposal
-from foredraft.speculative.sequence import Sequence as Running
+from foredraft.speculative.sequence import RunningSequence
 
 GREEDY = SamplingParams(temperature=0)
 EOS = 99
 
 
-def answering(prompt: Sequence[int], prediction: Sequence[int] = (), slot: int = 0) -> Running:
+def answering(prompt: Sequence[int], prediction: Sequence[int] = (), slot: int = 0) -> RunningSequence:
     request = Request(tuple(prompt), GREEDY, prediction=tuple(prediction))
-    return Running(request, slot, Sampler(GREEDY), Match(), {EOS}, 1 << 22)
+    return RunningSequence(request, slot, Sampler(GREEDY), Match(), {EOS}, 1 << 22)
 
 
-def guess(source: Finder, sequence: Running, limit: int = 4) -> Proposal:
+def guess(source: Finder, sequence: RunningSequence, limit: int = 4) -> Proposal:
     return source.propose([sequence], [FixedLookAhead(limit)])[0]
 
 
-def write(source: Finder, sequence: Running, text: Sequence[int], limit: int = 8) -> tuple[int, int]:
+def write(source: Finder, sequence: RunningSequence, text: Sequence[int], limit: int = 8) -> tuple[int, int]:
     """Let the answer become `text`; (rounds, guesses that stood)."""
     rounds = stood = at = 0
     while at < len(text):
@@ -76,7 +76,7 @@ def test_nothing_is_guessed_past_the_end_of_a_generation(make: type[Finder]) -> 
     prompt = [1, 2, 3, EOS, 4, 1, 2]
     assert guess(make(), answering(prompt)).tokens == [3, EOS]
     request = Request(tuple(prompt), GREEDY, ignore_eos=True)
-    longer = Running(request, 0, Sampler(GREEDY), Match(), {EOS}, 100)
+    longer = RunningSequence(request, 0, Sampler(GREEDY), Match(), {EOS}, 100)
     assert guess(make(), longer).tokens == [3, EOS, 4, 1]
 
 
@@ -88,7 +88,7 @@ def test_a_found_guess_may_be_long_but_not_longer_than_the_answer_may_grow() -> 
     period = list(range(200))
     assert len(guess(SuffixDrafter(), answering(period * 2), 1000)) == finder.MAX_FOUND
     request = Request(tuple(period * 2), GREEDY, max_tokens=10)
-    short = Running(request, 0, Sampler(GREEDY), Match(), {EOS}, 1 << 22)
+    short = RunningSequence(request, 0, Sampler(GREEDY), Match(), {EOS}, 1 << 22)
     assert len(guess(SuffixDrafter(), short, 1000)) == 9
 
 
@@ -173,7 +173,7 @@ def test_a_past_answer_is_continued(tmp_path: Path) -> None:
     store.add([3, 4, 5, 6])
     assert guess(source, answering([8, 3, 4])).tokens == [5, 6]  # and not beyond that answer
     private = Request((8, 3, 4), GREEDY, SpeculationParams(remember=False))
-    sequence = Running(private, 1, Sampler(GREEDY), Match(), {EOS}, 1 << 22)
+    sequence = RunningSequence(private, 1, Sampler(GREEDY), Match(), {EOS}, 1 << 22)
     assert guess(source, sequence).tokens == [], "who leaves no answer behind does not guess from others' either"
     store.save()
 

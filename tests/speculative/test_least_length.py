@@ -1,7 +1,7 @@
 """`min_draft`: drafts shorter than this are not sent to the main model, whoever guessed and whoever controls.
 
 Mutants that were made by hand and the test that kills each:
-- a short draft is sent all the same (`Sequence.sent` gives it back): test_a_short_draft_is_not_sent
+- a short draft is sent all the same (`RunningSequence.sent` gives it back): test_a_short_draft_is_not_sent
 - a drawn one is dropped where a law binds it: test_what_a_law_binds_is_sent, and
   test_a_least_length_keeps_the_law of the contracts
 - the draft is asked although it cannot reach the length: test_nobody_is_asked_for_less_than_the_least
@@ -18,7 +18,7 @@ from foredraft.speculative.controllers import CONTROLLERS, Fixed
 from foredraft.speculative.drafters import ModelDrafter, NgramDrafter
 from foredraft.speculative.proposal import Proposal
 from foredraft.speculative.round import run_round
-from foredraft.speculative.sequence import Sequence
+from foredraft.speculative.sequence import RunningSequence
 from tests.speculative.stage import start
 
 N = 12
@@ -36,7 +36,9 @@ class Knows(NgramDrafter):
         return [Proposal([1] * min(self.found, plan.limit), None, self.name) for plan in plans]
 
 
-def running(target: ToyEngine, *, temperature: float = 0.0, max_tokens: int = 40, **speculation: object) -> Sequence:
+def running(
+    target: ToyEngine, *, temperature: float = 0.0, max_tokens: int = 40, **speculation: object
+) -> RunningSequence:
     params = SpeculationParams(**speculation)  # type: ignore[arg-type]
     sampling = SamplingParams(temperature=temperature, seed=1)
     return start(target, Request((1, 2, 3), sampling, params, max_tokens=max_tokens, ignore_eos=True))

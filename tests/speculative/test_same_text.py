@@ -21,7 +21,7 @@ from foredraft.speculative.controllers import Fixed, LookAhead
 from foredraft.speculative.drafters import DRAFTERS, Arbiter, Drafter, ModelDrafter, NoDrafter
 from foredraft.speculative.proposal import Proposal, Round
 from foredraft.speculative.round import run_round
-from foredraft.speculative.sequence import Sequence as Running
+from foredraft.speculative.sequence import RunningSequence
 from tests.sampling import reference
 from tests.speculative.stage import Text, start, write
 
@@ -42,7 +42,7 @@ class Monkey:
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
 
-    def propose(self, sequences: Sequence[Running], plans: Sequence[LookAhead]) -> list[Proposal]:
+    def propose(self, sequences: Sequence[RunningSequence], plans: Sequence[LookAhead]) -> list[Proposal]:
         return [
             Proposal([self._random.randrange(N) for _ in range(self._random.randint(0, plan.limit))], source=self.name)
             for plan in plans
@@ -174,8 +174,8 @@ def test_sequences_that_come_and_go_do_not_touch_each_other(
     guesser, controller = drafter(kind, target, 1), Fixed(gamma)
     for after in failing:
         target.fail("cache_full" if after % 2 else "error", after=after + len(arrivals))
-    running: list[Running] = []
-    sequences: list[Running] = []
+    running: list[RunningSequence] = []
+    sequences: list[RunningSequence] = []
     for now in range(400):
         for slot, (request, when) in enumerate(arrivals):
             if when == now:

@@ -11,7 +11,7 @@ from foredraft.speculative.controllers import Fixed, LookAhead, Throttled
 from foredraft.speculative.controllers.hyperparameters import DEFAULT
 from foredraft.speculative.controllers.throttled import PlanThrottle
 from foredraft.speculative.proposal import Proposal, Round, Verification
-from foredraft.speculative.sequence import Sequence as RunningSequence
+from foredraft.speculative.sequence import RunningSequence
 from tests.speculative.simulator import new_sequence
 
 SHARE, LONGEST = DEFAULT.throttle_share, DEFAULT.throttle_rounds

@@ -20,7 +20,7 @@ from foredraft.speculative.controllers.fixed import Fixed, FixedLookAhead
 from foredraft.speculative.drafters import ModelDrafter, NoDrafter
 from foredraft.speculative.proposal import Round
 from foredraft.speculative.round import run_round
-from foredraft.speculative.sequence import Sequence as Running
+from foredraft.speculative.sequence import RunningSequence
 from tests.speculative.stage import start, write
 
 REST, WINDOW = 40, 8
@@ -42,7 +42,7 @@ class Resting:
     def __init__(self) -> None:
         self.round = 0
 
-    def plan(self, sequences: Sequence[Running]) -> list[LookAhead]:
+    def plan(self, sequences: Sequence[RunningSequence]) -> list[LookAhead]:
         self.round += 1
         return [FixedLookAhead(s.look_ahead(0 if 5 <= self.round < 5 + REST else 3)) for s in sequences]
 

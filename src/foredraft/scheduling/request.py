@@ -16,7 +16,7 @@ from foredraft.sampling.sampler import Constraint
 from foredraft.scheduling.logprobs import PromptLogprobs, TokenLogprob
 from foredraft.scheduling.notebook import coloured, short
 from foredraft.scheduling.stream import Piece, TextStream
-from foredraft.speculative.sequence import Observer, Sequence
+from foredraft.speculative.sequence import Observer, RunningSequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class ScheduledRequest:
     observer: Observer | None = None
     prompt_logprobs: PromptLogprobs | None = None
     """Where those of the prompt's own tokens were asked for."""
-    sequence: Sequence | None = None
+    sequence: RunningSequence | None = None
     """None while it waits for a slot."""
     pieces: deque[Piece] = field(default_factory=deque)
     cancelled: bool = False

@@ -37,7 +37,7 @@ from foredraft.speculative.controllers.base import DraftController
 from foredraft.speculative.drafters.base import Drafter
 from foredraft.speculative.proposal import Round
 from foredraft.speculative.round import run_round
-from foredraft.speculative.sequence import Observer, Sequence
+from foredraft.speculative.sequence import Observer, RunningSequence
 
 PREFILL_BESIDE_OTHERS = 128
 """Prompt tokens read in one pass while answers are running: their longest wait is one such piece."""
@@ -217,7 +217,7 @@ class Scheduler:
         self.drafter.forget(slot)
         info = self.engine.info
         sampler = Sampler(request.sampling, request.prompt, n_vocab=info.n_vocab, constraint=answer.constraint)
-        answer.sequence = sequence = Sequence(
+        answer.sequence = sequence = RunningSequence(
             request,
             slot,
             sampler,
@@ -304,7 +304,7 @@ class Scheduler:
         self._read_last = not self._read_last
         return ([], apart) if self._read_last else (rounds, others)
 
-    def _ceiling(self, sequence: Sequence, share: int | None) -> int | None:
+    def _ceiling(self, sequence: RunningSequence, share: int | None) -> int | None:
         """The most guesses of a round: what the engine can take back, and the answer's share of the pass."""
         limit = self.engine.rewind_limit
         if limit.free:
@@ -400,7 +400,7 @@ class Scheduler:
         elif sequence.error is not None or not answer.scoring:  # nothing is to be written
             self._finish(answer, sequence.stop_reason or "length", sequence.error)
 
-    def _read_along(self, sequence: Sequence) -> None:
+    def _read_along(self, sequence: RunningSequence) -> None:
         """Let the drafter read what the target has read of this text, if the controller wants it to."""
         if self.controller.reads_along(sequence):
             self.drafter.prefill([Chunk(sequence.slot, 0, sequence.tokens[: sequence.n_read])])
@@ -453,7 +453,7 @@ class Scheduler:
             self.on_finish(answer)
 
 
-def _sequence(answer: ScheduledRequest) -> Sequence:
+def _sequence(answer: ScheduledRequest) -> RunningSequence:
     assert answer.sequence is not None, "a running answer has a sequence"
     return answer.sequence
 
@@ -465,6 +465,6 @@ def _piece(answer: ScheduledRequest, size: int) -> Chunk:
     return Chunk(sequence.slot, start, sequence.tokens[start : start + size], want=size if answer.scoring else 0)
 
 
-def _unread(sequence: Sequence) -> int:
+def _unread(sequence: RunningSequence) -> int:
     """Tokens to read before the next round: of the prompt, or of everything when the cells had to be given back."""
     return len(sequence.tokens) - 1 - sequence.n_read

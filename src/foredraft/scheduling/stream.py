@@ -46,7 +46,7 @@ class Piece:
 
 
 class TextStream:
-    """The text of one answer. Fed by `Sequence.extend` (it is the sequence's stop watch), emptied by the scheduler."""
+    """The text of one answer. Fed by `RunningSequence.extend` (as its stop watch), emptied by the scheduler."""
 
     def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = (), eog: frozenset[int] | None = None) -> None:
         self._tokenizer = tokenizer

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from foredraft.sampling.distribution import Distribution
-    from foredraft.speculative.sequence import Sequence as RunningSequence
+    from foredraft.speculative.sequence import RunningSequence
 
 
 @dataclass(slots=True)
@@ -53,6 +53,11 @@ class Verification:
     """Guesses that the rule looked at: accepted + 1 if one failed. Later ones were never tested."""
     law: Distribution | None = None
     """p1, where the rule computed it: what the first guess was up against (for learning)."""
+
+    @staticmethod
+    def failed() -> Verification:
+        """No verdict: the target's logits were NaN."""
+        return Verification(0, -1, "error", tested=0)
 
 
 @dataclass(slots=True)

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from foredraft.core.errors import NonFiniteLogitsError
-from foredraft.engines.base import Chunk, Engine
+from foredraft.engines.base import Chunk, Engine, Logits
 from foredraft.speculative.controllers.base import DraftController
 from foredraft.speculative.drafters.base import Drafter
-from foredraft.speculative.proposal import Round, Verification
-from foredraft.speculative.sequence import Sequence as RunningSequence
+from foredraft.speculative.proposal import Proposal, Round, Verification
+from foredraft.speculative.sequence import RunningSequence
 
 
 def run_round(
@@ -45,34 +45,13 @@ def run_round(
     drafter.target_read(read)
     verified = clock()
 
-    verdicts, grown = [], []
-    for sequence, x, chunk, logits in zip(sequences, proposals, chunks, rows, strict=False):
-        laws = sequence.sampler.laws(logits, x.tokens, len(sequence.tokens))  # p1..p(γ+1), lazy
-        try:
-            verdict = sequence.rule.accept(laws, x)  # how many of x, and one token of the target's own
-        except NonFiniteLogitsError as error:
-            sequence.stop_reason, sequence.error = "error", error
-            verdicts.append(Verification(0, -1, "error", tested=0))
-            grown.append(0)
-            sequence.n_read = target.reachable(sequence.slot, sequence.n_read)
-            target.rewind(sequence.slot, sequence.n_read)
-            continue
-        emitted = sequence.extend([*x.tokens[: verdict.accepted], verdict.token])
-        if sequence.observer is not None:
-            sequence.observer(laws, x, verdict, emitted)
-        sequence.sampler.commit(emitted)  # the state follows emitted tokens only
-        keep = len(sequence.tokens) - 1
-        if keep < chunk.start + len(chunk.tokens):
-            target.rewind(sequence.slot, keep)
-        sequence.n_read = keep
-        verdicts.append(verdict)
-        grown.append(len(emitted))
-
+    # rows of prompts follow those of the sequences, and are nobody's here
+    settled = [settle(*one, target) for one in zip(sequences, proposals, rows, strict=False)]
     record = Round(
         sequences,
         proposals,
-        verdicts,
-        grown,
+        verdicts=[verdict for verdict, _ in settled],
+        emitted=[emitted for _, emitted in settled],
         draft_s=drafted - began,
         verify_s=verified - drafted,
         total_s=clock() - began,
@@ -85,6 +64,30 @@ def run_round(
     controller.observe(record)
     _count(record)
     return record
+
+
+def settle(sequence: RunningSequence, x: Proposal, logits: Logits, target: Engine) -> tuple[Verification, int]:
+    """Judge one sequence's guesses x by the target's rows of logits, grow by what stands, and take back the rest.
+
+    Returns the verdict and the number of tokens the sequence grew by. NaN logits end the sequence with their error.
+    """
+    read = len(sequence.tokens) + len(x)  # tokens of it that the target has read now, guesses included
+    laws = sequence.sampler.laws(logits, x.tokens, len(sequence.tokens))  # p1..p(γ+1), lazy
+    try:
+        verdict = sequence.rule.accept(laws, x)  # how many of x, and one token of the target's own
+    except NonFiniteLogitsError as error:
+        sequence.fail(error)
+        sequence.n_read = target.reachable(sequence.slot, sequence.n_read)
+        target.rewind(sequence.slot, sequence.n_read)
+        return Verification.failed(), 0
+    emitted = sequence.extend([*x.tokens[: verdict.accepted], verdict.token])
+    if sequence.observer is not None:
+        sequence.observer(laws, x, verdict, emitted)
+    sequence.sampler.commit(emitted)  # the state follows emitted tokens only
+    sequence.n_read = len(sequence.tokens) - 1
+    if sequence.n_read < read:
+        target.rewind(sequence.slot, sequence.n_read)
+    return verdict, len(emitted)
 
 
 def _count(record: Round) -> None:

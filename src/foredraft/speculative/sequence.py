@@ -31,7 +31,7 @@ class Observer(Protocol):
 
 
 @dataclass(eq=False)
-class Sequence:
+class RunningSequence:
     """One running answer.
 
     Invariant between rounds: the target has read every token of a sequence but the last (`tokens[:-1]`), so the last
@@ -70,6 +70,10 @@ class Sequence:
             self.n_prompt = len(self.tokens)
         if self.request.max_tokens == 0:
             self.stop_reason = "length"
+
+    def fail(self, error: ForedraftError) -> None:
+        """End the answer with an error."""
+        self.stop_reason, self.error = "error", error
 
     @property
     def done(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from foredraft.speculative.proposal import Round
-from foredraft.speculative.sequence import Sequence as RunningSequence
+from foredraft.speculative.sequence import RunningSequence
 
 MODEL = "model"
 """The source that draws its guesses, a draft model: it costs time before anything is read. All others are found."""

@@ -9,7 +9,7 @@ from foredraft.core.params import MAX_DRAFT
 from foredraft.speculative.controllers.base import LookAhead
 from foredraft.speculative.controllers.hyperparameters import DEFAULT
 from foredraft.speculative.proposal import Round
-from foredraft.speculative.sequence import Sequence as RunningSequence
+from foredraft.speculative.sequence import RunningSequence
 
 DEFAULT_GAMMA = DEFAULT.gamma
 

@@ -14,7 +14,7 @@ from foredraft.speculative.controllers.base import DraftController, LookAhead
 from foredraft.speculative.controllers.fixed import NO_LOOKAHEAD
 from foredraft.speculative.controllers.hyperparameters import DEFAULT, Hyperparameters
 from foredraft.speculative.proposal import Round
-from foredraft.speculative.sequence import Sequence as RunningSequence
+from foredraft.speculative.sequence import RunningSequence
 
 
 class PlanThrottle:

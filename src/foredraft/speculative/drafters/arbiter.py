@@ -21,7 +21,7 @@ from foredraft.speculative.controllers.fixed import NO_LOOKAHEAD
 from foredraft.speculative.drafters.base import Drafter
 from foredraft.speculative.drafters.none import NoDrafter
 from foredraft.speculative.proposal import Proposal, Round
-from foredraft.speculative.sequence import Sequence as RunningSequence
+from foredraft.speculative.sequence import RunningSequence
 
 P = ParamSpec("P")
 T = TypeVar("T")

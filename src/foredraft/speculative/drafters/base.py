@@ -8,7 +8,7 @@ from typing import Protocol
 from foredraft.engines.base import Chunk
 from foredraft.speculative.controllers.base import LookAhead
 from foredraft.speculative.proposal import Proposal, Round
-from foredraft.speculative.sequence import Sequence as RunningSequence
+from foredraft.speculative.sequence import RunningSequence
 
 
 class Drafter(Protocol):

@@ -13,7 +13,7 @@ from typing import Protocol
 from foredraft.engines.base import Chunk
 from foredraft.speculative.controllers.base import LookAhead
 from foredraft.speculative.proposal import Proposal, Round
-from foredraft.speculative.sequence import Sequence as RunningSequence
+from foredraft.speculative.sequence import RunningSequence
 
 MAX_FOUND = 64
 """Largest look-ahead of a found guess, in tokens. The limit is the plan's; this only bounds a generous one."""

@@ -18,7 +18,7 @@ from foredraft.core.errors import CacheFullError, EngineError
 from foredraft.engines.base import Chunk, Engine, Hidden, OffersHidden
 from foredraft.speculative.drafters.model import ModelDrafter
 from foredraft.speculative.proposal import Proposal, Round
-from foredraft.speculative.sequence import Sequence as RunningSequence
+from foredraft.speculative.sequence import RunningSequence
 
 KEPT = 512
 """Most hidden rows kept of a slot that nobody has read yet. Older ones go: the head then leaves those tokens out."""

@@ -18,7 +18,7 @@ from foredraft.sampling.search import Row
 from foredraft.speculative.controllers.base import LookAhead
 from foredraft.speculative.drafters.temperature import DraftTemperature
 from foredraft.speculative.proposal import Proposal, Round
-from foredraft.speculative.sequence import Sequence as RunningSequence
+from foredraft.speculative.sequence import RunningSequence
 
 _FIRST = 4
 """Tokens at the beginning of a text that are always read."""

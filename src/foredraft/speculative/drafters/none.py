@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from foredraft.engines.base import Chunk
 from foredraft.speculative.controllers.base import LookAhead
 from foredraft.speculative.proposal import Proposal, Round
-from foredraft.speculative.sequence import Sequence as RunningSequence
+from foredraft.speculative.sequence import RunningSequence
 
 
 class NoDrafter:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foredraft.speculative.drafters.finder import Finder, likelihood
-from foredraft.speculative.sequence import Sequence as RunningSequence
+from foredraft.speculative.sequence import RunningSequence
 
 _NEAR = 64
 """Tokens around the old place in which even a single common token is a hint."""

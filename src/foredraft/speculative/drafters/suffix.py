@@ -16,7 +16,7 @@ from foredraft.core.errors import ForedraftError
 from foredraft.core.reasons import Reason
 from foredraft.speculative.drafters.automaton import SuffixAutomaton
 from foredraft.speculative.drafters.finder import READ_A_ROUND, Finder, likelihood
-from foredraft.speculative.sequence import Sequence as RunningSequence
+from foredraft.speculative.sequence import RunningSequence
 
 _SHORTEST = 2
 """Matches of fewer tokens say nothing."""

@@ -28,7 +28,7 @@ from foredraft.speculative.controllers.base import MODEL, LookAhead
 from foredraft.speculative.controllers.fixed import NO_LOOKAHEAD, FixedLookAhead
 from foredraft.speculative.controllers.hyperparameters import DEFAULT, Hyperparameters
 from foredraft.speculative.proposal import Proposal, Round
-from foredraft.speculative.sequence import Sequence as RunningSequence
+from foredraft.speculative.sequence import RunningSequence
 
 
 class Adaptive:

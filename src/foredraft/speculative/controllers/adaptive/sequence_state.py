@@ -7,7 +7,7 @@ from foredraft.speculative.controllers.adaptive.drift import DriftFilter
 from foredraft.speculative.controllers.adaptive.probing import ProbeSchedule
 from foredraft.speculative.controllers.adaptive.savings import TimeSaved
 from foredraft.speculative.controllers.hyperparameters import Hyperparameters
-from foredraft.speculative.sequence import Sequence as RunningSequence
+from foredraft.speculative.sequence import RunningSequence
 
 
 class SequenceState:
