@@ -45,7 +45,7 @@ def test_a_small_context_measures_what_fits() -> None:
 def test_the_formula_of_the_literature() -> None:
     costs = Costs(0.01, {1: 1.0, 2: 1.0, 3: 1.0, 4: 1.0, 5: 1.0}, 0.1)
     gamma, speed = costs.best(0.8)
-    assert gamma == 4  # algorithms.md §1.2: flat v, c = 0.1, α = 0.8 has its maximum near 6
+    assert gamma == 4  # docs/concepts/algorithms.md §1.2: flat v, c = 0.1, α = 0.8 has its maximum near 6
     assert speed == pytest.approx((1 - 0.8**5) / 0.2 / 1.4)
     assert costs.best(0.0) == (0, 1.0)
     assert costs.as_dict() == {"v": {"1": 1.0, "2": 1.0, "3": 1.0, "4": 1.0, "5": 1.0}, "draft": 0.1, "bound": 5.0}

@@ -89,8 +89,9 @@ def coupled(p: Distribution, q: Distribution, x: int) -> list[float]:
     """The law of argmax(ln p + g) given that argmax(ln q + g) is x, for Gumbel noise g; over `p.ids`.
 
     In exponential races E/q and E/p (g = −ln E): x wins both with probability 1 / Σ max(p_y/p_x, q_y/q_x)
-    (algorithms.md §1.3). x wins the first and z the second where the ratio r = E_z/E_x lies between q_z/q_x and
-    p_z/p_x; integrating out E_x leaves ∫ dr / (1 + r + Σ max(q_y/q_x, r·p_y/p_z))², rational between its kinks.
+    (docs/concepts/algorithms.md §1.3). x wins the first and z the second where the ratio r = E_z/E_x lies between
+    q_z/q_x and p_z/p_x; integrating out E_x leaves ∫ dr / (1 + r + Σ max(q_y/q_x, r·p_y/p_z))², rational between its
+    kinks.
     """
     every = sorted({*p.ids.tolist(), *q.ids.tolist()})
     pr, qr = {t: p.prob(t) for t in every}, {t: q.prob(t) for t in every}

@@ -115,7 +115,7 @@ def test_under_match_a_drawn_guess_may_be_held_back() -> None:
 @pytest.mark.parametrize("acceptance", ["rejection", "block"])
 @pytest.mark.parametrize("best", [0, 2])
 def test_what_was_drawn_from_a_law_is_put_before_the_target(acceptance: str, best: int) -> None:
-    """The non-anticipation rule (algorithms.md §1.6): no cut, no exchange after a token has been drawn."""
+    """Non-anticipation (docs/concepts/algorithms.md §1.6): no cut, no exchange after a token has been drawn."""
     model, suffix = Source("model", [1, 1, 1, 1], law=True), Source("suffix", [2, 2])
     plan = Plan(hope=9.0, worth=1.0, best=best)
     [x] = Arbiter([suffix, model]).propose([running(acceptance=acceptance)], [plan])

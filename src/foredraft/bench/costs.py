@@ -1,6 +1,6 @@
 """What a pass of n tokens and a draft step cost here, in plain steps: v(n), c, and the bound max n/v(n).
 
-No speculation can be faster than the bound on this machine, whatever is guessed (algorithms.md §1.2 has the formula),
+No speculation can be faster than the bound on this machine, whatever is guessed (docs/concepts/algorithms.md §1.2),
 so every speed-up is shown beside it.
 """
 
@@ -41,7 +41,7 @@ class Costs:
         return max(n / v for n, v in self.v.items())
 
     def best(self, acceptance: float) -> tuple[int, float]:
-        """The γ and the speed-up that the formula promises for i.i.d. acceptance (algorithms.md §1.2)."""
+        """The γ and the speed-up that the formula promises for i.i.d. acceptance (docs/concepts/algorithms.md §1.2)."""
         c = self.draft or 0.0
         speeds = {n - 1: sum(acceptance**i for i in range(n)) / ((n - 1) * c + v) for n, v in self.v.items()}
         gamma = max(speeds, key=lambda g: speeds[g])

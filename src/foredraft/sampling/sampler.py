@@ -108,7 +108,8 @@ class Sampler:
         """A draft's token from the draft's own logits, with the very noise of the target (coupled), and its confidence.
 
         The confidence is in [0, 1]; greedy: the draft's probability of its token; sampled: 1 − e^−m with m the
-        perturbed margin (ln q + g)₁ − (ln q + g)₂, the better signal of the two (algorithms.md §1.7). nan if not asked.
+        perturbed margin (ln q + g)₁ − (ln q + g)₂, the better signal of the two
+        (docs/concepts/algorithms.md §1.7). nan if not asked.
         """
         row = row[: self.n_vocab]
         if not confidence:

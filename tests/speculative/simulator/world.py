@@ -32,12 +32,12 @@ CATCH_UP = 0.25
 
 # v(1), v(2), … ; beyond the last entry the curve goes on with its last slope.
 CURVES: dict[str, list[float]] = {
-    # algorithms.md §1.2
+    # docs/concepts/algorithms.md §1.2
     "CPU": [1, 1.12, 1.22, 1.25, 1.47, 1.62, 1.75, 1.78, 2.02, 2.26, 2.50, 2.74, 2.98, 3.22, 3.46, 3.70, 3.94],
     "GPU": [1, 1.07, 1.12, 1.28, 1.28, 1.54, 1.61, 1.72, 3.88, 3.89, 3.91, 3.93, 3.95, 3.97, 3.99, 4.01, 4.03],
     "MoE": [1, 1.30, 1.41, 1.45, 1.56, 1.67, 1.76, 1.88, 2.00, 2.12, 2.24, 2.36, 2.48, 2.60, 2.72, 2.84, 2.96],
 }
-# engine.md §3, measured on two-core machines: n -> v(n), the points between them in a line
+# docs/concepts/engine.md §1, measured on two-core machines: n -> v(n), the points between them in a line
 MEASURED: dict[str, dict[int, float]] = {
     "47M-Q8": {1: 1, 2: 1.86, 3: 2.15, 4: 2.38, 5: 2.91, 6: 3.15, 8: 3.43, 12: 4.48, 16: 5.47},
     "10M-Q8": {1: 1, 2: 1.06, 3: 1.26, 4: 1.45, 5: 1.78, 6: 2.01, 8: 2.47, 12: 3.48, 16: 4.56},
@@ -69,7 +69,7 @@ def _switching(rng: np.random.Generator, n: int, rate: float) -> np.ndarray:
 
 
 def stream(kind: str, n: int, seed: int) -> Stream:
-    """The streams of algorithms.md §3.6."""
+    """The streams of docs/concepts/algorithms.md §3.6."""
     rng = np.random.default_rng([seed, sum(map(ord, kind))])
     sure, unsure = rng.beta(9, 1, n), rng.beta(2, 2.5, n)
     if kind == "good":

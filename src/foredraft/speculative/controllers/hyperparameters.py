@@ -16,7 +16,7 @@ class Hyperparameters:
 
     # ---- deciding ----
     margin: float = 0.05  # plain steps; a forecast below is not believed: the best of many is biased (A §3.2, ablate)
-    most_held: int = 4  # guesses; block of rows within which a jump of the curve lies (E §3)
+    most_held: int = 4  # guesses; block of rows within which a jump of the curve lies (E §1)
     values: tuple[float, float, int] = (0.02, 1.4, 44)  # u: least, most, points of a grid finer than rates are known
     policy_learned: float = 1.5  # ×; verdicts after which the stopping policy is solved anew (it takes 0.7 ms)
     policy_rounds: int = 32  # rounds after which it is solved anew whatever was learned (0.1 % of a 20 ms step)
@@ -74,7 +74,7 @@ class Hyperparameters:
     drift_every: int = 8  # plain tokens between two looks at the filter
 
     # ---- costs ----
-    spike: float = 2.0  # ×; a time beyond (or below its inverse) is a disturbance, until most times are (E §4)
+    spike: float = 2.0  # ×; a time beyond (or below its inverse) is a disturbance, until most times are (E §2)
     jump: float = 100.0  # × what was expected; a clock that jumped, or a machine that slept
     last: int = 5  # times by which a disturbance is told from a change
     slowest_rate: float = 0.05  # how fast a well-known mean follows
@@ -85,20 +85,20 @@ class Hyperparameters:
     spread: float = 0.02  # relative; how far plain steps wander at first
     spread_rate: float = 0.02
     plain_error: tuple[float, float, int] = (0.003, 1.25, 20)  # least, per spread (mean to standard deviation), passes
-    block: int = 4  # rows that kernels compute at once: nothing is interpolated across (E §3)
+    block: int = 4  # rows that kernels compute at once: nothing is interpolated across (E §1)
     block_slope: float = 0.25  # relative cost of a row more where only one size is known
     catch_up_share: float = 0.25  # of a draft step: reading one token more, at first
     catch_up_range: tuple[float, float] = (0.002, 1.5)  # what is believed of it
     catch_up_rate: float = 0.2  # how fast it follows a catch-up of at least the least window
-    catch_up_steps: float = 0.5  # plain steps that a draft may read after a rest (A §7.3)
+    catch_up_steps: float = 0.5  # plain steps that a draft may read after a rest (A §5.1)
     windows: tuple[int, int] = (16, 512)  # tokens, least and most, that this may be
     known: int = 3  # draft steps in use after which their time is known
-    first_bin: int = 8  # contexts up to 2^8 tokens are one: KV caches grow by 256 cells (E §3)
+    first_bin: int = 8  # contexts up to 2^8 tokens are one: KV caches grow by 256 cells (E §1)
     longest_s: float = 3600.0  # seconds; no stored time is longer
     unknown: tuple[float, float, float] = (0.02, 0.04, 0.004)  # s: passes of 1 and 8, a draft step, until measured
 
     # ---- measuring at the load ----
-    sizes: tuple[int, ...] = (2, 4, 8)  # rows that are timed beside one (E §3)
+    sizes: tuple[int, ...] = (2, 4, 8)  # rows that are timed beside one (E §1)
     measure_steps: float = 25.0  # plain steps that measuring may take
     measure_s: float = 0.25  # or seconds, if that is more
     draft_steps: float = 5.0  # plain steps for choosing the draft's threads

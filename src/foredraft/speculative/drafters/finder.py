@@ -27,9 +27,9 @@ _PRIOR = (0.2, 0.35, 0.6, 0.8, 0.9, 0.95)
 
 
 def likelihood(length: int) -> float:
-    """A first idea of how likely the text goes on as it did before, after `length` equal tokens (algorithms.md §4.1).
+    """A first idea of how likely the text goes on as it did before, after `length` equal tokens.
 
-    What it is really worth on this text is learned by the controller's calibration.
+    See docs/concepts/algorithms.md §4.1. What it is really worth on this text the controller's calibration learns.
     """
     return _PRIOR[bisect_right(_LENGTHS, length)]
 

@@ -1,6 +1,6 @@
 """Cost model of a pair on this machine: t(n), the seconds of a pass with n rows, and the seconds of a draft step.
 
-Nothing about t(n) is assumed: the curves jump at kernel borders and are not even monotone (docs/concepts/engine.md §3).
+Nothing about t(n) is assumed: the curves jump at kernel borders and are not even monotone (docs/concepts/engine.md §1).
 Each n has its own mean, measured at load or at its first use; between measured points nothing is interpolated across
 4k|4k+1 (a new block is taken to cost what its far end costs). Every round corrects two things: the mean of its own n,
 and the slowdown of the whole machine (heat, other programs), which all n and the draft share.
@@ -226,7 +226,7 @@ class CostModel:
     @property
     def window(self) -> int:
         """Tokens a draft should read at most to catch up after a rest: half a plain step's worth. It then guesses with
-        a hole in its context, which costs acceptance at worst (docs/concepts/algorithms.md §7.3)."""
+        a hole in its context, which costs acceptance at worst (docs/concepts/algorithms.md §5.1)."""
         least, most = self.hyper.windows
         if not self._draft:
             return most
