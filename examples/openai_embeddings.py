@@ -5,7 +5,7 @@ import os
 from openai import OpenAI
 
 client = OpenAI(base_url=os.environ.get("FOREDRAFT_URL", "http://127.0.0.1:3673") + "/v1", api_key="none")
-models = [model.id for model in client.models.list() if model.type == "embeddings"]
+models = [model.id for model in client.models.list() if getattr(model, "type", "") == "embeddings"]
 if not models:
     raise SystemExit("No embedding model: foredraft get nomic-ai/nomic-embed-text-v1.5-GGUF")
 texts = ["Cats sleep most of the day.", "The draft guesses, the main model checks.", "It rained in April."]

@@ -22,5 +22,5 @@ answer = client.chat.completions.create(
     max_tokens=200,
     response_format={"type": "json_schema", "json_schema": {"name": "city", "schema": schema, "strict": True}},
 )
-city = json.loads(answer.choices[0].message.content)
+city = json.loads(answer.choices[0].message.content or "")
 print(city["city"], city["inhabitants"], city["coast"])

@@ -1,11 +1,12 @@
 """Predicted output: a text that the answer will repeat mostly is a draft that costs nothing."""
 
 import os
+from typing import Any
 
 from openai import OpenAI
 
 client = OpenAI(base_url=os.environ.get("FOREDRAFT_URL", "http://127.0.0.1:3673") + "/v1", api_key="none")
-ask = {
+ask: dict[str, Any] = {
     "model": "default",
     "messages": [{"role": "user", "content": "Count from 1 to 20."}],
     "max_tokens": 80,

@@ -20,4 +20,5 @@ for chunk in stream:
         print(f"\n{said['tokens_per_second']:.0f} tokens/s, speculation {said['speculation']['status']}")
     if chunk.usage:
         details = chunk.usage.completion_tokens_details
+        assert details is not None, "the server counts them"
         print(f"{details.accepted_prediction_tokens} of {chunk.usage.completion_tokens} tokens were guessed right")

@@ -2,19 +2,20 @@
 
 import json
 import os
+from typing import Any
 
 from openai import OpenAI
 
 client = OpenAI(base_url=os.environ.get("FOREDRAFT_URL", "http://127.0.0.1:3673") + "/v1", api_key="none")
-units = {"type": "object", "properties": {"unit": {"enum": ["C", "F"]}}, "required": ["unit"]}
+units: dict[str, Any] = {"type": "object", "properties": {"unit": {"enum": ["C", "F"]}}, "required": ["unit"]}
 units["additionalProperties"] = False
-tools = [{"type": "function", "function": {"name": "temperature", "parameters": units}}]
-messages = [{"role": "user", "content": "How warm is it?"}]
+tools: Any = [{"type": "function", "function": {"name": "temperature", "parameters": units}}]
+messages: Any = [{"role": "user", "content": "How warm is it?"}]
 
 asked = client.chat.completions.create(
     model="default", messages=messages, tools=tools, tool_choice="required", parallel_tool_calls=False, max_tokens=100
 )
-call = asked.choices[0].message.tool_calls[0]
+call: Any = (asked.choices[0].message.tool_calls or [])[0]
 unit = json.loads(call.function.arguments)["unit"]
 print(f"The model calls {call.function.name}(unit={unit!r})")
 

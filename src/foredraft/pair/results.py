@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -80,7 +80,7 @@ class Answer(Generation):
         return [piece.logprob for piece in self.pieces if piece.logprob is not None]
 
     @property
-    def message(self) -> Mapping[str, Any]:
+    def message(self) -> dict[str, Any]:
         """The answer as a message, to go on with the conversation."""
         message: dict[str, Any] = {"role": "assistant", "content": self.text}
         if self.reasoning:
