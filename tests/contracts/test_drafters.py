@@ -20,7 +20,8 @@ from foredraft.speculative.acceptance import RULES
 from foredraft.speculative.controllers.base import LookAhead
 from foredraft.speculative.drafters import DRAFTERS, Arbiter, Drafter, HeadDrafter, ModelDrafter
 from foredraft.speculative.drafters.finder import Finder
-from foredraft.speculative.proposal import Proposal, Round, Verification
+from foredraft.speculative.proposal import Proposal, Verification
+from foredraft.speculative.record import Round
 from foredraft.speculative.sequence import RunningSequence
 
 N = 9

@@ -13,7 +13,7 @@ from foredraft.engines.toy import ToyClock, ToyEngine, ToyTokenizer
 from foredraft.speculative.acceptance import RULES
 from foredraft.speculative.controllers.adaptive import Adaptive
 from foredraft.speculative.controllers.adaptive.costs import CostModel
-from foredraft.speculative.proposal import Round
+from foredraft.speculative.record import Round
 from foredraft.speculative.sequence import RunningSequence
 from tests.speculative.enumeration import outcomes
 from tests.speculative.stage import Text, completed, largest_error, rounds_of_a_pair

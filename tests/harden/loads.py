@@ -13,7 +13,7 @@ from pathlib import Path
 
 from foredraft.core.errors import ModelError
 from foredraft.demo import draft_path
-from foredraft.engines.llamacpp.trial import DeadlyFileError, survives
+from foredraft.engines.llamacpp.safe_load import DeadlyFileError, survives
 from foredraft.models.facts import read_facts
 from tests import tiny_gguf
 from tests.harden import gguf_edit

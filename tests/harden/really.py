@@ -70,7 +70,7 @@ def _serve() -> None:
     import foredraft.models.template_sandbox
     import foredraft.server.loading  # noqa: F401 - so that no fork has to
     from foredraft import child
-    from foredraft.engines.llamacpp import trial
+    from foredraft.engines.llamacpp import safe_load as trial
     from foredraft.engines.llamacpp.library import library
 
     os.environ["GGML_NO_BACKTRACE"] = "1"
@@ -114,11 +114,11 @@ def _in_a_fork(work: str, path: str) -> tuple[int, str]:
 
 def _work(work: str, path: str) -> int:
     from foredraft.core.errors import ForedraftError
-    from foredraft.engines.llamacpp import trial
+    from foredraft.engines.llamacpp import trial_child
 
     try:
         if work == "trial":
-            trial._load(Path(path))
+            trial_child._load(Path(path))
         else:
             _load(path)
     except ForedraftError:

@@ -13,7 +13,7 @@ from benchmarks.random_kinds import KINDS, write_plan, write_random_kind
 from foredraft.core.errors import ModelNotFoundError, UnsupportedModelError
 from foredraft.models.cache import ShelfCache
 from foredraft.models.facts import ModelFacts, facts_from_json, facts_to_json, inside, read_facts
-from foredraft.models.heads import made_for, own_head
+from foredraft.models.head_fit import made_for, own_head
 from foredraft.models.memory import LoadPlan, need
 from foredraft.models.pairing import pair
 from foredraft.models.places import OWN, Place

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from foredraft.core.errors import ModelFormatError
-from foredraft.engines.llamacpp.trial import survives
+from foredraft.engines.llamacpp.safe_load import survives
 from foredraft.models.facts import read_facts
 from tests import tiny_gguf
 from tests.harden import gguf_edit

@@ -35,7 +35,8 @@ from foredraft.speculative.controllers.adaptive.costs import CostModel
 from foredraft.speculative.controllers.hyperparameters import DEFAULT
 from foredraft.speculative.controllers.throttled import Throttled
 from foredraft.speculative.drafters import Arbiter
-from foredraft.speculative.proposal import Proposal, Round, Verification
+from foredraft.speculative.proposal import Proposal, Verification
+from foredraft.speculative.record import Round
 from foredraft.speculative.sequence import RunningSequence
 from tests.speculative.simulator import (
     CURVES,

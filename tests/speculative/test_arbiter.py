@@ -23,7 +23,8 @@ from foredraft.sampling.sampler import Sampler
 from foredraft.speculative.acceptance import RULES
 from foredraft.speculative.controllers.base import LookAhead
 from foredraft.speculative.drafters.arbiter import Arbiter
-from foredraft.speculative.proposal import Proposal, Round
+from foredraft.speculative.proposal import Proposal
+from foredraft.speculative.record import Round
 from foredraft.speculative.sequence import RunningSequence
 
 

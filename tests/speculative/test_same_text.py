@@ -19,7 +19,8 @@ from foredraft.engines.toy import ToyEngine
 from foredraft.sampling import noise
 from foredraft.speculative.controllers import Fixed, LookAhead
 from foredraft.speculative.drafters import DRAFTERS, Arbiter, Drafter, ModelDrafter, NoDrafter
-from foredraft.speculative.proposal import Proposal, Round
+from foredraft.speculative.proposal import Proposal
+from foredraft.speculative.record import Round
 from foredraft.speculative.round import run_round
 from foredraft.speculative.sequence import RunningSequence
 from tests.sampling import reference

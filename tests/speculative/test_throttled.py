@@ -10,7 +10,8 @@ from foredraft.core.params import SpeculationParams
 from foredraft.speculative.controllers import Fixed, LookAhead, Throttled
 from foredraft.speculative.controllers.hyperparameters import DEFAULT
 from foredraft.speculative.controllers.throttled import PlanThrottle
-from foredraft.speculative.proposal import Proposal, Round, Verification
+from foredraft.speculative.proposal import Proposal, Verification
+from foredraft.speculative.record import Round
 from foredraft.speculative.sequence import RunningSequence
 from tests.speculative.simulator import new_sequence
 

@@ -18,7 +18,7 @@ from foredraft.engines.toy import ToyEngine, ToyTokenizer
 from foredraft.speculative.controllers.base import LookAhead
 from foredraft.speculative.controllers.fixed import Fixed, FixedLookAhead
 from foredraft.speculative.drafters import ModelDrafter, NoDrafter
-from foredraft.speculative.proposal import Round
+from foredraft.speculative.record import Round
 from foredraft.speculative.round import run_round
 from foredraft.speculative.sequence import RunningSequence
 from tests.speculative.stage import start, write

@@ -50,7 +50,7 @@ def draft_words(draft: ModelFile) -> str:
 
 def drafts_for(draft: ModelFile, store: ModelStore) -> str:
     """What a draft that reads hidden rows is for: the models here that it fits, else what they would have to be."""
-    from foredraft.models.heads import made_for
+    from foredraft.models.head_fit import made_for
 
     assert draft.facts is not None
     fitting = [main.name for main in store.mains(draft)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from foredraft.cli.models import Json, ModelName, as_json, drafts_for, shelf
 from foredraft.cli.tables import count_words, printable, size_words, width_of
 from foredraft.cli.words import t
-from foredraft.models.heads import made_for, own_head
+from foredraft.models.head_fit import made_for, own_head
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

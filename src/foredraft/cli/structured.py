@@ -7,12 +7,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from foredraft.core.errors import ParameterError
-
-if TYPE_CHECKING:
-    from foredraft.cli.options import GenerateOptions
 
 Schema = Mapping[str, Any] | bool
 LARGEST = 1 << 20
@@ -41,7 +38,16 @@ class Structure:
         return [] if self.schema is None else list(left_out(self.schema))
 
 
-def structure_of(asked: GenerateOptions) -> Structure | None:
+class StructureOptions(Protocol):
+    """The options that say it."""
+
+    @property
+    def json_schema(self) -> str | None: ...
+    @property
+    def grammar(self) -> Path | None: ...
+
+
+def structure_of(asked: StructureOptions) -> Structure | None:
     """The form that was asked for, checked; None where the answer is free. Raises `ParameterError` for what is no
     schema or grammar, and `GrammarError` for a schema that cannot be used."""
     if asked.json_schema is None and asked.grammar is None:

@@ -22,7 +22,8 @@ from foredraft.core.params import BUILTIN
 from foredraft.core.reasons import Numbers, Reason, Value
 from foredraft.models.facts import ModelFacts, read_facts
 from foredraft.models.gguf import first_difference, read_tokens
-from foredraft.models.heads import ASSISTANT, HELPERS, misfit, own_head
+from foredraft.models.head_fit import misfit, own_head
+from foredraft.models.heads import ASSISTANT, HELPERS
 
 MAX_SIZE_DIFFERENCE = 128
 FIRST_COMPARED = 5

@@ -3,7 +3,7 @@
 llama.cpp asserts what it takes for granted about a file, and a failed assertion ends the process. These are the causes
 of all deaths that thousands of believable damages of a dozen sound files brought (llama-cpp-python 0.3.36,
 `python -m tests.harden loads`); what is not listed here ends the process in which a new file is tried first
-(`engines/llamacpp/trial.py`).
+(`engines/llamacpp/safe_load.py`).
 """
 
 from __future__ import annotations

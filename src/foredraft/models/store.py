@@ -33,7 +33,7 @@ from foredraft.models.brought import Origin
 from foredraft.models.cache import Measured, ShelfCache
 from foredraft.models.facts import PART_NAME, ModelFacts, facts_from_json, facts_to_json, read_facts
 from foredraft.models.facts import inside as inside_of
-from foredraft.models.heads import made_for
+from foredraft.models.head_fit import made_for
 from foredraft.models.names import find_name, model_name, nearest, unique_names
 from foredraft.models.pairing import (
     KINDS,

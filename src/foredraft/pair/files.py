@@ -13,7 +13,7 @@ from foredraft.core.errors import IncompatibleDraftError, UnsupportedModelError
 from foredraft.core.params import BUILTIN, MAX_DRAFT
 from foredraft.core.reasons import Reason
 from foredraft.engines.base import Engine
-from foredraft.models.heads import own_head
+from foredraft.models.head_fit import own_head
 from foredraft.pair.opening import Isolation, isolation, open_main
 from foredraft.pair.stream import Progress
 

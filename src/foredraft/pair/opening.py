@@ -101,7 +101,7 @@ def _isolated(
     kind: type[Isolated], path: Path, options: LoadOptions, more: Mapping[str, Any], progress: Report | None
 ) -> Isolated:
     from foredraft.engines.llamacpp.failures import check_file
-    from foredraft.engines.llamacpp.trial import require_survival
+    from foredraft.engines.llamacpp.safe_load import require_survival
 
     check_file(path)
     require_survival(path)
@@ -161,7 +161,7 @@ def _main(
 
 def _open(path: Path, options: LoadOptions, progress: Report | None) -> LlamaCppEngine:
     from foredraft.engines.llamacpp import LlamaCppEngine
-    from foredraft.engines.llamacpp.trial import require_survival
+    from foredraft.engines.llamacpp.safe_load import require_survival
 
     require_survival(path)
     return LlamaCppEngine(path, options, progress=progress)

@@ -8,16 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from foredraft.engines.base import Logits, Tokenizer
 from foredraft.sampling.logprobs import logprobs
-from foredraft.sampling.sampler import Laws
 from foredraft.sampling.search import Row
-from foredraft.speculative.proposal import Proposal, Verification
-
-if TYPE_CHECKING:
-    from foredraft.scheduling.stream import TextStream
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +39,6 @@ class TokenLogprob:
             return Alternative(token, tokenizer.piece(token, special=True), logprob)
 
         return cls(alternative(token, chosen), tuple(alternative(*other) for other in likeliest))
-
-
-class LogprobObserver:
-    """Writes log probabilities to the pieces of each round, while its rows of logits are alive."""
-
-    def __init__(self, tokenizer: Tokenizer, stream: TextStream, top: int) -> None:
-        self._tokenizer = tokenizer
-        self._stream = stream
-        self._top = top
-
-    def __call__(self, laws: Laws, proposal: Proposal, verdict: Verification, emitted: list[int]) -> None:
-        pieces = self._stream.unlabelled()
-        for i, (row, token) in enumerate(zip(laws.rows, emitted, strict=False)):
-            scored = TokenLogprob.of(self._tokenizer, row, token, self._top, laws.position + i)
-            if i < len(pieces):
-                pieces[i].logprob = scored
-            else:
-                self._stream.end_logprob = scored
 
 
 class PromptLogprobs:

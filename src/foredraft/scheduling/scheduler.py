@@ -28,14 +28,15 @@ from foredraft.engines.base import Chunk, Engine
 from foredraft.sampling.sampler import Constraint, Sampler
 from foredraft.scheduling.checkpoints import stops
 from foredraft.scheduling.exact_prefill import Cut, cut_of
-from foredraft.scheduling.logprobs import LogprobObserver, PromptLogprobs
+from foredraft.scheduling.logprob_observer import LogprobObserver
+from foredraft.scheduling.logprobs import PromptLogprobs
 from foredraft.scheduling.request import ScheduledRequest
 from foredraft.scheduling.slots import Slots
 from foredraft.scheduling.stream import TextStream
 from foredraft.speculative.acceptance import rule_of
 from foredraft.speculative.controllers.base import DraftController
 from foredraft.speculative.drafters.base import Drafter
-from foredraft.speculative.proposal import Round
+from foredraft.speculative.record import Round
 from foredraft.speculative.round import run_round
 from foredraft.speculative.sequence import Observer, RunningSequence
 

@@ -10,7 +10,7 @@ from foredraft.config.load_settings import LoadSettings
 from foredraft.config.settings import Settings
 from foredraft.core.errors import ModelNotFoundError
 from foredraft.core.params import BUILTIN
-from foredraft.models.heads import made_for, own_head
+from foredraft.models.head_fit import made_for, own_head
 from foredraft.models.places import EMBEDDED
 from foredraft.models.store import DRAFT_KINDS, ModelStore
 from foredraft.runtime.managed_model import LoadSpec

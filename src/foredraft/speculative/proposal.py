@@ -1,17 +1,15 @@
-"""What passes between the parts of a round: a guess, a verdict, and the record of what happened.
+"""What passes between the parts of a round: a guess and a verdict. (The record of a round: `record.py`.)
 
 Letters as in the papers: p is the target (main model), q the draft, γ the look-ahead, x the drafted tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from foredraft.sampling.distribution import Distribution
-    from foredraft.speculative.sequence import RunningSequence
 
 
 @dataclass(slots=True)
@@ -58,30 +56,3 @@ class Verification:
     def failed() -> Verification:
         """No verdict: the target's logits were NaN."""
         return Verification(0, -1, "error", tested=0)
-
-
-@dataclass(slots=True)
-class Round:
-    """The record of one round: parallel lists, one entry a sequence; times in seconds for the whole batch."""
-
-    sequences: Sequence[RunningSequence]
-    proposals: list[Proposal]
-    verdicts: list[Verification]
-    emitted: list[int]
-    """Tokens each sequence grew by: accepted + 1, or fewer where the answer ended."""
-    draft_s: float = 0.0
-    verify_s: float = 0.0
-    total_s: float = 0.0
-    rows: int = 0
-    """Tokens of running sequences in the verify pass: sum of γ + 1."""
-    prefill_tokens: int = 0
-    """Prompt tokens read in the same pass."""
-    own_prompt: Sequence[int] = ()
-    """Those of them that are each sequence's own: the last piece of its prompt, in its first round."""
-    replayed: int = 0
-    """Tokens read again in the same pass, because of guesses of earlier rounds that were rejected (`Engine.owed`)."""
-
-    @property
-    def rows_share(self) -> float:
-        """The part of the pass that went to rows of running sequences, the rest being for prompts."""
-        return self.rows / (self.rows + self.prefill_tokens) if self.rows else 1.0

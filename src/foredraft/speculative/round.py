@@ -14,7 +14,8 @@ from foredraft.core.errors import NonFiniteLogitsError
 from foredraft.engines.base import Chunk, Engine, Logits
 from foredraft.speculative.controllers.base import DraftController
 from foredraft.speculative.drafters.base import Drafter
-from foredraft.speculative.proposal import Proposal, Round, Verification
+from foredraft.speculative.proposal import Proposal, Verification
+from foredraft.speculative.record import Round
 from foredraft.speculative.sequence import RunningSequence
 
 

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Protocol
 
-from foredraft.words.catalogue import Catalogue, Plural, catalogue, files_of_languages
+from foredraft.words.catalogue import Catalogue, MissingWordsWarning, Plural, catalogue, files_of_languages
 from foredraft.words.formatting import Formatter
 
 DEFAULT = "en"
@@ -30,10 +30,6 @@ class Coded(Protocol):
 
     @property
     def numbers(self) -> Mapping[str, object]: ...
-
-
-class MissingWordsWarning(UserWarning):
-    """A catalogue lacks a key or a value that it is asked for. Something is shown all the same."""
 
 
 class Words:

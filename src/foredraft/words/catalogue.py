@@ -89,3 +89,7 @@ def _flat(data: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str | Plu
             yield f"{prefix}{key}", Plural(forms, value.get("by", "n"))
         else:
             yield from _flat(value, f"{prefix}{key}.")
+
+
+class MissingWordsWarning(UserWarning):
+    """A catalogue lacks a key or a value that it is asked for. Something is shown all the same."""

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from foredraft.words.catalogue import Form
+from foredraft.words.catalogue import Form, MissingWordsWarning
 
 _SIZES = ((1e9, "GB", 1), (1e6, "MB", 1), (0.0, "kB", 0))
 
@@ -25,8 +25,6 @@ class Formatter(string.Formatter):
         try:
             return self.vformat(text, (), values)
         except KeyError as missing:
-            from foredraft.words import MissingWordsWarning
-
             name = missing.args[0]
             warnings.warn(f"{key!r} got no value for {name!r}", MissingWordsWarning, stacklevel=4)
             return self.fill(key, text, {**values, str(name): f"{{{name}}}"})

@@ -19,7 +19,8 @@ from foredraft.speculative.controllers.adaptive import Adaptive
 from foredraft.speculative.controllers.adaptive.costs import CostModel
 from foredraft.speculative.controllers.base import DraftController, LookAhead
 from foredraft.speculative.drafters.arbiter import Arbiter
-from foredraft.speculative.proposal import Proposal, Round, Verification
+from foredraft.speculative.proposal import Proposal, Verification
+from foredraft.speculative.record import Round
 from foredraft.speculative.sequence import RunningSequence
 
 T1 = 0.02

@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from foredraft.core.errors import EngineError
-from foredraft.engines.base import BLOCK, Chunk, Hidden, Logits, ModelInfo, Numerics
+from foredraft.engines.base import BLOCK, Chunk, Hidden, Logits, ModelInfo, Numerics, Tokenizer
 from foredraft.engines.isolated import wire
 from foredraft.engines.isolated.wire import Kind
 from foredraft.engines.llamacpp.options import LoadOptions
 from foredraft.engines.rewind import FREE
 
-if TYPE_CHECKING:
-    from foredraft.engines.isolated.engine import IsolatedEngine
+
+class MainProcess(Protocol):
+    """The main model in its process, as a head knows it: `IsolatedEngine`."""
+
+    options: LoadOptions | None
+
+    @property
+    def info(self) -> ModelInfo: ...
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+    @property
+    def pid(self) -> int: ...
+    def length(self, slot: int) -> int: ...
+    def hidden_of(self, width: int) -> list[Hidden]: ...
+    def offer_hidden_of(self, number: int, on: bool) -> None: ...
+    def head(self, kind: Kind, body: bytes, lengths: list[int]) -> list[int]: ...
+    def head_rows(self, chunks: Sequence[Chunk], n_vocab: int, width: int) -> tuple[list[Hidden], list[Logits]]: ...
+    def close_head(self, number: int) -> None: ...
 
 
 class IsolatedSource:
     """What a head reads of its main model's passes, in their process."""
 
-    def __init__(self, main: IsolatedEngine, number: int, width: int) -> None:
+    def __init__(self, main: MainProcess, number: int, width: int) -> None:
         self._main, self._number, self._width = main, number, width
         self._on = False
 
@@ -41,7 +57,7 @@ class IsolatedHead:
     """`LlamaCppHead` in another process. Its rows come where the main model's do: they are read before its next pass,
     and its own are not needed any more by then."""
 
-    def __init__(self, main: IsolatedEngine, number: int, facts: dict[str, Any]) -> None:
+    def __init__(self, main: MainProcess, number: int, facts: dict[str, Any]) -> None:
         """`number` and `facts` are what the process says of the head that it has opened."""
         self._main = main
         self._number = number

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,13 +19,10 @@ from foredraft.engines.base import Hidden
 from foredraft.engines.llamacpp.batch import Batch
 from foredraft.engines.llamacpp.extended import extended
 from foredraft.engines.llamacpp.failures import reason
-from foredraft.engines.llamacpp.head import LlamaCppHead
+from foredraft.engines.llamacpp.head import LlamaCppHead, MainModel
 from foredraft.engines.llamacpp.hidden import HiddenRows, as_rows
 from foredraft.engines.llamacpp.library import library
 from foredraft.engines.llamacpp.options import LoadOptions
-
-if TYPE_CHECKING:
-    from foredraft.engines.llamacpp.engine import LlamaCppEngine
 
 DEFAULT = 0
 """`LLAMA_CONTEXT_TYPE_DEFAULT`."""
@@ -37,7 +34,7 @@ class LlamaCppEagle(LlamaCppHead):
 
     context_type = DEFAULT
 
-    def __init__(self, main: LlamaCppEngine, path: Path, options: LoadOptions, layers: Sequence[int]) -> None:
+    def __init__(self, main: MainModel, path: Path, options: LoadOptions, layers: Sequence[int]) -> None:
         """`layers`: those whose input it reads, as its header says."""
         if extended().layers_lack:
             why = Reason("no_layer_inputs", {"function": extended().layers_lack})
@@ -77,7 +74,7 @@ class LlamaCppEagle(LlamaCppHead):
 class LayerRows(HiddenRows):
     """What a main model's layers were given in its last pass, encoded by the draft that reads it."""
 
-    def __init__(self, draft: LlamaCppEagle, main: LlamaCppEngine, layers: Sequence[int]) -> None:
+    def __init__(self, draft: LlamaCppEagle, main: MainModel, layers: Sequence[int]) -> None:
         super().__init__(main.context, main.model)
         self._draft, self._layers = draft, list(layers)
         self._last = int(library().api.llama_model_n_layer(main.model))

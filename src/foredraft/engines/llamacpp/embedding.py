@@ -13,14 +13,14 @@ from foredraft.core.errors import ClosedError, EngineError, UnsupportedModelErro
 from foredraft.core.reasons import Reason
 from foredraft.engines.base import Chunk, ModelInfo
 from foredraft.engines.embedding import Vectors
+from foredraft.engines.llamacpp.amx import tiles_work
 from foredraft.engines.llamacpp.batch import Batch
 from foredraft.engines.llamacpp.failures import load_error, reason
 from foredraft.engines.llamacpp.library import library
 from foredraft.engines.llamacpp.loading import describe, metadata, open_model
 from foredraft.engines.llamacpp.options import LoadOptions
-from foredraft.engines.llamacpp.tiles import tiles_work
+from foredraft.engines.llamacpp.safe_load import require_survival
 from foredraft.engines.llamacpp.tokenizer import LlamaTokenizer
-from foredraft.engines.llamacpp.trial import require_survival
 from foredraft.engines.processor import cores
 
 DEFAULT_CONTEXT = 2048

@@ -8,16 +8,19 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from foredraft.core.errors import CacheFullError, Cancelled, ClosedError, EngineError, ModelError, RewindError
 from foredraft.core.reasons import Reason
 from foredraft.engines.base import BLOCK, Chunk, Hidden, Logits, ModelInfo, Numerics
+from foredraft.engines.llamacpp.amx import tiles_work
 from foredraft.engines.llamacpp.batch import Batch
 from foredraft.engines.llamacpp.cells import Cells
+from foredraft.engines.llamacpp.eagle import LlamaCppEagle
 from foredraft.engines.llamacpp.failures import reason
+from foredraft.engines.llamacpp.head import Head, LlamaCppHead
 from foredraft.engines.llamacpp.hidden import HiddenRows
 from foredraft.engines.llamacpp.library import library
 from foredraft.engines.llamacpp.loading import (
@@ -31,15 +34,11 @@ from foredraft.engines.llamacpp.loading import (
 from foredraft.engines.llamacpp.memory import MemoryUse
 from foredraft.engines.llamacpp.options import DEFAULT_CONTEXT, LoadOptions
 from foredraft.engines.llamacpp.recurrent import Sequences, goes_back, has_states, way_back
-from foredraft.engines.llamacpp.tiles import tiles_work
 from foredraft.engines.llamacpp.tokenizer import LlamaTokenizer
 from foredraft.engines.probe import ALL_SIZES, SIZES, probe
 from foredraft.engines.processor import cores
 from foredraft.engines.rewind import FREE, NONE, Rewind
 from foredraft.engines.states import States, Step, gather
-
-if TYPE_CHECKING:
-    from foredraft.engines.llamacpp.head import LlamaCppHead
 
 
 class LlamaCppEngine:
@@ -66,7 +65,7 @@ class LlamaCppEngine:
         self._ctx: Any = None
         self._closed = False
         self._lengths: list[int] = []
-        self.attached: list[LlamaCppHead] = []
+        self.attached: list[Head] = []
         """Heads that read this context's hidden rows, or look into its memory: they are closed before it."""
         self._api = api = library().api
         path = Path(path)
@@ -192,11 +191,7 @@ class LlamaCppEngine:
         """A head that reads this model's hidden rows: the one inside its file, or another file (`LlamaCppHead`); with
         `layers`, one that reads what goes into those (`LlamaCppEagle`)."""
         if path is not None and layers:
-            from foredraft.engines.llamacpp.eagle import LlamaCppEagle
-
             return LlamaCppEagle(self, path, options, layers)
-        from foredraft.engines.llamacpp.head import LlamaCppHead
-
         return LlamaCppHead(self, path, options)
 
     def probe(self, known: Numerics | None = None, *, exact: bool = False, whole: bool = False) -> Numerics:

@@ -10,26 +10,49 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from foredraft.core.errors import CacheFullError, Cancelled, EngineError, IncompatibleDraftError
 from foredraft.core.params import BUILTIN
 from foredraft.core.reasons import Numbers, Reason
-from foredraft.engines.base import BLOCK, Chunk, Hidden, Logits, ModelInfo, Numerics, OffersHidden
+from foredraft.engines.base import BLOCK, Chunk, Hidden, Logits, ModelInfo, Numerics, OffersHidden, Tokenizer
 from foredraft.engines.llamacpp.batch import Batch
 from foredraft.engines.llamacpp.extended import MTP, extended
 from foredraft.engines.llamacpp.failures import reason
-from foredraft.engines.llamacpp.hidden import as_rows
+from foredraft.engines.llamacpp.hidden import HiddenRows, as_rows
 from foredraft.engines.llamacpp.library import library
 from foredraft.engines.llamacpp.loading import context_params, describe, new_context, open_model
 from foredraft.engines.llamacpp.memory import MemoryUse
 from foredraft.engines.llamacpp.options import LoadOptions
 from foredraft.engines.rewind import FREE
 
-if TYPE_CHECKING:
-    from foredraft.engines.llamacpp.engine import LlamaCppEngine
+
+class MainModel(OffersHidden, Protocol):
+    """The main model as a head knows it: `LlamaCppEngine`. Pointers are the library's."""
+
+    attached: list[Head]
+    """Heads that are closed before it."""
+    readers: list[HiddenRows]
+
+    @property
+    def info(self) -> ModelInfo: ...
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+    @property
+    def model(self) -> Any: ...
+    @property
+    def context(self) -> Any: ...
+    @property
+    def hidden_width(self) -> int: ...
+    def length(self, slot: int) -> int: ...
+
+
+class Head(Protocol):
+    """What is attached to a main model."""
+
+    def close(self) -> None: ...
 
 
 class LlamaCppHead:
@@ -41,7 +64,7 @@ class LlamaCppHead:
 
     context_type = MTP
 
-    def __init__(self, main: LlamaCppEngine, path: Path | None, options: LoadOptions) -> None:
+    def __init__(self, main: MainModel, path: Path | None, options: LoadOptions) -> None:
         """`path` None is the head inside the main model's file, which was loaded with `LoadOptions.heads`.
 
         Raises `IncompatibleDraftError` where the library offers no hidden rows or the widths differ, else a

@@ -14,13 +14,13 @@ from foredraft.core.errors import UnsupportedModelError
 from foredraft.core.interrupts import interruptible
 from foredraft.core.reasons import Reason
 from foredraft.engines.base import ModelInfo
+from foredraft.engines.llamacpp.amx import tiles_work
 from foredraft.engines.llamacpp.devices import handles
 from foredraft.engines.llamacpp.failures import check_file, check_memory, load_error, parts
 from foredraft.engines.llamacpp.library import library
 from foredraft.engines.llamacpp.memory import kv_estimate
 from foredraft.engines.llamacpp.options import CPU, LoadOptions
 from foredraft.engines.llamacpp.recurrent import has_states
-from foredraft.engines.llamacpp.tiles import tiles_work
 from foredraft.engines.processor import cores
 
 _BF16 = 30

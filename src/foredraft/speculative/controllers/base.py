@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from foredraft.speculative.proposal import Round
+from foredraft.speculative.record import Round
 from foredraft.speculative.sequence import RunningSequence
 
 MODEL = "model"

@@ -8,7 +8,7 @@ from foredraft.core.errors import ParameterError
 from foredraft.core.params import MAX_DRAFT
 from foredraft.speculative.controllers.base import LookAhead
 from foredraft.speculative.controllers.hyperparameters import DEFAULT
-from foredraft.speculative.proposal import Round
+from foredraft.speculative.record import Round
 from foredraft.speculative.sequence import RunningSequence
 
 DEFAULT_GAMMA = DEFAULT.gamma

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from foredraft.speculative.controllers.base import DraftController, LookAhead
 from foredraft.speculative.controllers.fixed import NO_LOOKAHEAD
 from foredraft.speculative.controllers.hyperparameters import DEFAULT, Hyperparameters
-from foredraft.speculative.proposal import Round
+from foredraft.speculative.record import Round
 from foredraft.speculative.sequence import RunningSequence
 
 

@@ -20,7 +20,8 @@ from foredraft.speculative.controllers.base import MODEL, LookAhead
 from foredraft.speculative.controllers.fixed import NO_LOOKAHEAD
 from foredraft.speculative.drafters.base import Drafter
 from foredraft.speculative.drafters.none import NoDrafter
-from foredraft.speculative.proposal import Proposal, Round
+from foredraft.speculative.proposal import Proposal
+from foredraft.speculative.record import Round
 from foredraft.speculative.sequence import RunningSequence
 
 P = ParamSpec("P")

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from foredraft.engines.base import Chunk
 from foredraft.speculative.controllers.base import LookAhead
-from foredraft.speculative.proposal import Proposal, Round
+from foredraft.speculative.proposal import Proposal
+from foredraft.speculative.record import Round
 from foredraft.speculative.sequence import RunningSequence
 
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from foredraft.engines.base import Chunk
 from foredraft.speculative.controllers.base import LookAhead
-from foredraft.speculative.proposal import Proposal, Round
+from foredraft.speculative.proposal import Proposal
+from foredraft.speculative.record import Round
 from foredraft.speculative.sequence import RunningSequence
 
 CONFIDENCE = 0.95

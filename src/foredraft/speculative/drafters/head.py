@@ -17,7 +17,8 @@ import numpy as np
 from foredraft.core.errors import CacheFullError, EngineError
 from foredraft.engines.base import Chunk, Engine, Hidden, OffersHidden
 from foredraft.speculative.drafters.model import ModelDrafter
-from foredraft.speculative.proposal import Proposal, Round
+from foredraft.speculative.proposal import Proposal
+from foredraft.speculative.record import Round
 from foredraft.speculative.sequence import RunningSequence
 
 KEPT = 512

@@ -17,7 +17,8 @@ from foredraft.sampling import noise
 from foredraft.sampling.search import Row
 from foredraft.speculative.controllers.base import LookAhead
 from foredraft.speculative.drafters.temperature import DraftTemperature
-from foredraft.speculative.proposal import Proposal, Round
+from foredraft.speculative.proposal import Proposal
+from foredraft.speculative.record import Round
 from foredraft.speculative.sequence import RunningSequence
 
 _FIRST = 4

@@ -8,7 +8,7 @@ from typing import Any
 
 from nicegui import run, ui
 
-from foredraft.models.heads import made_for
+from foredraft.models.head_fit import made_for
 from foredraft.models.places import SOURCES
 from foredraft.models.store import ModelFile
 from foredraft.ui.components.elements import Tag, button, icon_button

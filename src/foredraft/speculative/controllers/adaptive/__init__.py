@@ -27,7 +27,8 @@ from foredraft.speculative.controllers.adaptive.stopping import StoppingPolicy, 
 from foredraft.speculative.controllers.base import MODEL, LookAhead
 from foredraft.speculative.controllers.fixed import NO_LOOKAHEAD, FixedLookAhead
 from foredraft.speculative.controllers.hyperparameters import DEFAULT, Hyperparameters
-from foredraft.speculative.proposal import Proposal, Round
+from foredraft.speculative.proposal import Proposal
+from foredraft.speculative.record import Round
 from foredraft.speculative.sequence import RunningSequence
 
 

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from foredraft.engines.base import Chunk
-from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions, tiles, trial
+from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions, trial_process
+from foredraft.engines.llamacpp import amx as tiles
+from foredraft.engines.llamacpp import safe_load as trial
 from foredraft.engines.llamacpp.library import library
 
 
@@ -36,7 +38,7 @@ def ends_with(monkeypatch: pytest.MonkeyPatch, code: int) -> list[Any]:
         commands.append(command)
         return subprocess.CompletedProcess(command, code)
 
-    monkeypatch.setattr(trial.subprocess, "run", run)
+    monkeypatch.setattr(trial_process.subprocess, "run", run)
     return commands
 
 
@@ -50,7 +52,7 @@ def test_a_file_is_tried_with_what_is_known_of_tiles(fresh: pytest.MonkeyPatch, 
         told.append(env["FOREDRAFT_TILES_UNTRIED"])
         return subprocess.CompletedProcess(command, 0 if works or str(tiny_llama) in command else -11)
 
-    fresh.setattr(trial.subprocess, "run", run)
+    fresh.setattr(trial_process.subprocess, "run", run)
     assert trial.survives(tiny_llama)
     assert told == ["1", "1" if works else "0"], "tiles are tried first, by the parent"
 
@@ -68,7 +70,7 @@ def test_a_deadly_build_loads_without_tiles_and_says_so(fresh: pytest.MonkeyPatc
     for _ in range(2):
         engine = LlamaCppEngine(tiny_llama, LoadOptions(probe=False))
         assert len(engine.forward([Chunk(0, 0, [1, 2, 3], want=3)])[0]) == 3
-        assert any("AMX" in note and "-fno-dse" in str(note) for note in engine.notes)
+        assert any("AMX" in str(note) and "-fno-dse" in str(note) for note in engine.notes)
         engine.close()
         tiles.tiles_work.cache_clear()  # as in another process
     assert given == [False, False]

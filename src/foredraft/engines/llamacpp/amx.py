@@ -14,7 +14,9 @@ from pathlib import Path
 
 from foredraft.config.folders import cache_folder
 from foredraft.core.errors import ModelError
+from foredraft.demo import draft_path
 from foredraft.engines.llamacpp.library import build_mark, library
+from foredraft.engines.llamacpp.trial_process import DeadlyFileError, ends_well
 
 TRIED = "FOREDRAFT_TILES_UNTRIED"
 """Set in a process that tries something: 1 lets it use tiles, 0 does not. It asks nobody: under its limits of memory
@@ -46,11 +48,8 @@ def tiles_work() -> bool:
 
 def _try() -> bool | None:
     """Whether a pass with tiles ends well; None where the trial did not come to an end of its own."""
-    from foredraft.demo import draft_path
-    from foredraft.engines.llamacpp.trial import DeadlyFileError, survives
-
     try:
-        return survives(draft_path(), environment={TRIED: "1"}, timeout_s=120.0)
+        return ends_well(draft_path(), {TRIED: "1"}, timeout_s=120.0)
     except DeadlyFileError:
         return False
     except ModelError:

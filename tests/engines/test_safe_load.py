@@ -14,8 +14,9 @@ import pytest
 from foredraft.config.folders import cache_folder
 from foredraft.core.errors import ModelError, ModelFormatError
 from foredraft.demo import draft_path, main_path
-from foredraft.engines.llamacpp import trial
-from foredraft.engines.llamacpp.trial import DeadlyFileError, require_survival, survives
+from foredraft.engines.llamacpp import safe_load as trial
+from foredraft.engines.llamacpp import trial_process
+from foredraft.engines.llamacpp.safe_load import DeadlyFileError, require_survival, survives
 from tests import tiny_gguf
 from tests.conftest import ROOT
 from tests.harden import gguf_edit
@@ -31,7 +32,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         files.append(Path(command[-1]).name)
         return run(command, **more)
 
-    monkeypatch.setattr(trial.subprocess, "run", counted)
+    monkeypatch.setattr(trial_process.subprocess, "run", counted)
     return files
 
 
@@ -55,7 +56,7 @@ def test_a_file_that_asks_for_all_memory_is_refused(tmp_path: Path, tiny_llama: 
 def test_a_trial_that_somebody_else_ended_says_nothing_about_the_file(
     tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, -15))
+    monkeypatch.setattr(trial_process.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, -15))
     monkeypatch.setattr(trial, "build_mark", lambda part: "new")
     with pytest.raises(ModelError, match="ended from outside"):
         require_survival(tiny_llama)
@@ -154,7 +155,7 @@ def test_where_processes_have_little_memory_no_file_is_to_blame(tmp_path: Path, 
 import resource
 resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
 from foredraft.core.errors import MemoryLimitError
-from foredraft.engines.llamacpp.trial import require_survival
+from foredraft.engines.llamacpp.safe_load import require_survival
 require_survival({str(tiny_llama)!r})
 try:
     require_survival({str(deadly)!r})
