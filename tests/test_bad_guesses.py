@@ -51,7 +51,7 @@ def answer(llm: LLM, **more: object) -> tuple[list[int], float, tuple[str, str]]
     clock = llm.engine.clock  # type: ignore[attr-defined]
     began = clock()
     made = llm.generate("ab", seed=1, max_tokens=N, ignore_eos=True, **more)
-    return made.tokens, clock() - began, (made.speculation.status, made.speculation.reason)
+    return made.tokens, clock() - began, (made.speculation.status, str(made.speculation.reason or ""))
 
 
 def test_a_draft_slower_than_the_main_model_is_left_alone_with_its_reason() -> None:
@@ -183,7 +183,7 @@ def test_a_load_says_that_its_memory_was_damaged_or_foreign_and_rebuilds_it(tmp_
         ):
             path.write_text(damage, encoding="utf-8")
             again = tune(engine, None, folder=tmp_path, clock=engine.clock)
-            assert [note for note in again.notes if kind in str(note)], (kind, damage[:40])
+            assert [note for note in again.notes if kind in str(note.as_dict())], (kind, damage[:40])
             again.save()
             assert tune(engine, None, folder=tmp_path, clock=engine.clock).notes == []  # rebuilt
 

@@ -260,7 +260,7 @@ def test_auto_gives_back_a_draft_that_cannot_pay_and_does_not_open_it_again(
             assert llm.draft_info is None
             assert said in str(llm.speculation.reason)
             assert "% of a plain step" in str(llm.speculation.reason)
-            assert "What would pay here: drafting from the text" in str(llm.speculation.reason)
+            assert "What would help here: drafting from the text" in str(llm.speculation.reason)
             assert any(said in str(note) and "--draft" in str(note) for note in llm.notes)
             assert llm.generate("the cat", seed=1, max_tokens=12, ignore_eos=True).tokens == text
         names.clear()
@@ -306,12 +306,12 @@ def test_a_draft_that_was_named_is_kept_though_it_cannot_pay(slow_draft: Pair) -
             )
             if notes:
                 (words,) = (note for note in llm.notes if "cannot pay here" in str(note))
-                assert "What would pay here: drafting from the text" in str(words)
+                assert "What would help here: drafting from the text" in str(words)
                 paused = llm.generate("the cat", seed=1, max_tokens=40, ignore_eos=True, speculation=MODEL_ONLY)
                 assert paused.speculation.status == "paused"
                 said = str(paused.speculation.reason)
-                assert said.startswith("Guesses cannot pay here, not even if all of them stood")
-                assert "What would pay here: drafting from the text" in said
+                assert said.startswith("Drafting cannot pay here, not even if every token were accepted")
+                assert "What would help here: drafting from the text" in said
     with LLM.load(main, "auto", settings=LoadSettings(controller="fixed", fixed_look_ahead=2)) as llm:
         assert llm.draft_info is not None, "a fixed look-ahead measures nothing"
 

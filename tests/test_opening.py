@@ -14,6 +14,7 @@ from foredraft.config.load_settings import LoadSettings
 from foredraft.core.errors import EngineDiedError, ModelFormatError, ModelNotFoundError, ParameterError
 from foredraft.engines.isolated import IsolatedEngine
 from foredraft.engines.llamacpp import LlamaCppEngine, LoadOptions, devices
+from foredraft.pair.draft import PairDraft
 from foredraft.pair.llm import LLM
 from foredraft.pair.opening import LEAST_BYTES, isolation, open_draft
 from tests import tiny_gguf
@@ -125,10 +126,10 @@ def test_a_pair_that_cannot_be_measured_leaves_no_process(
     if not (main.is_file() and draft.is_file()):
         pytest.skip(f"no pair at {main}")
 
-    def dies(*_: object) -> None:
+    def dies(*_: object, **__: object) -> None:
         raise EngineDiedError("draft", "SIGSEGV")
 
-    monkeypatch.setattr(LLM, "_tune", dies)
+    monkeypatch.setattr(PairDraft, "_tune", dies)
     before = set(psutil.Process().children())
     with pytest.raises(EngineDiedError):
         LLM.load(main, draft, settings=LoadSettings(isolation="on", probe=False, context=256, remember=False))

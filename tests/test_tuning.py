@@ -139,7 +139,7 @@ def test_a_draft_on_another_device_has_costs_of_its_own(tmp_path: Path) -> None:
 def test_a_draft_that_cannot_pay_is_left_out_unless_it_was_asked_for(tmp_path: Path) -> None:
     machine = Machine(draft_step=1.5)
     tuning, *_ = machine.tuned(tmp_path, keep_draft=False)
-    assert str(tuning.hopeless) == "drafting and reading one guess costs 184 % of a plain step"
+    assert str(tuning.hopeless) == "drafting and checking one token costs 184% of a plain step"
     assert "model" not in tuning.drafter.sources  # type: ignore[attr-defined]
     assert answer(tuning, machine.main) == answer(tune(machine.main, None), machine.main)
     kept, *_ = machine.tuned(tmp_path, keep_draft=True)
@@ -175,7 +175,7 @@ def test_a_draft_that_was_left_out_is_not_opened_again_before_something_changes(
     assert again() is None
     machine.tuned(folder, keep_draft=False)
     passes = len(machine.main.passes)
-    assert str(again()).startswith("drafting and reading one guess costs 184 % of a plain step (measured 2027-01-1")
+    assert str(again()).startswith("drafting and checking one token costs 184% of a plain step (measured 2027-01-1")
     assert len(machine.main.passes) == passes + LOOK
     assert again({"threads": 4}) is None, "with other threads nothing is known"
     machine.slow = 3.0
@@ -193,7 +193,7 @@ def test_damaged_memory_is_rebuilt_and_said(tmp_path: Path) -> None:
     answer(tune(engine, None, folder=tmp_path), engine)
     for path in tmp_path.iterdir():
         path.write_text("{ not json", encoding="utf-8")
-    assert any("anew" in str(note) for note in tune(engine, None, folder=tmp_path).notes)
+    assert any("measured again" in str(note) for note in tune(engine, None, folder=tmp_path).notes)
 
 
 def test_nothing_is_kept_where_nothing_may_be(tmp_path: Path) -> None:

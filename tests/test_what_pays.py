@@ -1,4 +1,4 @@
-"""What would pay here: only what was measured on this machine has a figure, and the rest has the command for it."""
+"""What would help here: only what was measured on this machine has a figure, and the rest has the command for it."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_a_pair_that_pays_or_is_not_known_gets_no_advice(shelf: Shelf) -> None:
     assert told.ways
     said = sentence(told.ways)
     assert said is not None
-    assert str(said).startswith("What would pay here: ")
+    assert str(said).startswith("What would help here: ")
     assert words_of("ja")(said).startswith("効果が見込めるもの: ")
     assert sentence([]) is None
 

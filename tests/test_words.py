@@ -152,8 +152,8 @@ def test_a_reason_keeps_its_numbers_on_its_way_through_json():
 
 
 def test_words_are_filled_in():
-    assert Words("en")("stats.drafts", a=3, d=4, p=75) == "3/4 drafts accepted (75%)"
-    assert Words("ja")("stats.drafts", a=3, d=4, p=75) == "ドラフト 4 個中 3 個受理 (75%)"
+    assert Words("en")("stats.drafts", a=3, d=4, p=75) == "3/4 draft tokens accepted (75%)"
+    assert Words("ja")("stats.drafts", a=3, d=4, p=75) == "4個中3個のドラフトトークンを受理 (75%)"
 
 
 def test_the_terms_our_first_users_look_for():

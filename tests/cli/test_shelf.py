@@ -120,11 +120,11 @@ def test_pair_says_what_would_pay_where_what_was_measured_does_not(cli: Cli, fol
     shelf = open_shelf()
     big, small = shelf.find("big"), shelf.find("small")
     keep(big.path, small.path, {1: 0.1, 2: 0.17, 4: 0.25, 8: 0.42}, 0.15)
-    assert "What would pay" not in cli("pair", "big").stdout, "nobody has measured what it brings"
+    assert "What would help" not in cli("pair", "big").stdout, "nobody has measured what it brings"
     shelf.remember_measured(big, small, Measured(0.9, 0.8, 1.0, 10, 9, "2026-11-30"))
     text = cli("pair", "big").stdout
     assert text.endswith(
-        "What would pay here:\n"
+        "What would help here:\n"
         "- drafting from the text, without a draft model (up to 1.9×, where the text repeats itself)\n"
     )
     (way,) = cli("pair", "big", "--json").data["would_pay"]

@@ -248,7 +248,7 @@ def test_force_overrules_what_costs_only_speed(facts: Any) -> None:
     token = facts(1e9, tokens=[*TOKENS[:7], "x", *TOKENS[8:]])
     forced = pair(main, token, force=True)
     assert (forced.usable, forced.forced, forced.level, forced.code) == (True, True, WORKS, "vocab_token")
-    assert "because you asked for it" in str(forced.why)
+    assert "as requested" in str(forced.why)
     for draft in (facts(10e9), main, facts(1e9, tokenizer="llama")):
         assert pair(main, draft, force=True).usable
 

@@ -63,7 +63,7 @@ def test_a_draft_that_fails_stops_with_its_reason_and_the_text_goes_on(
     drafter = ModelDrafter(engine, N)
     assert write(TARGET, drafter, Fixed(3), start(TARGET, asked)) == plain(asked)
     assert drafter.failure is not None
-    assert "draft model failed" in drafter.failure
+    assert "draft model failed" in str(drafter.failure)
 
 
 def test_a_draft_that_cannot_rewind_stops_with_its_reason() -> None:

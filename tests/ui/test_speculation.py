@@ -129,7 +129,10 @@ PAYING = Way(
 @pytest.mark.parametrize(
     ("language", "words"),
     [
-        ("en", ["Even if every guess stood, this draft could not pay here.", "What would pay here:", "the draft Tiny"]),
+        (
+            "en",
+            ["Even if every guess stood, this draft could not pay here.", "What would help here:", "the draft Tiny"],
+        ),
         ("ja", ["このドラフトでは速くなりません。", "この環境で効果が見込めるもの:", "ドラフト Tiny 0.1B"]),
     ],
 )
@@ -151,14 +154,14 @@ async def test_a_draft_that_was_given_back_is_told_with_what_would_pay(app, monk
             await sees(user, "Small 0.6B is not kept in memory")
             await sees(user, "the draft Tiny 0.1B")
         else:
-            await user.should_not_see("What would pay here")
+            await user.should_not_see("What would help here")
 
 
 @pytest.mark.parametrize(
     ("status", "reason", "words"),
     [
         ("active", None, "Active"),
-        ("paused", Reason("draft_busy"), "Paused: guesses were slower than answering directly. Will try again."),
+        ("paused", Reason("draft_busy"), "Paused: drafting was slower than answering directly. It will try again."),
         ("paused", Reason("layers", {"n": 3}), "3 layers"),
         ("unavailable", Reason("file_empty", {"file": "x.gguf"}), "Answering without a draft: x.gguf is empty."),
     ],

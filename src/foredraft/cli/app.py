@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from foredraft.cli.words import t
+from foredraft.core.reasons import Reason
+
 if TYPE_CHECKING:
     from foredraft.config.settings import ServerSection
 
@@ -38,7 +41,7 @@ def app(
     browser = browser and port != 0  # which one it is then, the server says
     if port != 0 and already_running(address):
         _check_own(server)
-        typer.echo(f"Foredraft is running already: {opened}")
+        typer.echo(t()("cli.serve.running", url=opened))
         if model is not None:
             _load_there(server, model, draft)
         if browser:
@@ -59,7 +62,7 @@ def _load_there(server: ServerSection, model: str, draft: str) -> None:
 
     with running(server.host, server.port) as client:
         state = client.load(model, draft=draft)
-    typer.echo(f"Loaded {state['id']}.")
+    typer.echo(t()("cli.serve.loaded", model=state["id"]))
 
 
 def _entrance(server: ServerSection) -> str:
@@ -78,10 +81,7 @@ def _check_own(server: ServerSection) -> None:
     key = server.api_key.get_secret_value() if server.api_key is not None else ""
     client = Client.find(server.host, server.port, key)
     if client is None:
-        raise ForedraftError(
-            f"Whoever listens on port {server.port} calls itself Foredraft, but is not yours.",
-            hint="Choose another port with --port. (An older version cannot show that it is yours: end it.)",
-        )
+        raise ForedraftError(Reason("port_not_yours", {"port": server.port}), hint=Reason("hint_port_not_yours"))
     client.close()
 
 
@@ -103,6 +103,6 @@ def _usual_model() -> str | None:
     instead = embedded.name if embedded is not None else None
     if last in ("", *(model.name for model in models)):
         return last or instead
-    why = next((model.problem for model in found if model.name == last), "") or "it is not there any more."
-    typer.echo(f"{last}, the model used last, cannot be loaded: {why} Going on with {instead or 'none'}.", err=True)
+    why = next((model.problem for model in found if model.name == last), None) or Reason("gone")
+    typer.echo(t()("cli.serve.last_gone", model=last, why=why, instead=instead or Reason("none")), err=True)
     return instead

@@ -18,26 +18,16 @@ from foredraft.cli.history import HistoryError, Kept, chat_named, history, messa
 from foredraft.cli.options import GenerateOptions, generate_options, system_message
 from foredraft.cli.partners import Message, Partner, partner, usable_models
 from foredraft.cli.streams import line_of_input
+from foredraft.cli.words import t
 from foredraft.core.declared import declared
 from foredraft.core.errors import ForedraftError, ParameterError
 from foredraft.core.params import SamplingParams, SpeculationParams
+from foredraft.core.reasons import Reason, as_reason, one_of, sentences
 
 if TYPE_CHECKING:
     from foredraft.cli.told import Told
     from foredraft.formats.token_parser import Placed
     from foredraft.scheduling.request import Generation
-
-HELP = """Type a message and press Enter. \"\"\" begins and ends a message of several lines.
-/new            begin a new conversation
-/system TEXT    change what the conversation begins with; without a text: show it
-/set NAME VALUE change temperature, seed, top_k, top_p, min_p, repeat_penalty, max_tokens, max_draft …; alone: show them
-/model M        let another model answer, in the same conversation; without one: which there are
-/draft D        change the draft: a file, a name, auto or off
-/regen          answer the last message once more
-/save NAME      save this conversation by name; /load NAME goes on with a saved one; /chats lists them
-/stats          statistics of the last answer
-/help           this list
-/exit           leave (also Ctrl-D); Ctrl-C ends an answer, or clears the line"""
 
 _NUMBERS = [
     one for of in (SamplingParams, SpeculationParams) for one in declared(of).values() if one.kind in (int, float)
@@ -86,8 +76,15 @@ def _kept(open_: contextlib.ExitStack) -> Kept | None:
     try:
         return Kept(open_.enter_context(history()))
     except HistoryError as error:
-        terminal.errors().print(f"Note: this chat is not kept. {error}", style="yellow", markup=False)
+        terminal.errors().print(t()("cli.chat.unkept", why=_why(error)), style="yellow", markup=False)
         return None
+
+
+def _why(error: Exception) -> Reason:
+    """An error with its hint."""
+    if isinstance(error, ForedraftError):
+        return sentences(error.reason_or_words, error.hint_why)
+    return as_reason(str(error))
 
 
 class Conversation:
@@ -106,8 +103,9 @@ class Conversation:
         """Messages of an earlier chat, as if they had been said here."""
         self.messages = list(messages)
         said = [message for message in messages if message["role"] == "user"]
-        last = f" The last message was: {said[-1]['content'][:200]}" if said else ""
-        self._say(f"{len(self.messages)} messages.{last}")
+        words, n = t(), len(self.messages)
+        last = said[-1]["content"][:200] if said else ""
+        self._say(words("cli.chat.messages_last", n=n, text=last) if said else words("cli.chat.messages", n=n))
 
     def loop(self) -> None:
         """Until /exit or the end of the input. Ctrl-C ends an answer, or gives up the line that is being typed; where
@@ -117,7 +115,7 @@ class Conversation:
             self._turns(interactive)
             return
         with remembered_lines():
-            terminal.errors().print("Chat. /help lists the commands.", style="dim")
+            terminal.errors().print(t()("cli.chat.begin"), style="dim")
             self._turns(interactive)
 
     def _turns(self, interactive: bool) -> None:
@@ -130,7 +128,7 @@ class Conversation:
                 if not interactive:
                     raise typer.Exit(130) from None
                 # As in every shell: the line is given up, the conversation is not.
-                terminal.errors().print("\n[dim]/exit or Ctrl-D leaves.[/dim]")
+                terminal.errors().print("\n" + t()("cli.chat.leave"), style="dim", markup=False)
                 continue
             if not said.strip():
                 continue
@@ -173,18 +171,19 @@ class Conversation:
             "/load": self._load,
             "/chats": self._chats,
             "/stats": self._stats,
-            "/help": lambda _: console.print(HELP, markup=False),
+            "/help": lambda _: console.print(t()("cli.chat.help"), markup=False),
         }
         carry_out = commands.get(name)
         if carry_out is None:
             near = difflib.get_close_matches(name, commands, n=1)
-            meant = f" Did you mean {near[0]}?" if near else ""
-            console.print(f"There is no command {name}.{meant} /help lists them.", style="yellow", markup=False)
+            meant = Reason("did_you_mean", {"names": tuple(near)}) if near else None
+            unknown = sentences(Reason("no_command", {"command": name}), meant, Reason("hint_chat_commands"))
+            console.print(t()(unknown), style="yellow", markup=False)
             return False
         try:
             carry_out(argument)
         except ForedraftError as error:  # everything is as it was
-            console.print(str(error), style="yellow", markup=False)
+            console.print(t()(_why(error)), style="yellow", markup=False)
         return False
 
     def _say(self, words: str) -> None:
@@ -194,18 +193,18 @@ class Conversation:
         self._begin()
         if self.kept is not None:
             self.kept.begin()
-        self._say("A new conversation.")
+        self._say(t()("cli.chat.new"))
 
     def _system(self, text: str) -> None:
         if not text:
-            self._say(self.asked.system or "No system prompt.")
+            self._say(self.asked.system or t()("cli.chat.no_system"))
             return
         self._change(replace(self.asked, system=text))
         turns = [message for message in self.messages if message["role"] != "system"]
         self.messages = [*system_message(self.asked), *turns]
         if self.kept is not None:
             self.kept.set_system(text)
-        self._say("Said. The next answer follows it.")
+        self._say(t()("cli.chat.system_set"))
 
     def _set(self, argument: str) -> None:
         name, _, value = argument.partition(" ")
@@ -214,43 +213,43 @@ class Conversation:
             return
         known = name.replace("-", "_")
         if known not in SETTABLE:
-            raise ParameterError("name", name, f"one of {', '.join(SETTABLE)}")
+            raise ParameterError("name", name, one_of(SETTABLE))
         try:
             given: Any = None if value in ("", "none", "auto") and known in MAY_BE_NONE else SETTABLE[known](value)
         except ValueError:
-            raise ParameterError(known, value, "a number") from None
+            raise ParameterError(known, value, Reason("allowed_number_any")) from None
         changed = replace(self.asked, **{known: given})
         changed.check()
         self._change(changed)
-        self._say(f"{known} is {given} from now on.")
+        self._say(t()("cli.chat.set", name=known, value=str(given)))
 
     def _model(self, name: str) -> None:
         if not name:
-            self._say(f"{self.partner.names[0]} answers. There are: {', '.join(usable_models())}")
+            self._say(t()("cli.chat.models", model=self.partner.names[0], names=tuple(usable_models())))
             return
         self._say(self.partner.set_model(name))
 
     def _draft(self, draft: str) -> None:
         if not draft:
-            raise ParameterError("draft", draft, "a file, a name, auto or off")
+            raise ParameterError("draft", draft, Reason("allowed_draft"))
         self._say(self.partner.set_draft(draft))
 
     def _regenerate(self, _: str) -> None:
         if len(self.messages) < 2 or self.messages[-1]["role"] != "assistant":
-            raise ForedraftError("There is no answer yet.")
+            raise ForedraftError(Reason("no_answer_yet"))
         if self.asked.raw:
-            raise ForedraftError("With --raw the text goes on: there is no message to answer once more.")
+            raise ForedraftError(Reason("raw_goes_on"))
         kept = self.messages
         *before, asked, _answer = kept
         self.messages = before
         if self.asked.seed is not None:
-            self._say(f"The seed is {self.asked.seed}: the same text comes again. /set seed none takes a fresh one.")
+            self._say(t()("cli.chat.same_seed", seed=self.asked.seed))
         self._answer(asked["content"], again=True)
         if self.messages is before:  # it failed, and that was said
             self.messages = kept
 
     def _save(self, name: str) -> None:
-        self._say(f"Kept: {save(name, self.messages)}")
+        self._say(t()("cli.chat.kept", path=str(save(name, self.messages))))
 
     def _load(self, name: str) -> None:
         self.messages = load(name)
@@ -258,18 +257,16 @@ class Conversation:
         self._change(replace(self.asked, system=system))
         if self.kept is not None:
             self.kept.begin(self.messages)
-        self._say(f"{name}: {len(self.messages)} messages. Go on.")
+        self._say(t()("cli.chat.loaded", name=name, n=len(self.messages)))
 
     def _chats(self, _: str) -> None:
-        self._say("\n".join(names()) or "None was saved by name. /save NAME saves this one.")
+        self._say("\n".join(names()) or t()("cli.chat.none_saved"))
         if self.kept is not None:
-            self._say(
-                "Every chat is kept: `foredraft chats` lists them, `foredraft chat --resume` goes on with the last."
-            )
+            self._say(t()("cli.chat.all_kept"))
 
     def _stats(self, _: str) -> None:
         if self.last is None:
-            raise ForedraftError("There is no answer yet.")
+            raise ForedraftError(Reason("no_answer_yet"))
         terminal.print_stats(self.last)
 
     def _change(self, asked: GenerateOptions) -> None:
@@ -296,7 +293,7 @@ class Conversation:
             generation = told.result
         except ForedraftError as error:
             # The conversation is kept as it was before this message.
-            terminal.errors().print(f"Error: {error}", style="red", markup=False)
+            terminal.errors().print(t()("cli.error", message=t()(_why(error))), style="red", markup=False)
             return False
         before, self.last = self.last, generation
         self.messages = [*turn, as_message(told)]
@@ -321,4 +318,4 @@ class Conversation:
                 self.kept.turn(said, told, generation, seen, self.partner.names, self.asked)
         except HistoryError as error:
             self.kept = None
-            terminal.errors().print(f"From here on this chat is not kept. {error}", style="yellow", markup=False)
+            terminal.errors().print(t()("cli.chat.unkept", why=_why(error)), style="yellow", markup=False)

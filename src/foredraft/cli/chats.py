@@ -14,7 +14,9 @@ from foredraft.cli import terminal
 from foredraft.cli.history import LAST, chat_named, history
 from foredraft.cli.models import Json
 from foredraft.cli.tables import print_table
+from foredraft.cli.words import t
 from foredraft.core.errors import ForedraftError, ParameterError
+from foredraft.core.reasons import Reason, one_of
 
 if TYPE_CHECKING:
     from foredraft.chats import Chat, ChatStore
@@ -47,12 +49,14 @@ def ls(
         print(json.dumps(rows, ensure_ascii=False, indent=2))
         return
     if not rows:
-        print("No chat has these words." if words else "No chat is kept yet. `foredraft chat` begins one.")
+        print(t()("chats.none_found" if words else "cli.chats.none"))
         return
     cells = [(row["id"], _when(row["changed"]), str(row["messages"]), row["title"] or "–") for row in rows]
-    print_table(("ID", "CHANGED", "MESSAGES", "TITLE"), cells, right=frozenset({2}))
+    print_table(
+        [t()(f"cli.chats.{name}") for name in ("id", "changed", "messages", "title")], cells, right=frozenset({2})
+    )
     if more:
-        print(f"And {more} more: --limit {limit + more} lists all.", file=sys.stderr)
+        print(t()("cli.chats.more", n=more, all=limit + more), file=sys.stderr)
 
 
 @chats.command()
@@ -71,7 +75,7 @@ def export(
 ) -> None:
     """Write a chat as Markdown or JSON."""
     if form not in FORMS:
-        raise ParameterError("format", form, f"one of {', '.join(FORMS)}")
+        raise ParameterError("format", form, one_of(FORMS))
     with history() as store:
         text = _exported(store, chat_named(store, chat), form)
     if out is None:
@@ -81,7 +85,7 @@ def export(
         with out.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
     except FileExistsError:
-        raise ForedraftError(f"There is a file {out} already.", hint="Choose another name, or delete it.") from None
+        raise ForedraftError(Reason("there_already", {"path": str(out)}), hint=Reason("hint_there_already")) from None
     print(out)
 
 
@@ -93,17 +97,17 @@ def rm(
 ) -> None:
     """Delete chats for good, also from the app."""
     if bool(ids) == every_one:
-        raise ParameterError("id", " ".join(ids or ()), "ids of chats, or --all without any")
+        raise ParameterError("id", " ".join(ids or ()), Reason("allowed_chat_ids"))
     with history() as store:
         found = [chat_named(store, one, whole=True) for one in ids or ()] or store.recent(max(1, store.count()))
         if not yes and found:
             if not sys.stdin.isatty():
-                raise ForedraftError("Deleting has to be confirmed.", hint="Add --yes.")
+                raise ForedraftError(Reason("needs_yes"), hint=Reason("hint_needs_yes"))
             named = found[0].title or found[0].id
-            typer.confirm(f"Delete {named if len(found) == 1 else f'{len(found)} chats'} for good?", abort=True)
+            typer.confirm(t()("cli.chats.delete", n=len(found), title=named), abort=True)
         for chat in found:
             store.delete(chat.id)
-    print(f"Deleted {len(found)} chat{'' if len(found) == 1 else 's'}.")
+    print(t()("cli.chats.deleted", n=len(found)))
 
 
 @chats.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -15,6 +15,7 @@ import typer
 
 from foredraft.cli.models import Json
 from foredraft.cli.tables import print_table
+from foredraft.cli.words import t
 from foredraft.core.reasons import Reason
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def show(json_output: Json = False) -> None:
         print(json.dumps({"file": str(resolved.file), "settings": values}, ensure_ascii=False, indent=2))
         return
     rows = [(key, _words(entry.value), entry.source) for key, entry in resolved.origins.items()]
-    print_table(("SETTING", "VALUE", "FROM"), rows)
+    print_table([t()(f"cli.config.{name}") for name in ("setting", "value", "from")], rows)
 
 
 def complete_key(incomplete: str) -> list[str]:
@@ -69,11 +70,15 @@ def set_(key: Key, value: Annotated[list[str], typer.Argument(help="Its value; s
 
     written = set_value(key, value)
     secret = key.endswith("api_key")
-    print(f"{key} is {'set' if secret else _words(written)} now, in {config_file()}.")
+    file = str(config_file())
+    if secret:
+        print(t()("cli.config.set_secret", key=key, file=file))
+    else:
+        print(t()("cli.config.set", key=key, value=_words(written), file=file))
     if not key.startswith("model."):
         entry = _entry(key)
         if entry.source.startswith("FOREDRAFT_"):
-            print(f"{entry.source} in the environment is stronger: {_words(entry.value)} is in force.", file=sys.stderr)
+            print(t()("cli.config.stronger", name=entry.source, value=_words(entry.value)), file=sys.stderr)
 
 
 @config.command("unset")
@@ -81,7 +86,7 @@ def unset(key: Key) -> None:
     """Take a value out of the settings file."""
     from foredraft.config.settings_file import unset as take_out
 
-    print(f"{key} was taken out." if take_out(key) else f"{key} is not set in the file.")
+    print(t()("cli.config.unset" if take_out(key) else "cli.config.not_in_file", key=key))
 
 
 @config.command("edit")
@@ -144,9 +149,9 @@ def _plain(value: Any) -> Any:
 
 def _words(value: Any) -> str:
     if value is None:
-        return "not set"
+        return t()("cli.config.not_set")
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
-        return ", ".join(str(item) for item in value) or "none"
+        return ", ".join(str(item) for item in value) or t()("reason.none")
     return str(value)

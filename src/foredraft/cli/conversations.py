@@ -14,6 +14,7 @@ from pathlib import Path
 from foredraft.config.folders import close_off, data_folder, make_private
 from foredraft.core import files
 from foredraft.core.errors import ForedraftError, ParameterError
+from foredraft.core.reasons import Reason
 
 LINES = 1_000
 """Typed lines that are remembered."""
@@ -41,7 +42,7 @@ def save(name: str, messages: list[dict[str, str]]) -> Path:
             Path(partial).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise ForedraftError(f"The conversation cannot be kept: {error.strerror or error}.") from None
+        raise ForedraftError(Reason("conversation_unkept", {"error": error.strerror or str(error)})) from None
     return path
 
 
@@ -57,12 +58,12 @@ def load(name: str) -> list[dict[str, str]]:
         ]
     except FileNotFoundError:
         kept = ", ".join(names()[:10])
-        hint = f"There are: {kept}." if kept else "/save NAME keeps one."
-        raise ForedraftError(f"There is no conversation {name!r}.", hint=hint) from None
+        hint = Reason("hint_there_are", {"names": kept}) if kept else Reason("hint_save_name")
+        raise ForedraftError(Reason("no_conversation", {"name": name}), hint=hint) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ForedraftError(f"{path} cannot be read: {error}.") from None
+        raise ForedraftError(Reason("file_unreadable", {"file": str(path), "error": str(error)})) from None
     if any(message["role"] not in _ROLES for message in messages):
-        raise ForedraftError(f"{path} is no conversation.")
+        raise ForedraftError(Reason("not_a_conversation", {"path": str(path)}))
     return messages
 
 
@@ -94,5 +95,5 @@ def _folder() -> Path:
 
 def _path(name: str) -> Path:
     if not _NAME.fullmatch(name):
-        raise ParameterError("name", name, "letters, digits, spaces, dots and dashes, at most 100")
+        raise ParameterError("name", name, Reason("allowed_name"))
     return _folder() / f"{name}.json"

@@ -11,14 +11,16 @@ import typer
 
 from foredraft.cli import terminal
 from foredraft.cli.models import Json
-from foredraft.cli.words import language
+from foredraft.cli.words import t
 from foredraft.core.errors import ForedraftError
+from foredraft.core.reasons import Reason, sentences
 
 if TYPE_CHECKING:
     from foredraft.core.params import Request
     from foredraft.engines.llamacpp import LoadOptions
     from foredraft.pair.llm import LLM
     from foredraft.scheduling.request import Generation
+    from foredraft.words import Words
 
 GUESSES = 8
 """Guesses in every round: fixed, so that nothing has to be measured before the first word."""
@@ -27,44 +29,6 @@ MOST_TOKENS = 64
 CONTEXT = 1024
 BUSY = 0.8
 """Of the processor time that its threads wanted, a program on a quiet machine gets more than this share."""
-
-WORDS = {
-    "en": {
-        "question": "What is the quadratic equation formula?",
-        "slowed": "A tiny demo model, slowed to the pace of a 1B model so that you can watch.",
-        "own": "A tiny demo model at its own pace, which is too fast to watch: count the passes.",
-        "making": "Made now, once: {size:.1f} GB in {folder}.",
-        "plain": "Without a draft, a pass of the main model writes one token:",
-        "drafted": "With a draft that guesses {n} tokens ahead, a pass checks them all:",
-        "passes": "{tokens} tokens in {passes} passes",
-        "took": ", {took:.1f} s",
-        "same": "The same text, token for token, in {passes} passes instead of {plain}",
-        "parted": "{passes} passes instead of {plain}. The texts part at token {at}, where rounding decided a near-tie",
-        "ratio": ": {ratio:.1f} times as fast here.",
-        "busy": ". (The machine is busy with other work, so the times say little.)",
-        "untimed": ".",
-        "next": "Another text is easier or harder to guess: foredraft demo \"Write a story that begins: 'The door "
-        "creaked open...'\"\nWhat a draft brings to your own model: foredraft pair MODEL --measure",
-    },
-    "ja": {
-        "question": "二次方程式の解の公式は何ですか？",
-        "slowed": "とても小さなデモ用モデルを、目で追えるように 1B 級のモデルの速さまで遅くして動かします。",
-        "own": "とても小さなデモ用モデルを本来の速さで動かします。目では追えないので、パスの数を比べてください。",
-        "making": "{folder} に作成しています（初回のみ、{size:.1f} GB）。",
-        "plain": "ドラフトなし: メインモデルは 1 回のパスで 1 トークンを書きます。",
-        "drafted": "ドラフトあり: {n} トークン先まで予測し、1 回のパスでまとめて確かめます。",
-        "passes": "{tokens} トークン、{passes} パス",
-        "took": "、{took:.1f} 秒",
-        "same": "文章はトークン単位で完全に同じです。パスの数は {plain} 回から {passes} 回になりました",
-        "parted": "パスの数は {plain} 回から {passes} 回になりました。丸め誤差で {at} トークン目から文章が異なります",
-        "ratio": "。このマシンでは {ratio:.1f} 倍の速さです。",
-        "busy": "。（ほかの処理でマシンが混んでいるため、時間は目安になりません。）",
-        "untimed": "。",
-        "next": "予測しやすさは文章によって変わります: foredraft demo "
-        "「ドアがきしみながら開いた…」で始まる物語を書いてください。\n"
-        "お使いのモデルでの効果を測る: foredraft pair MODEL --measure",
-    },
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +53,8 @@ def demo(
     json_output: Json = False,
 ) -> None:
     """Watch what a draft does: the same answer without it and with it, on a tiny model that comes along."""
-    words = WORDS[language()]
-    asked = " ".join(question or ()) or words["question"]
+    words = t()
+    asked = " ".join(question or ()) or words("cli.demo.question")
     with terminal.closed_pipes_are_quiet(), _pair(words, own_pace=own_pace) as llm:
         try:
             plain, drafted = _both(llm, asked, words, quiet=json_output, timed=not own_pace)
@@ -103,7 +67,7 @@ def demo(
         _conclude(words, plain, drafted, timed=timed, own_pace=own_pace)
 
 
-def _pair(words: dict[str, str], *, own_pace: bool) -> LLM:
+def _pair(words: Words, *, own_pace: bool) -> LLM:
     """The embedded pair on the processor, its main model slowed down unless it keeps its own pace."""
     from foredraft import demo as embedded
     from foredraft.bench.inflated import BYTES, inflated
@@ -111,13 +75,13 @@ def _pair(words: dict[str, str], *, own_pace: bool) -> LLM:
     from foredraft.pair.llm import LLM
 
     say = terminal.errors()
-    say.print(words["own" if own_pace else "slowed"], markup=False)
+    say.print(words("cli.demo.own" if own_pace else "cli.demo.slowed"), markup=False)
     main = embedded.main_path()
 
     def making(_: str) -> None:
         from foredraft.config.folders import cache_folder
 
-        told = words["making"].format(size=BYTES["1b"] / 1e9, folder=cache_folder() / "inflated")
+        told = words("cli.demo.making", size=BYTES["1b"], folder=str(cache_folder() / "inflated"))
         say.print(told, style="dim", markup=False)
 
     settings = LoadSettings(
@@ -129,11 +93,12 @@ def _pair(words: dict[str, str], *, own_pace: bool) -> LLM:
         return LLM.load(main, embedded.draft_path(), settings=settings, draft_required=True)
     except ForedraftError as error:
         if not own_pace:  # room on the disk or in memory is what it can lack
-            error.hint = f"{error.hint} `foredraft demo --own-pace` needs neither room nor memory.".lstrip()
+            error.hint_why = sentences(error.hint_why, Reason("hint_own_pace"))
+            error.hint = str(error.hint_why)
         raise
 
 
-def _both(llm: LLM, asked: str, words: dict[str, str], *, quiet: bool, timed: bool) -> tuple[Watched, Watched]:
+def _both(llm: LLM, asked: str, words: Words, *, quiet: bool, timed: bool) -> tuple[Watched, Watched]:
     """The answer without the draft and with it. The question, and the weights, are read before the clock runs."""
     from dataclasses import replace
 
@@ -145,12 +110,12 @@ def _both(llm: LLM, asked: str, words: dict[str, str], *, quiet: bool, timed: bo
     if not quiet:
         terminal.errors().print(f"\n> {asked}", style="bold", markup=False)
     return (
-        _watch(llm, plain, words, words["plain"], quiet=quiet, timed=timed),
-        _watch(llm, request, words, words["drafted"].format(n=GUESSES), quiet=quiet, timed=timed),
+        _watch(llm, plain, words, words("cli.demo.plain"), quiet=quiet, timed=timed),
+        _watch(llm, request, words, words("cli.demo.drafted", n=GUESSES), quiet=quiet, timed=timed),
     )
 
 
-def _watch(llm: LLM, request: Request, words: dict[str, str], title: str, *, quiet: bool, timed: bool) -> Watched:
+def _watch(llm: LLM, request: Request, words: Words, title: str, *, quiet: bool, timed: bool) -> Watched:
     """Write one answer as it comes."""
     from foredraft.formats.token_parser import Placed
 
@@ -169,9 +134,9 @@ def _watch(llm: LLM, request: Request, words: dict[str, str], title: str, *, qui
         writer.end()
         legend = writer.legend()
         stats = generation.stats
-        line = words["passes"].format(tokens=stats.tokens, passes=stats.rounds)
+        line = words("cli.passes", n=stats.tokens, passes=stats.rounds)
         if timed:
-            line += words["took"].format(took=stats.generation_s)
+            line += words("cli.demo.took", s=stats.generation_s)
         said.print(line, style="dim", markup=False)
         if legend:
             said.file.write(f"{legend}\n")
@@ -200,15 +165,22 @@ def _ratio(plain: Watched, drafted: Watched) -> float:
     return drafted.generation.stats.tokens_per_second / plain.generation.stats.tokens_per_second
 
 
-def _conclude(words: dict[str, str], plain: Watched, drafted: Watched, *, timed: bool, own_pace: bool) -> None:
+def _conclude(words: Words, plain: Watched, drafted: Watched, *, timed: bool, own_pace: bool) -> None:
     at = _parted_at(plain.generation, drafted.generation)
-    said = words["same" if at is None else "parted"].format(
-        passes=drafted.generation.stats.rounds, plain=plain.generation.stats.rounds, at=at
+    said = words(
+        "cli.demo.same" if at is None else "cli.demo.parted",
+        passes=drafted.generation.stats.rounds,
+        plain=plain.generation.stats.rounds,
+        at=at,
     )
-    said += words["ratio"].format(ratio=_ratio(plain, drafted)) if timed else words["untimed" if own_pace else "busy"]
+    said += (
+        words("cli.demo.ratio", x=_ratio(plain, drafted))
+        if timed
+        else words("cli.demo.untimed" if own_pace else "cli.demo.busy")
+    )
     console = terminal.errors()
     console.print(f"\n{said}", style="bold", markup=False)
-    console.print(words["next"], style="dim", markup=False)
+    console.print(words("cli.demo.next"), style="dim", markup=False)
 
 
 def _as_dict(asked: str, plain: Watched, drafted: Watched, *, timed: bool, own_pace: bool) -> dict[str, Any]:

@@ -5,20 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from foredraft.cli.words import language
-
-OFFER = {
-    "en": """\
-demo   see what a draft does, in ten seconds
-chat   talk to a model, here in the terminal
-app    the same in the browser (or press Enter)
-help   every command; `foredraft get` lists models to download""",
-    "ja": """\
-demo   ドラフトの効果を 10 秒で見る
-chat   この端末でモデルと話す
-app    ブラウザーで話す（Enter でも始まります）
-help   すべてのコマンドを表示（`foredraft get` はダウンロードできるモデルの一覧）""",
-}
+from foredraft.cli.words import t
 
 
 def someone_is_there() -> bool:
@@ -31,7 +18,7 @@ def choose() -> list[str]:
     Ctrl-D leaves."""
     import shlex
 
-    print(OFFER[language()])
+    print(t()("cli.offer"))
     try:
         said = input("> ").strip()
     except EOFError:

@@ -13,6 +13,7 @@ from foredraft.cli import terminal
 from foredraft.cli.options import GenerateOptions
 from foredraft.cli.streams import is_piped, standard_input
 from foredraft.core.errors import ForedraftError
+from foredraft.core.reasons import Reason
 
 if TYPE_CHECKING:
     from foredraft.pair.llm import LLM
@@ -56,13 +57,9 @@ def _attached(path: Path) -> Attachment:
     try:
         return read(path.name, path.read_bytes())
     except OSError as error:
-        raise ForedraftError(f"{path} cannot be read: {error.strerror or error}.") from None
+        raise ForedraftError(
+            Reason("file_unreadable", {"file": str(path), "error": error.strerror or str(error)})
+        ) from None
     except AttachmentError as error:
-        what = {
-            "image": "it is an image; models here read text",
-            "document": "it is a document; save it as text",
-            "binary": "it holds no text",
-            "empty": "it is empty",
-            "large": f"it is larger than the {LARGEST >> 20} MiB that are read",
-        }[error.code]
-        raise ForedraftError(f"{path} cannot be attached: {what}.") from None
+        why = Reason(f"attach_{error.code}", {"most": LARGEST})
+        raise ForedraftError(Reason("unattached", {"path": str(path), "why": why})) from None

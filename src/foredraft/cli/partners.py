@@ -8,12 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from foredraft.cli import terminal
 from foredraft.cli.loading import loaded
 from foredraft.cli.options import GenerateOptions
 from foredraft.cli.remote import Served, served, switched
+from foredraft.cli.words import t
 from foredraft.config.shelf import locate, open_shelf
 from foredraft.core.errors import MemoryLimitError, ModelError
 from foredraft.core.reasons import Reason
+from foredraft.scheduling.request import SpeculationStatus
 
 if TYPE_CHECKING:
     from foredraft.cli.told import Told
@@ -110,7 +113,7 @@ class Here:
             except BaseException:
                 self._load(before)
                 raise
-        return "{} answers from now on, draft: {}.".format(*_named(self.names))
+        return _answers(self.names)
 
     def set_asked(self, asked: GenerateOptions) -> None:
         self._asked = replace(asked, model=self._asked.model, draft=self._asked.draft)
@@ -118,7 +121,7 @@ class Here:
     def set_draft(self, draft: str) -> str:
         self._llm.set_draft(draft, required=True)
         self._asked = replace(self._asked, draft=draft)
-        return _speculation(self._llm.speculation.status, self._llm.speculation.reason)
+        return _speculation(self._llm.speculation)
 
 
 class AtServer:
@@ -142,7 +145,7 @@ class AtServer:
     def set_model(self, name: str) -> str:
         self._server = switched(self._server, name)
         self._asked = replace(self._asked, model=name, draft="auto")
-        return "{} answers from now on, draft: {}.".format(*_named(self.names))
+        return _answers(self.names)
 
     def set_asked(self, asked: GenerateOptions) -> None:
         self._asked = replace(asked, model=self._asked.model, draft=self._asked.draft)
@@ -150,18 +153,18 @@ class AtServer:
     def set_draft(self, draft: str) -> str:
         if draft == "off":
             self._asked = replace(self._asked, draft=draft)
-            return _speculation("off", "Switched off for this conversation.")
+            return _speculation(SpeculationStatus("off", Reason("off_for_conversation")))
         state: dict[str, Any] = self._server.client.set_draft(self._server.model, draft)
         self._asked = replace(self._asked, draft=draft)
-        return _speculation(state["speculation"]["status"], state["speculation"]["reason"])
+        return _speculation(SpeculationStatus.from_dict(state["speculation"]))
 
 
-def _named(names: tuple[str, str]) -> tuple[str, str]:
-    return names[0], names[1] or "none"
+def _answers(names: tuple[str, str]) -> str:
+    return t()("cli.chat.answers", model=names[0], draft=names[1] or Reason("none"))
 
 
-def _speculation(status: str, reason: Reason | str | None) -> str:
-    return f"speculation {status}: {reason}" if reason else f"speculation {status}"
+def _speculation(status: SpeculationStatus) -> str:
+    return terminal.speculation_words(status)
 
 
 def usable_models() -> list[str]:

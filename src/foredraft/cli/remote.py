@@ -13,8 +13,10 @@ import typer
 
 from foredraft.cli.options import GenerateOptions
 from foredraft.cli.structured import structure_of
+from foredraft.cli.words import t
 from foredraft.core.errors import ForedraftError
 from foredraft.core.params import SamplingParams, SpeculationParams
+from foredraft.core.reasons import Reason
 
 if TYPE_CHECKING:
     from foredraft.server.client import Client, RemoteAnswer
@@ -61,8 +63,8 @@ class Served:
         from foredraft.cli import terminal
 
         with self.client, terminal.closed_pipes_are_quiet():
-            said = f"Answered by {self.model} of the server at {self.client.address}"
-            terminal.errors().print(f"{said}, draft: {self.draft or 'none'}.", style="dim", markup=False)
+            names = {"model": self.model, "url": self.client.address, "draft": self.draft or Reason("none")}
+            terminal.errors().print(t()("cli.answered_by", **names), style="dim", markup=False)
             yield
 
     @contextlib.contextmanager

@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from foredraft.cli.words import t
+from foredraft.core.errors import ForedraftError
+from foredraft.core.reasons import Reason
+
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
@@ -73,7 +77,6 @@ def serve(
 ) -> None:
     """Serve the API of OpenAI and LM Studio, with the draft's statistics in every answer."""
     from foredraft.cli.tables import printable
-    from foredraft.cli.words import t
     from foredraft.config.folders import data_folder
     from foredraft.config.settings import load_settings
     from foredraft.config.shelf import open_shelf
@@ -135,15 +138,16 @@ def serve(
         try:
             spec = await asyncio.to_thread(shelf.spec, wanted, draft if model else "auto")
             await services.runtime.load(dataclasses.replace(spec, ttl_s=None if model else settings.ttl_s))
-            typer.echo(f"Loaded {spec.id}.")
+            typer.echo(t()("cli.serve.loaded", model=spec.id))
             settle()
         except Exception as error:  # noqa: BLE001 - the server goes on: another model may be asked for
             services.load_failure = error
             services.event_log.write("model", f"{wanted} could not be loaded: {error}", model=wanted)
-            typer.echo(f"{wanted} could not be loaded: {error}", err=True)
+            said = error.reason_or_words if isinstance(error, ForedraftError) else Reason("said", {"text": str(error)})
+            typer.echo(t()("cli.serve.load_failed", model=wanted, why=said), err=True)
             embedded = shelf.embedded()
             if or_embedded and embedded not in ("", wanted):
-                typer.echo(f"Going on with {embedded}.", err=True)
+                typer.echo(t()("cli.serve.instead", model=embedded), err=True)
                 services.default_model = embedded
                 await load_default(embedded)
 
@@ -154,15 +158,15 @@ def serve(
         opened = services.settings
         shown = url(opened.host, opened.port)
         if settings.remember_answers:
-            typer.echo("Answers are kept on this machine, to guess later ones from (--no-remember-answers).")
+            typer.echo(words("cli.serve.answers_kept"))
         if services.responses.enabled:
-            typer.echo("Responses are kept on this machine for previous_response_id (--no-keep-responses).")
-        typer.echo(f"Foredraft serves {shown}; API at {shown}/v1.")
+            typer.echo(words("cli.serve.responses_kept"))
+        typer.echo(words("cli.serve.serves", url=shown))
         if ui:
             once = f"/?token={ticket(opened.app_secret, opened.port)}" if opened.app_secret else ""
-            typer.echo(f"Open it in a browser{', once' if once else ''}: {shown}{once}")
+            typer.echo(words("cli.serve.open_once" if once else "cli.serve.open", url=f"{shown}{once}"))
             if user.server.token and not secret and not once:
-                typer.echo("Every user of this machine can open the app: no secret can be kept here.", err=True)
+                typer.echo(words("cli.serve.no_secret"), err=True)
         if default and (model or not on_demand):
             task = asyncio.get_running_loop().create_task(load_default(default))
             background.add(task)
@@ -190,4 +194,4 @@ def _mount_app(app: FastAPI, services: Services) -> None:
         return
     mount(app, services)
     if services.chats is not None and services.chats.notice in ("unusable", "locked", "full"):
-        typer.echo("Chats of this session are not kept: their database cannot be written.", err=True)
+        typer.echo(t()("notices.unusable"), err=True)

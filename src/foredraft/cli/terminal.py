@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from foredraft.cli.tables import width_of
 from foredraft.cli.words import t
 from foredraft.core.params import MAX_DRAFT
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from foredraft.formats.token_parser import Placed
     from foredraft.pair.llm import LLM
     from foredraft.scheduling.request import Generation, SpeculationStatus
+    from foredraft.words import Words
 
 ACCEPTED = "\x1b[32;4m"  # green, underlined
 CORRECTED = "\x1b[2;4m"  # dim, underlined
@@ -34,7 +36,6 @@ CONTROL = {code: None for code in range(32) if code not in (9, 10)} | {0x7F: Non
 """Control characters never reach a terminal: a model's text must not move the cursor or change the title."""
 
 _FLUSH_EVERY_S = 0.02
-_LOADING = {"main": "Loading the main model", "draft": "Loading the draft model", "prompt": "Reading the prompt"}
 
 
 def errors() -> Console:
@@ -103,11 +104,10 @@ class AnswerWriter:
 
     def legend(self) -> str:
         """What the colours mean, for those that were used."""
-        words = {
-            "accepted": f"{ACCEPTED}drafted and accepted{RESET}",
-            "corrected": f"{CORRECTED}corrected by the main model{RESET}",
-        }
-        return " · ".join(words[origin] for origin in words if origin in self.used)
+        words = t()
+        styles = {"accepted": ACCEPTED, "corrected": CORRECTED}
+        shown = (f"{style}{words(f'cli.legend_{name}')}{RESET}" for name, style in styles.items() if name in self.used)
+        return " · ".join(shown)
 
 
 class LoadProgress:
@@ -134,7 +134,7 @@ class LoadProgress:
             self._bar = Progress(*columns, console=self._console, transient=True)
             self._bar.start()
         if what not in self._tasks:
-            self._tasks[what] = self._bar.add_task(_LOADING.get(what, what), total=1.0)
+            self._tasks[what] = self._bar.add_task(t()(f"cli.loading_{what}"), total=1.0)
         self._bar.update(self._tasks[what], completed=share)
 
     def stop(self) -> None:
@@ -148,8 +148,9 @@ def say_what_was_loaded(llm: LLM, *, template: bool) -> None:
     """Models, and what the load decided on its own. `template`: the chat template will be used."""
     console = errors()
     if console.is_terminal:
-        draft = llm.draft_info.name if llm.draft_info is not None else "none"
-        console.print(f"[dim]main: {llm.info.name} ({llm.info.quantisation}) · draft: {draft}[/dim]")
+        draft = llm.draft_info.name if llm.draft_info is not None else t()("reason.none")
+        said = t()("cli.loaded", model=llm.info.name, quantisation=llm.info.quantisation, draft=draft)
+        console.print(said, style="dim", markup=False)
     notes = [*getattr(llm.engine, "notes", []), *llm.notes]
     if template and llm.template.note:
         notes.append(llm.template.note)
@@ -166,20 +167,29 @@ def one_line(generation: Generation, before: SpeculationStatus | None = None) ->
     """The line after an answer. Of a short one it tells passes and no times. `before`: the status that was told last,
     whose reason is not repeated."""
     stats, status = generation.stats, generation.speculation
-    parts = [f"{stats.tokens} tokens in {stats.rounds} passes"]
+    words = t()
+    parts = [words("cli.passes", n=stats.tokens, passes=stats.rounds)]
     if stats.generation_s >= SHORTEST_S:
-        parts = [f"{stats.tokens_per_second:.1f} tok/s", *parts, f"first token {stats.time_to_first_token_s:.2f} s"]
+        speed = words("cli.speed", x=stats.tokens_per_second)
+        parts = [speed, *parts, words("cli.first_token", s=stats.time_to_first_token_s)]
     if stats.drafted:
-        parts.append(f"accepted {stats.accepted} of {stats.accepted + stats.rejected} tested guesses")
+        parts.append(words("cli.accepted", a=stats.accepted, n=stats.accepted + stats.rejected))
     if status.status != "active":
         told = before is not None and before.status == status.status
-        parts.append(f"speculation {status.status}" + ("" if told else f": {str(status.reason or '').rstrip('.')}"))
+        parts.append(speculation_words(SpeculationStatus(status.status) if told else status).rstrip(".。"))
     gain = gain_words(stats)
     if gain and stats.generation_s >= SHORTEST_S:
         parts.append(gain)
     if generation.numerics is not None:
-        parts.append(f"{generation.numerics.mode} numerics")
+        parts.append(words(f"cli.numerics_{generation.numerics.mode}"))
     return " · ".join(parts)
+
+
+def speculation_words(status: SpeculationStatus) -> str:
+    """What the draft is doing, and why."""
+    words = t()
+    said = words("cli.speculation", status=words(f"spec.status_{status.status}"))
+    return said if status.reason is None else words("cli.speculation_why", status=said, why=status.reason)
 
 
 def gain_words(stats: GenerationStats) -> str:
@@ -189,7 +199,8 @@ def gain_words(stats: GenerationStats) -> str:
         return ""
     digits = 2 if abs(saved) >= 0.1 else 3
     error = max(error, 10**-digits)
-    return f"{'saved' if saved > 0 else 'lost'} {abs(saved):.{digits}f} ± {error:.{digits}f} s against plain decoding"
+    figures = {"s": f"{abs(saved):.{digits}f}", "error": f"{error:.{digits}f}"}
+    return t()("cli.saved" if saved > 0 else "cli.lost", **figures)
 
 
 def print_stats(generation: Generation) -> None:
@@ -197,7 +208,7 @@ def print_stats(generation: Generation) -> None:
     console, rows = errors(), list(_rows(generation, generation.stats))
     if not console.is_terminal:
         for name, value in rows:
-            console.print(f"{name:<13}  {value}", markup=False)
+            console.print(f"{name}{' ' * max(0, 13 - width_of(name))}  {value}", markup=False)
         return
     from rich.table import Table
 
@@ -210,33 +221,37 @@ def print_stats(generation: Generation) -> None:
 
 
 def _rows(generation: Generation, stats: GenerationStats) -> Iterator[tuple[str, str]]:
-    yield "stop reason", generation.stop_reason
+    words = t()
+    return ((words(f"cli.stats.{name}"), value) for name, value in _figures(generation, stats, words))
+
+
+def _figures(generation: Generation, stats: GenerationStats, words: Words) -> Iterator[tuple[str, str]]:
+    """Labels, as the catalogue has them, and values."""
+    yield "stop_reason", generation.stop_reason
     yield "seed", str(generation.seed)
-    yield (
-        "prompt",
-        f"{stats.prompt_tokens} tokens, {stats.cached_tokens} of them cached, read in {stats.prefill_s:.3f} s",
-    )
-    yield "answer", f"{stats.tokens} tokens in {stats.generation_s:.3f} s = {stats.tokens_per_second:.1f} tok/s"
-    yield "first token", f"{stats.time_to_first_token_s:.3f} s"
+    read = {"n": stats.prompt_tokens, "cached": stats.cached_tokens, "s": stats.prefill_s}
+    yield "prompt", words("cli.stats.prompt_read", **read)
+    yield "answer", words("cli.stats.written", n=stats.tokens, s=stats.generation_s, x=stats.tokens_per_second)
+    yield "first_token", words("cli.stats.seconds", s=stats.time_to_first_token_s)
     status = generation.speculation
-    yield "speculation", status.status + (f": {status.reason}" if status.reason else "")
-    yield "passes", f"{stats.rounds} ({stats.tokens_per_round:.2f} tokens a pass)"
+    state = words(f"spec.status_{status.status}")
+    why = words("cli.speculation_why", status=state, why=status.reason) if status.reason is not None else state
+    yield "speculation", why
+    yield "passes", words("cli.stats.a_pass", n=stats.rounds, x=stats.tokens_per_round)
     if stats.drafted:
-        share = f" = {stats.acceptance:.1%} of those tested" if stats.acceptance is not None else ""
-        yield (
-            "drafted",
-            f"{stats.drafted}: {stats.accepted} accepted{share}, {stats.rejected} rejected, {stats.ignored} ignored",
-        )
-        yield "by position", " ".join(f"{share:.2f}" for share in stats.acceptance_by_position[:MAX_DRAFT])
+        share = {"p": 100 * (stats.acceptance or 0.0), "accepted": stats.accepted, "rejected": stats.rejected}
+        yield "drafted", words("cli.stats.judged", n=stats.drafted, ignored=stats.ignored, **share)
+        shares = stats.acceptance_by_position[:MAX_DRAFT]
+        yield "by_position", " ".join(words("cli.stats.share", x=share) for share in shares)
         depths = sorted(stats.depth_histogram.items())
-        yield "look-ahead", ", ".join(f"{depth}: {count}×" for depth, count in depths)
+        yield "look_ahead", ", ".join(f"{depth}: {count}×" for depth, count in depths)
         for name, of in sorted(stats.by_source.items()):
-            yield f"from {name}", f"{of.accepted} of {of.drafted} accepted, {of.draft_s:.3f} s"
-    yield "time", f"draft {stats.draft_s:.3f} s · verify {stats.verify_s:.3f} s · other {stats.other_s:.3f} s"
+            yield "source", words("cli.stats.from_source", source=name, a=of.accepted, n=of.drafted, s=of.draft_s)
+    yield "time", words("cli.stats.times", draft=stats.draft_s, verify=stats.verify_s, other=stats.other_s)
     if stats.saved_s is not None and stats.drafted:
-        yield "against plain", gain_words(stats) or "no difference that can be told"
+        yield "against_plain", gain_words(stats) or words("cli.stats.no_difference")
     if generation.numerics is not None:
-        yield "numerics", t()(generation.numerics.described)
+        yield "numerics", words(generation.numerics.described)
 
 
 @contextlib.contextmanager

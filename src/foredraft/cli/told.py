@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from foredraft.cli import terminal
 from foredraft.cli.structured import structure_of
+from foredraft.cli.words import t
 from foredraft.formats.response_parser import ResponseParser
 from foredraft.formats.token_parser import Placed, TokenParser
 from foredraft.scheduling.stream import Piece
@@ -166,4 +167,4 @@ def say_what_is_left_out(asked: GenerateOptions) -> None:
     """What of a schema answers are not held to, on stderr."""
     structure = structure_of(asked)
     for sentence in structure.left_out if structure is not None else ():
-        terminal.errors().print(f"Note: {sentence}", style="yellow", markup=False)
+        terminal.errors().print(t()("cli.note", note=sentence), style="yellow", markup=False)

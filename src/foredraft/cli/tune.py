@@ -10,6 +10,8 @@ import typer
 
 from foredraft.cli.models import Json, complete_model
 from foredraft.cli.tables import print_table
+from foredraft.cli.words import t
+from foredraft.core.reasons import Reason
 
 if TYPE_CHECKING:
     from foredraft.core.json_cache import Entry
@@ -39,7 +41,7 @@ def tune(
         wanted = _file_of(model)
         found = [entry for entry in found if any(wanted in name.lower() for name in _files(entry))]
         if not found:
-            raise ForedraftError(f"Nothing is kept about {model!r}.", hint="`foredraft tune` shows what is.")
+            raise ForedraftError(Reason("nothing_kept", {"model": model}), hint=Reason("hint_tune"))
     if forget:
         for entry in found:
             entry.path.unlink(missing_ok=True)
@@ -47,11 +49,12 @@ def tune(
     if json_output:
         print(json.dumps({"forgotten": forget, "kept": rows}, ensure_ascii=False, indent=2))
     elif forget:
-        print(f"Forgotten: {len(found)} files about {len({(row['main'], row['draft']) for row in rows})} pairs.")
+        pairs = len({(row["main"], row["draft"]) for row in rows})
+        print(t()("cli.tune.forgotten", n=len(found), pairs=pairs))
     elif rows:
         _print(rows)
     else:
-        print("Nothing is kept yet: costs are measured when a model is loaded.")
+        print(t()("cli.tune.nothing"))
 
 
 def _file_of(model: str) -> str:
@@ -92,12 +95,14 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    columns = ("MAIN", "DRAFT", "KEPT", "PLAIN STEP", "BOUND", "DRAFT STEP", "AT MOST", "MEASURED")
+    words = t()
+    names = ("main", "draft", "kept", "plain_step", "bound", "draft_step", "at_most", "measured")
+    columns = [words(f"cli.tune.{name}") for name in names]
     cells = [
         (
-            row["main"] or "cannot be read",
+            row["main"] or words("cli.tune.unreadable"),
             row["draft"] or "–",
-            {"costs": "costs", "calibration": "acceptance"}.get(row["kind"], row["kind"]),
+            words(f"cli.tune.kind_{row['kind']}") if f"cli.tune.kind_{row['kind']}" in words else row["kind"],
             f"{1e3 * row['plain_step_s']:.3g} ms" if "bound" in row else "–",
             f"{row['bound']:.1f}×" if "bound" in row else "–",
             f"{100 * row['draft_step']:.0f} %" if row.get("draft_step") is not None else "–",

@@ -49,22 +49,26 @@ def verify(
 
 def _say(comparison: Comparison) -> None:
     """The verdict in words."""
-    console = Console(highlight=False, soft_wrap=True)
+    console, words = Console(highlight=False, soft_wrap=True), t()
     plain, drafted, difference = comparison.plain, comparison.drafted, comparison.difference
     if comparison.verdict == "unchecked":
-        console.print("nothing was checked: nothing was guessed", style="yellow")
+        console.print(words("cli.verify.unchecked"), style="yellow")
     elif difference is None:
-        guesses = f"{drafted.stats.accepted} of {drafted.stats.drafted} guesses accepted"
-        console.print(f"identical: {len(plain.tokens)} tokens, seed {plain.seed}, {guesses}", style="green")
+        figures = {"a": drafted.stats.accepted, "drafted": drafted.stats.drafted}
+        console.print(words("cli.verify.identical", n=len(plain.tokens), seed=plain.seed, **figures), style="green")
     else:
         margin, bound = f"{difference.margin:.3g}", f"{difference.bound:.3g}"
-        word, style = ("parted at a near-tie", "yellow") if difference.near_tie else ("DEFECT", "red")
-        console.print(f"{word}: token {difference.position}, margin {margin} of {bound}", style=style)
-        console.print(f"  plain:   {difference.plain_token} {difference.plain_text!r}", markup=False)
-        console.print(f"  drafted: {difference.draft_token} {difference.draft_text!r}", markup=False)
-        console.print(f"  The two lie {margin} apart; rounding here explains up to {bound}.")
+        key, style = ("cli.verify.near_tie", "yellow") if difference.near_tie else ("cli.verify.defect", "red")
+        console.print(words(key, n=difference.position, margin=margin, bound=bound), style=style)
+        console.print(
+            words("cli.verify.plain", id=difference.plain_token, text=repr(difference.plain_text)), markup=False
+        )
+        console.print(
+            words("cli.verify.drafted", id=difference.draft_token, text=repr(difference.draft_text)), markup=False
+        )
+        console.print(words("cli.verify.apart", margin=margin, bound=bound))
     if drafted.numerics is not None:
-        console.print(t()(drafted.numerics.described), style="dim", markup=False)
+        console.print(words(drafted.numerics.described), style="dim", markup=False)
     status = drafted.speculation
     if status.status != "active":
-        console.print(f"speculation {status.status}: {status.reason}", style="yellow", markup=False)
+        console.print(terminal.speculation_words(status), style="yellow", markup=False)

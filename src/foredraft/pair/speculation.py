@@ -205,8 +205,7 @@ def costs_key(target: Engine, draft: str | int | float | None, conditions: Key) 
 
 def cannot_pay(costs: CostModel) -> Reason | None:
     """Why a pair's draft cannot pay, not even if every guess stood; None where it can or there is none."""
-    why = Adaptive(costs).hopeless
-    return as_reason(why) if why else None
+    return Adaptive(costs).hopeless
 
 
 def written_off(
@@ -233,8 +232,7 @@ def _stale(costs: CostModel, target: Engine, draft: Engine | None, clock: Clock,
     age = now() - costs.measured_at
     if not 0.0 <= age <= KEPT_S:
         return Reason("costs_old", {"n": round(age / 86_400.0)})
-    why = drift(costs, target, draft, clock=clock)
-    return as_reason(why) if why else None
+    return drift(costs, target, draft, clock=clock)
 
 
 def identity(engine: Engine) -> str:

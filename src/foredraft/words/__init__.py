@@ -40,7 +40,7 @@ class Words:
         self._catalogue = catalogue(self.language)
         self._formatter = Formatter(self._catalogue.form, self.__call__)
 
-    def __call__(self, key: str | Coded, **values: object) -> str:
+    def __call__(self, key: str | Coded, /, **values: object) -> str:
         return self._fill(key, values) if isinstance(key, str) else self._fill(f"reason.{key.code}", key.numbers)
 
     def _fill(self, key: str, values: Mapping[str, object]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from foredraft.core.reasons import Reason
 from foredraft.speculative.record import Round
 from foredraft.speculative.sequence import RunningSequence
 
@@ -61,5 +62,5 @@ class DraftController(Protocol):
         """Learn from a finished round: what was accepted and what each part cost."""
 
     @property
-    def status(self) -> tuple[str, str]:
-        """(active | off | paused, the reason in words or "")."""
+    def status(self) -> tuple[str, Reason | str | None]:
+        """(active | off | paused, the reason: one that the catalogue of words has, or a sentence)."""

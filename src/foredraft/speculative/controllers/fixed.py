@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from foredraft.core.errors import ParameterError
 from foredraft.core.params import MAX_DRAFT
+from foredraft.core.reasons import Reason
 from foredraft.speculative.controllers.base import LookAhead
 from foredraft.speculative.controllers.hyperparameters import DEFAULT
 from foredraft.speculative.record import Round
@@ -74,8 +75,8 @@ class Fixed:
         """A fixed distance learns nothing."""
 
     @property
-    def status(self) -> tuple[str, str]:
+    def status(self) -> tuple[str, Reason | str | None]:
         if self.gamma == 0:
-            return "off", "The look-ahead is set to 0."
+            return "off", Reason("look_ahead_zero")
         gamma = DEFAULT_GAMMA if self.gamma is None else self.gamma
-        return "active", f"Guessing {gamma} tokens in every round."
+        return "active", Reason("guessing_fixed", {"n": gamma})

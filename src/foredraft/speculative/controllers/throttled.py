@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from foredraft.core.reasons import Reason
 from foredraft.speculative.controllers.base import DraftController, LookAhead
 from foredraft.speculative.controllers.fixed import NO_LOOKAHEAD
 from foredraft.speculative.controllers.hyperparameters import DEFAULT, Hyperparameters
@@ -78,14 +79,14 @@ class Throttled:
                 # learning from a round takes about as long as planning it
                 self.throttle.on_skip(2.0 * record.draft_s / record.verify_s, getattr(self.inner, "due", math.inf))
 
-    def park(self, source: str, reason: str) -> None:
+    def park(self, source: str, reason: Reason | str) -> None:
         """A source has stopped for good; told to controllers that want to know."""
         tell = getattr(self.inner, "park", None)
         if tell is not None:
             tell(source, reason)
 
     @property
-    def status(self) -> tuple[str, str]:
+    def status(self) -> tuple[str, Reason | str | None]:
         return self.inner.status
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import ParamSpec, TypeVar
 
 from foredraft.core.errors import ForedraftError
+from foredraft.core.reasons import Reason
 from foredraft.engines.base import Chunk
 from foredraft.speculative.controllers.base import MODEL, LookAhead
 from foredraft.speculative.controllers.fixed import NO_LOOKAHEAD
@@ -48,15 +49,15 @@ class Arbiter:
         self,
         sources: Sequence[Drafter] = (),
         *,
-        on_park: Callable[[str, str], None] | None = None,
+        on_park: Callable[[str, Reason | str], None] | None = None,
         lent: Collection[str] = (),
     ) -> None:
         """`sources`: those that find guesses, in the order of preference among equals, and the one that draws them.
         `on_park(source, reason)` is told once when a source has failed. Sources of the names `lent` are somebody
         else's to close."""
         self.sources = {source.name: source for source in sources if not isinstance(source, NoDrafter)}
-        self.parked: dict[str, str] = {}
-        """Why sources have stopped guessing for good, in words, by name."""
+        self.parked: dict[str, Reason | str] = {}
+        """Why sources have stopped guessing for good, by name."""
         self._finders = [source for name, source in self.sources.items() if name != MODEL]
         self._drawer = self.sources.get(MODEL)
         self._on_park = on_park
@@ -179,7 +180,7 @@ class Arbiter:
             self._park(source, failure)
         return result
 
-    def _park(self, source: Drafter, reason: str) -> None:
+    def _park(self, source: Drafter, reason: Reason | str) -> None:
         if source.name not in self.parked:
             self.parked[source.name] = reason
             if self._on_park is not None:

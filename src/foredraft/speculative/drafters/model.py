@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from foredraft.core.errors import CacheFullError, EngineError
+from foredraft.core.reasons import Reason
 from foredraft.engines.base import Chunk, Engine
 from foredraft.sampling import noise
 from foredraft.sampling.search import Row
@@ -33,8 +34,8 @@ class ModelDrafter:
     def __init__(self, engine: Engine, n_vocab: int, clock: Callable[[], float] = time.perf_counter) -> None:
         """`n_vocab` is the target's vocabulary size: ids beyond it are never proposed."""
         self.engine = engine
-        self.failure: str | None = None
-        """Why the draft stopped guessing for good (NaN logits, an engine error), in words; None while it works."""
+        self.failure: Reason | None = None
+        """Why the draft stopped guessing for good (NaN logits, an engine error); None while it works."""
         self.temperature = DraftTemperature()
         """At what temperature to draw under rejection and block."""
         self.window: int | None = None
@@ -229,7 +230,7 @@ class ModelDrafter:
                 self._keep(slot, 0)
 
     def _give_up(self, error: EngineError) -> None:
-        self.failure = f"The draft model failed: {error.message}"
+        self.failure = Reason("draft_failed", {"error": error.reason_or_words})
         self._hole.clear()
         for slot in list(self._read):
             self._read[slot] = []

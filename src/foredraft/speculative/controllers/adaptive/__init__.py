@@ -15,13 +15,13 @@ from collections import deque
 from collections.abc import Sequence
 
 from foredraft.core.params import MAX_DRAFT
+from foredraft.core.reasons import Reason
 from foredraft.speculative.controllers.adaptive.acceptance import FIRST, Calibration, bucket
 from foredraft.speculative.controllers.adaptive.budget import CreditHistory, LossBudget, Preset, affordable, preset
 from foredraft.speculative.controllers.adaptive.costs import CostModel
 from foredraft.speculative.controllers.adaptive.look_ahead import AdaptiveLookAhead
 from foredraft.speculative.controllers.adaptive.prices import Prices
 from foredraft.speculative.controllers.adaptive.probing import FirstProbes
-from foredraft.speculative.controllers.adaptive.reasons import words
 from foredraft.speculative.controllers.adaptive.sequence_state import SequenceState
 from foredraft.speculative.controllers.adaptive.stopping import StoppingPolicy, grid
 from foredraft.speculative.controllers.base import MODEL, LookAhead
@@ -50,7 +50,7 @@ class Adaptive:
         self.calibration = calibration if calibration is not None else Calibration(hyper)
         self.promise = preset(promise) if isinstance(promise, str) else promise
         self.max_draft = max_draft
-        self.parked: dict[str, str] = {}
+        self.parked: dict[str, Reason | str] = {}
         """Sources that have stopped for good, and why."""
         self.credits = CreditHistory(self.promise, self.costs.pass_s(1), self.calibration.credit, hyper)
         self._first_probes = FirstProbes(hyper)
@@ -289,47 +289,51 @@ class Adaptive:
         """What may be risked for a sequence now, in plain steps."""
         return self._state(sequence).budget.credit
 
-    def park(self, source: str, reason: str) -> None:
+    def park(self, source: str, reason: Reason | str) -> None:
         """A source has stopped for good; the sequences go on without it."""
         self.parked.setdefault(source, reason)
 
     @property
-    def hopeless(self) -> str:
-        """Why the draft model cannot pay for one sequence at these costs, not even if all its guesses stood, in words;
-        "" where it can, or where there is none."""
+    def hopeless(self) -> Reason | None:
+        """Why the draft model cannot pay for one sequence at these costs, not even if all its guesses stood; None
+        where it can, or where there is none."""
         prices = Prices(self.costs, 0, 1, 1)
         if not self.costs.drafts or prices.best(self.max_draft, 1.0) > self.hyper.margin:
-            return ""
-        return words("hopeless", cost=100.0 * prices.of_one)
+            return None
+        return Reason("draft_cost", {"cost": 100.0 * prices.of_one})
 
     @property
-    def status(self) -> tuple[str, str]:
+    def status(self) -> tuple[str, Reason | str | None]:
         running = list(self._states.values())
         if MODEL in self.parked:
             return "off", self.parked[MODEL]
         if self.max_draft == 0:
-            return "off", words("look_ahead_0")
+            return "off", Reason("look_ahead_zero")
         if running and all(not state.sequence.wants_guesses for state in running):
-            return "off", words("request_off")
+            return "off", Reason("off_for_request")
         if not running or self._now is None:
-            return "active", words("nothing_written")
+            return "active", Reason("nothing_written")
         state = max(running, key=lambda state: state.sequence.n_emitted)
         if self._quiet < self.hyper.quiet:
             depth = sum(self._depths) / max(1, len(self._depths))
-            return "active", words("guessing", depth=depth, speed=max(state.lam for state in running))
+            return "active", Reason("guessing", {"depth": depth, "speed": max(state.lam for state in running)})
         prices, credit = self._now, min(state.budget.credit for state in running)
         if prices.worst_found[1] > credit:
             epsilon = 100.0 * self.promise.epsilon
-            return "paused", words("budget", cost=prices.worst_found[1], credit=max(credit, 0.0), epsilon=epsilon)
+            return "paused", Reason(
+                "loss_budget", {"cost": prices.worst_found[1], "credit": max(credit, 0.0), "epsilon": epsilon}
+            )
         if not self.costs.drafts:
-            return "paused", words("nothing_found")
+            return "paused", Reason("nothing_to_draft")
         cost = 100.0 * prices.of_one
         if prices.best(self.max_draft, state.lam) <= self.hyper.margin:
-            return "paused", words("cannot_pay", cost=cost)
+            return "paused", Reason("draft_cannot_pay", {"cost": cost})
         table = self.calibration.table(MODEL, state.mode)
         if not table.learned:
-            return "paused", words("costs_more_unknown", cost=cost, wait=state.probes.wait)
-        return "paused", words("costs_more", stand=100.0 * table.acceptance, cost=cost, wait=state.probes.wait)
+            return "paused", Reason("draft_costs_more_unknown", {"cost": cost, "wait": state.probes.wait})
+        return "paused", Reason(
+            "draft_costs_more", {"stand": 100.0 * table.acceptance, "cost": cost, "wait": state.probes.wait}
+        )
 
 
 def _drafts(record: Round) -> dict[int, Proposal]:

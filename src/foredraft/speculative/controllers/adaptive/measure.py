@@ -54,8 +54,8 @@ def measure(
     return costs
 
 
-def drift(costs: CostModel, target: Engine, draft: Engine | None, *, clock: Clock = time.perf_counter) -> str:
-    """How this machine differs from the one these costs were measured on, in words; "" where they still hold.
+def drift(costs: CostModel, target: Engine, draft: Engine | None, *, clock: Clock = time.perf_counter) -> Reason | None:
+    """How this machine differs from the one these costs were measured on; None where they still hold.
 
     Reads two tokens with each model and takes them back; some more only where they seem to take another time. What was
     learned in use since then must be near what was measured, too: where it says that nothing can pay, nothing in use
@@ -66,26 +66,26 @@ def drift(costs: CostModel, target: Engine, draft: Engine | None, *, clock: Cloc
         return learned
     plain, same = _look(_Timer(target, clock, hyper), plain_then, hyper.plain_drift)
     if not same:
-        return f"a plain step takes {1e3 * plain:.3g} ms now, and took {1e3 * plain_then:.3g}"
+        return Reason("step_drift", {"now": 1e3 * plain, "then": 1e3 * plain_then})
     if draft is None or step_then is None:
-        return ""
+        return None
     step_then *= plain / plain_then
     step, same = _look(_Timer(draft, clock, hyper), step_then, hyper.draft_drift)
-    return "" if same else f"a draft step takes {step / plain:.2g} plain steps now, and took {step_then / plain:.2g}"
+    return None if same else Reason("draft_drift", {"now": step / plain, "then": step_then / plain})
 
 
-def _learned(costs: CostModel) -> str:
-    """What the costs of use say otherwise than the measurement they began with, in words; "" where they agree."""
+def _learned(costs: CostModel) -> Reason | None:
+    """What the costs of use say otherwise than the measurement they began with; None where they agree."""
     (plain, step), factor = costs.bare_s, costs.hyper.learned_drift
     in_use = costs.pass_s(1)
     if not plain / factor <= in_use <= plain * factor:
-        return f"a plain step seemed to take {1e3 * in_use:.3g} ms in use, and {1e3 * plain:.3g} when it was measured"
+        return Reason("step_learned", {"used": 1e3 * in_use, "measured": 1e3 * plain})
     if step is None or not costs.drafts:
-        return ""
+        return None
     ratio = costs.draft_s() / in_use
     if step / plain / factor <= ratio <= step / plain * factor:
-        return ""
-    return f"a draft step seemed to take {ratio:.2g} plain steps in use, and {step / plain:.2g} when it was measured"
+        return None
+    return Reason("draft_learned", {"used": ratio, "measured": step / plain})
 
 
 def _look(timer: _Timer, expected: float, factor: float) -> tuple[float, bool]:
