@@ -21,9 +21,10 @@ import pytest
 
 from foredraft import LLM, LoadSettings, SpeculationParams
 from foredraft.bench.modes import parse
-from foredraft.core.errors import ParameterError
+from foredraft.core.errors import IncompatibleDraftError, ModelFormatError, ParameterError
 from foredraft.core.registry import Entry
-from foredraft.core.tables import CONTROLLERS, DRAFTERS, RULES, check_method, methods
+from foredraft.core.tables import CONTROLLERS, DRAFTERS, ENGINES, OWN, RULES, check_method, engines, methods
+from foredraft.engines.toy import ToyEngine
 from foredraft.speculative.acceptance import Match
 from foredraft.speculative.controllers import Fixed
 from foredraft.speculative.drafters import Arbiter, NgramDrafter, lookup_drafters
@@ -152,6 +153,69 @@ def test_without_the_line_nobody_knows_it() -> None:
     for refused in (lambda: check_method("mine"), lambda: parse("mine"), lambda: LoadSettings(controller="two")):
         with pytest.raises(ParameterError):
             refused()
+
+
+# ---- engines ----
+
+
+def toy(folder: Path, name: str = "model", **more: Any) -> Path:
+    file = folder / f"{name}.toy"
+    said = {"seed": 3, "sharpness": 4.0, **more}
+    file.write_text("".join(f"{key} = {value}\n" for key, value in said.items()), encoding="utf-8")
+    return file
+
+
+def test_the_engine_is_that_of_the_file(tmp_path: Path) -> None:
+    main, draft = toy(tmp_path), toy(tmp_path, "draft", blur=0.1)
+    written = set()
+    for wish, engine in ((None, "auto"), (None, "toy"), (draft, "auto")):
+        settings = LoadSettings(engine=engine, remember=False, context=512, slots=2)
+        with LLM.load(main, wish, settings=settings, controller="fixed") as llm:
+            assert (llm.info.architecture, llm.info.n_ctx, llm.info.n_slots) == ("toy", 512, 2)
+            answer = llm.generate("ab", seed=1, max_tokens=30, ignore_eos=True)
+            assert (answer.stats.accepted > 0) == (wish is not None)
+            written.add(tuple(answer.tokens))
+    assert len(written) == 1
+    with pytest.raises(IncompatibleDraftError):
+        LLM.load(main, toy(tmp_path, "other", n_vocab=40), draft_required=True)
+    for wrong in ("colour = 3\n", "seed = 'x'\n", "not toml"):
+        main.write_text(wrong, encoding="utf-8")
+        with pytest.raises(ModelFormatError):
+            LLM.load(main)
+
+
+class MyEngine:
+    """Opens files of its own, by what it is told of a load."""
+
+    def __new__(cls, path: Path, slots: int) -> Any:
+        assert path.read_text(encoding="utf-8") == "mine"
+        return ToyEngine.random(5, n_vocab=330, n_slots=slots, name="mine")
+
+
+def test_an_engine_is_a_line_in_its_table(tmp_path: Path) -> None:
+    file = tmp_path / "model.mine"
+    file.write_text("mine", encoding="utf-8")
+    ENGINES.add("mine", Entry(MyEngine, OWN, files=(".mine",)))
+    try:
+        assert "mine" in engines()
+        for engine in ("auto", "mine"):
+            with LLM.load(file, settings=LoadSettings(engine=engine, slots=3, remember=False)) as llm:
+                assert (llm.info.name, llm.info.n_slots) == ("mine", 3)
+                assert len(llm.generate("ab", max_tokens=4, ignore_eos=True).tokens) == 4
+    finally:
+        ENGINES.remove("mine")
+    with pytest.raises(ParameterError, match="auto, llamacpp, toy"):
+        LoadSettings(engine="mine")
+
+
+def test_the_command_line_opens_a_toy(tmp_path: Path) -> None:
+    env = {**os.environ, "PYTHONIOENCODING": "utf-8", "FOREDRAFT_NO_SERVER": "1"}
+    said = ("run", "--raw", "ab", "-m", str(toy(tmp_path)), "-n", "9", "--seed", "1", "--json")
+    done = foredraft(env, *said, "--draft", str(toy(tmp_path, "draft", blur=0.1)))
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["model"], answer["draft"], len(answer["tokens"])) == ("model", "draft", 9)
+    assert foredraft(env, *said, "--engine", "none").returncode == 2
 
 
 # ---- another package ----

@@ -36,8 +36,10 @@ FAST = settings(
 )
 
 
-def make_toy(_: Path) -> Engine:
-    return ENGINES["toy"](3, order=3, n_slots=N_SLOTS, n_ctx=N_CTX, n_batch=N_BATCH)
+def make_toy(beside: Path) -> Engine:
+    file = beside.with_name("model.toy")
+    file.write_text("seed = 3\norder = 3\nn_vocab = 24\n", encoding="utf-8")
+    return ENGINES["toy"](file, context=N_CTX, slots=N_SLOTS, batch=N_BATCH)
 
 
 def make_llamacpp(path: Path) -> Engine:

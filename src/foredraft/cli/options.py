@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -15,6 +16,7 @@ from typer import Option
 from foredraft.cli.models import complete_draft, complete_model
 from foredraft.config.load_settings import LoadSettings
 from foredraft.core.declared import Declared, declared
+from foredraft.core.errors import ModelError
 from foredraft.core.params import SamplingParams, SpeculationParams
 
 if TYPE_CHECKING:
@@ -98,7 +100,7 @@ class GenerateOptions(_Declared):
         from foredraft.core.params import BUILTIN, Request
 
         structure_of(self)
-        if self.draft not in (None, "", "auto", "off", BUILTIN):
+        if self.draft not in (None, "", "auto", "off", BUILTIN) and not Path(self.draft or "").expanduser().is_file():
             open_shelf().find(self.draft or "")
 
         Request((), SamplingParams(**self.said(SamplingParams)), self.speculation(), max_tokens=self.max_tokens)
@@ -117,7 +119,8 @@ class GenerateOptions(_Declared):
 
         settings, name = load_settings(), ""
         if settings.model:
-            name = open_shelf().find(self.model or main_path()).name
+            with contextlib.suppress(ModelError):  # a file that the shelf does not know: whoever loads it says more
+                name = open_shelf().find(self.model or main_path()).name
         stored: dict[str, Any] = {"draft": settings.for_model(name).draft}
         for of in SCOPES:
             stored |= settings.defaults(of, name)

@@ -10,7 +10,7 @@ from foredraft.core.declared import Param, check_all
 from foredraft.core.errors import ParameterError
 from foredraft.core.params import MAX_DRAFT
 from foredraft.core.reasons import Reason
-from foredraft.core.tables import CONTROLLERS
+from foredraft.core.tables import CONTROLLERS, check_engine, engines
 
 MIN_CONTEXT = 8
 """Tokens. Shorter ones have no room for what is read at a load."""
@@ -106,6 +106,9 @@ class LoadSettings:
         Param("Loads that may not fit in memory. off: load anyway; relaxed: refuse what does not fit; strict: leave a "
               "fifth of the memory free.", choices=GUARDRAILS, setting="memory.guardrail"),
     ] = "relaxed"  # fmt: skip
+    engine: Annotated[
+        str, Param("What computes; auto: what opens such a file.", choices=engines, check=check_engine)
+    ] = "auto"
     probe: Annotated[
         bool, Param("Measure the numerics as part of the load; else they are fast.", flags=(), setting="")
     ] = True

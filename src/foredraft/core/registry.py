@@ -37,6 +37,8 @@ class Entry(Generic[T]):
     """Where several are used together: the higher goes first."""
     help: str = ""
     """What it does, in a few English words, for `--help` and the API's schema."""
+    files: tuple[str, ...] = ()
+    """Ends of the names of files that it opens."""
     package: str = ""
     """The package that brought it; "" is Foredraft."""
 
@@ -134,7 +136,8 @@ class Registry(Mapping[str, T]):
                 if point.name in self._own:
                     self._note(f"{self.what} {point.name} of the package {package} has a name that is taken.")
                     continue
-                self._found[point.name] = Entry(point.value, self._kind, 0, f"of the package {package}", package)
+                words = f"of the package {package}"
+                self._found[point.name] = Entry(point.value, self._kind, help=words, package=package)
         return self._found
 
     def _note(self, note: str) -> None:

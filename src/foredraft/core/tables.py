@@ -6,6 +6,7 @@ A part of another package is an entry point of the group (`registry.py`).
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from foredraft.core.errors import ParameterError
@@ -68,6 +69,23 @@ CONTROLLERS: Registry[Any] = Registry(
 """How far to look. Made with what they name of `costs` (a `CostModel`, measured at the load), `calibration` (what gets
 accepted, kept between starts), `promise` and `gamma` (`LoadSettings.fixed_look_ahead`)."""
 
+GGUF, OWN = "gguf", "own"
+"""Kinds of engines: it opens GGUF files with llama.cpp's options, so that headers, memory, numerics and processes are
+seen to (`pair/files.py`); it opens files of its own. (`INNER`: it is made of another.)"""
+
+ENGINES: Registry[Any] = Registry(
+    "engine",
+    "foredraft.engines",
+    {
+        "llamacpp": Entry("foredraft.engines.llamacpp:LlamaCppEngine", GGUF, files=(".gguf",), help="llama.cpp"),
+        "toy": Entry("foredraft.engines.toy:open_toy", OWN, files=(".toy",), help="exact toy models"),
+        "isolated": Entry("foredraft.engines.isolated:IsolatedEngine", INNER),
+    },
+    kind=OWN,
+)
+"""Who computes. One with files of its own is called with the file's path, and with what it names of `context`, `slots`,
+`batch` and `threads`. Where it comes from another package, its attribute `files` names the ends of their names."""
+
 METHOD_WORDS = ("auto", "off")
 """Methods that are no source."""
 
@@ -82,3 +100,29 @@ def check_method(method: object) -> None:
     """Raises `ParameterError` for a method that nobody knows."""
     if method not in METHOD_WORDS and not DRAFTERS.has(method, MODEL, LOOKUP):
         raise ParameterError("method", method, one_of(methods()))
+
+
+def engines() -> tuple[str, ...]:
+    """The values of `LoadSettings.engine`."""
+    return ("auto", *ENGINES.names(GGUF, OWN))
+
+
+def check_engine(name: object) -> None:
+    """Raises `ParameterError` for an engine that nobody knows."""
+    if name != "auto" and not ENGINES.has(name, GGUF, OWN):
+        raise ParameterError("engine", name, one_of(engines()))
+
+
+def engine_of(path: Path, wish: str = "auto") -> str:
+    """Which engine opens a file: the one that was named, or the one whose files end so; else GGUF is expected."""
+    if wish != "auto":
+        return wish
+    end = path.suffix.lower()
+    entries = ENGINES.entries if end and end != ".gguf" else {}
+    for name, entry in entries.items():
+        files = entry.files
+        if entry.package and name in ENGINES.usable(OWN):
+            files = tuple(getattr(ENGINES[name], "files", ()))
+        if end in files:
+            return name
+    return "llamacpp"

@@ -15,7 +15,7 @@ from foredraft.core.params import BUILTIN
 from foredraft.core.reasons import Numbers, Reason, as_reason, sentences
 from foredraft.demo import is_embedded
 from foredraft.engines.base import Engine, ModelInfo
-from foredraft.pair.files import check_pair, load_options, share_of
+from foredraft.pair.files import check_pair, load_options, open_own, opens_own, share_of
 from foredraft.pair.opening import Isolation, isolation, open_draft
 from foredraft.pair.speculation import Controller, Tuning, measures, tune, written_off
 from foredraft.pair.stream import Progress
@@ -161,12 +161,15 @@ class PairDraft:
         self, draft: str | Path, force: bool, progress: Progress | None, skip: Sequence[Path]
     ) -> tuple[ModelDrafter | None, tuple[Isolation, ...]]:
         main = self._engine.info
+        own = opens_own(Path(main.path), self._settings.engine)
         if str(draft) == "auto":
-            chosen = self._choose_draft(skip)
+            chosen = None if own else self._choose_draft(skip)  # the shelf knows GGUF files only
             if chosen is None:
                 return None, ()
             draft = chosen
         path = locate_draft(draft)
+        if own or opens_own(path):
+            return self._open_own(path), (Isolation(False),)
         advice, reads_hidden = check_pair(Path(main.path), path, force=force)
         if advice:
             self.notes.append(Reason("gain_unlikely", {"why": advice}))
@@ -185,6 +188,16 @@ class PairDraft:
             raise IncompatibleDraftError(_cannot_go_back(engine.info))
         engine.info = dataclasses.replace(engine.info, quantisation=quantisation or engine.info.quantisation)
         return ModelDrafter(engine, main.n_vocab), (where,)
+
+    def _open_own(self, path: Path) -> ModelDrafter:
+        """A draft of an engine with files of its own; it must have the main model's vocabulary."""
+        settings = dataclasses.replace(self._settings, context=self._engine.info.n_ctx)
+        engine, size = open_own(path, settings, "draft"), self._engine.info.n_vocab
+        if engine.info.n_vocab != size:
+            numbers = {"a": engine.info.n_vocab, "b": size}
+            engine.close()
+            raise IncompatibleDraftError(Reason("vocab_size", numbers))
+        return ModelDrafter(engine, size)
 
     def _open_head(self, path: Path, settings: LoadSettings) -> HeadDrafter:
         """A draft that reads the main model's hidden rows lies where that does, and is opened by its engine."""

@@ -12,6 +12,9 @@ from foredraft.config.load_settings import LoadSettings
 from foredraft.core.errors import IncompatibleDraftError, UnsupportedModelError
 from foredraft.core.params import BUILTIN, MAX_DRAFT
 from foredraft.core.reasons import Reason
+from foredraft.core.registry import made as called
+from foredraft.core.tables import OWN, engine_of
+from foredraft.engines import ENGINES
 from foredraft.engines.base import Engine
 from foredraft.models.head_fit import own_head
 from foredraft.pair.opening import Isolation, isolation, open_main
@@ -53,6 +56,8 @@ def open_main_file(
     """The main model in the numerics that the settings ask for. `notes` receives what could not be done."""
     from foredraft.models.facts import read_facts
 
+    if opens_own(path, settings.engine):
+        return open_own(path, settings), Isolation(False)
     options, quantisation = load_options(path, settings, "main", notes)
     where = isolation(path, options, settings.isolation)
     try:
@@ -76,6 +81,25 @@ def open_main_file(
         ) from error
     engine.info = dataclasses.replace(engine.info, quantisation=quantisation or engine.info.quantisation)
     return engine, where
+
+
+def opens_own(path: Path, engine: str = "auto") -> bool:
+    """Whether a file is of an engine that has files of its own: no GGUF."""
+    return ENGINES.has(engine_of(path, engine), OWN)
+
+
+def open_own(path: Path, settings: LoadSettings, role: str = "main") -> Engine:
+    """Such a file, main model or draft."""
+    draft = role == "draft"
+    engine = ENGINES[engine_of(path, "auto" if draft else settings.engine)]
+    return called(
+        engine,
+        path=path,
+        context=settings.context,
+        slots=settings.slots,
+        batch=settings.batch,
+        threads=settings.draft_threads if draft else settings.threads,
+    )
 
 
 def share_of(progress: Progress | None, part: str) -> Callable[[float], None] | None:
