@@ -121,7 +121,7 @@ def test_what_is_wrong_is_said_and_changes_nothing(
         ("/save ../../etc", "name is"),
         ("/draft bad", "It does not fit."),
         ("/model bad", "There is no model 'bad'."),
-        ("/sav x", "Did you mean /save?"),
+        ("/sav x", "Did you mean: /save?"),
         ("/what", "There is no command /what."),
     ):
         assert not one._command(command)
@@ -135,7 +135,7 @@ def test_another_model_goes_on_with_the_same_conversation(
     one, partner = talk
     one._answer("Hi")
     one._command("/model")
-    assert "first answers. There are: " in capsys.readouterr().err
+    assert "first answers. Available: " in capsys.readouterr().err
     one._command("/model second")
     one._answer("And?")
     assert partner.names[0] == "second"

@@ -53,7 +53,7 @@ def test_comments_and_order_stay(cli: Cli) -> None:
     ("args", "says"),
     [
         (("set", "load.context", "many"), "whole number"),
-        (("set", "load.contxt", "1"), "Did you mean 'context'"),
+        (("set", "load.contxt", "1"), "Did you mean: context"),
         (("set", "server.port", "99999"), "at most 65535"),
         (("get", "load.contxt"), "Did you mean: load.context"),
     ],

@@ -75,7 +75,7 @@ def test_a_last_model_that_ends_the_process_is_left_for_the_embedded_one_aloud(u
         words = "".join(said)
         assert f"{name}, the model used last, cannot be loaded: broken.gguf is damaged" in words
         assert "loading it would end the program" in words
-        assert "Going on with foredraft-demo." in words
+        assert "Continuing with foredraft-demo." in words
         assert said[-1] == "Loaded foredraft-demo.\n"
 
 

@@ -21,7 +21,7 @@ def answer(status: SpeculationStatus | None = None, **stats: Any) -> Generation:
 
 def test_a_short_answer_tells_passes_and_no_times() -> None:
     said = terminal.one_line(answer(generation_s=0.04, saved_s=-0.012, saved_error_s=0.001))
-    assert said == "35 tokens in 9 passes · accepted 26 of 28 tested guesses"
+    assert said == "35 tokens in 9 passes · accepted 26 of 28 tested draft tokens"
 
 
 @pytest.mark.parametrize(
@@ -47,5 +47,5 @@ def test_what_was_won_is_said_where_it_is_certain(saved: float | None, error: fl
 def test_a_reason_is_said_once() -> None:
     first = terminal.one_line(answer(PAUSED))
     again = terminal.one_line(answer(PAUSED), before=PAUSED)
-    assert "speculation paused: Guesses cannot pay here" in first
-    assert again.endswith("speculation paused")
+    assert "speculation: Paused: Drafting cannot pay here" in first
+    assert again.endswith("speculation: Paused")

@@ -47,7 +47,7 @@ def test_load_ps_run_log_unload(foredraft) -> None:
     assert foredraft(*words).startswith(answer["text"])
     lines = foredraft("log", "-n", "50")
     assert "POST /v1/chat/completions 200" in lines
-    assert "guesses accepted" in lines
+    assert "drafted tokens accepted" in lines
     assert foredraft("unload", "toy") == "Unloaded toy.\n"
     assert foredraft("ps") == "No model is loaded.\n"
 

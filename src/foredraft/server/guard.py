@@ -23,6 +23,7 @@ from foredraft.server.context import ServerSettings
 from foredraft.server.errors import RequestError, error_answer
 from foredraft.server.origins import CONTAINERS, allows, from_a_browser, is_loopback
 from foredraft.server.proof import Door
+from foredraft.words import negotiate, words
 
 OPEN_PATHS = frozenset({"/health", "/lmstudio-greeting"})
 SOCKETS = frozenset(
@@ -46,18 +47,22 @@ API = (
 )
 """What programs call. Everything else is the app's."""
 COOKIE_S = 365 * 24 * 3600
-CLOSED = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Foredraft</title>
+_CLOSED = """<!doctype html>
+<html lang="{language}"><meta charset="utf-8"><title>Foredraft</title>
 <style>
-body { font: 16px/1.5 system-ui, sans-serif; color-scheme: light dark; margin: 15vh auto; max-width: 34em }
+body {{ font: 16px/1.5 system-ui, sans-serif; color-scheme: light dark; margin: 15vh auto; max-width: 34em }}
 </style>
 <h1>Foredraft</h1>
-<p>Open the app with the address that <code>foredraft</code> prints when it starts, or run <code>foredraft</code> once
-more: it opens the browser with a fresh one. Each works once; this browser is known from then on.</p>
-<p lang="ja">起動時に <code>foredraft</code> が表示するアドレスから開くか、<code>foredraft</code> をもう一度
-実行してください。アドレスは 1 回だけ使えます。以後、このブラウザーはそのまま使えます。</p>
+<p>{text}</p>
 </html>
 """
+
+
+def _closed(headers: Headers) -> HTMLResponse:
+    """The page for those who do not get in, in the browser's language."""
+    t = words(negotiate(headers.get("accept-language", "")))
+    page = _CLOSED.format(language=t.language, text=t("server.closed", command="<code>foredraft</code>"))
+    return HTMLResponse(page, 403, {"Vary": "Accept-Language"})
 
 
 def is_probe(scope: Scope, headers: Headers) -> bool:
@@ -163,7 +168,7 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
             return False
         else:
-            answer = HTMLResponse(CLOSED, 403)
+            answer = _closed(request.headers)
         await answer(scope, _nothing, send)
         return False
 
