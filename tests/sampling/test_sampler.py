@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from foredraft.core.errors import NonFiniteLogitsError, ParameterError
 from foredraft.core.params import SamplingParams
-from foredraft.sampling import noise, search
+from foredraft.sampling import noise, search, steps
 from foredraft.sampling.sampler import Sampler
 from tests.sampling import reference
 
@@ -183,6 +183,28 @@ def test_nan_of_a_forbidden_token_does_not_matter() -> None:
 def test_no_temperature_is_too_small_to_divide_by(temperature: float) -> None:
     law = dense(Sampler(SamplingParams(temperature=temperature)), [3.0, 3.0, 2.0], [])
     assert law == pytest.approx([0.5, 0.5, 0.0])
+
+
+@pytest.mark.parametrize("top_k", [0, 4, 40])
+@pytest.mark.parametrize("top_p", [0.9, 1.0])
+@pytest.mark.parametrize("min_p", [0.0, 0.2])
+@pytest.mark.parametrize("added", [False, True])
+def test_what_is_quick_is_the_list_of_steps(
+    top_k: int, top_p: float, min_p: float, added: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The steps one by one on the whole sorted row, one that was added among them: no short cut skips one."""
+    if added:
+        half = steps.Truncation(lambda _: True, lambda logits, asked, mass: (len(logits) + 1) // 2)
+        monkeypatch.setitem(steps.TRUNCATIONS, "half", half)
+    params = SamplingParams(temperature=0.7, top_k=top_k, top_p=top_p, min_p=min_p, seed=1)
+    for seed in range(20):
+        row = np.random.default_rng(seed).normal(size=30).astype(np.float32) * 2.0
+        ids, logits = steps.sort(np.arange(30), row.astype(np.float64))
+        keep = steps.truncate(logits, params, [name for name, step in steps.TRUNCATIONS.items() if step.active(params)])
+        got_ids, got = Sampler(params).candidates(row, [], 5)
+        order = np.argsort(-got, kind="stable")
+        assert sorted(got_ids.tolist()) == sorted(ids[:keep].tolist())
+        assert got[order] == pytest.approx(steps.temperature(logits[:keep], logits[0], 0.7))
 
 
 def test_ties_go_to_the_lowest_id() -> None:

@@ -59,6 +59,7 @@ class Sampler:
         self.n_vocab = n_vocab
         """Size of the target's vocabulary: longer rows (a padded draft) are cut to it."""
         self.constraint = constraint
+        self._cuts = tuple(name for name, step in steps.TRUNCATIONS.items() if step.active(params))
         self._seen = Occurrences(history, params.penalty_last_n) if params.penalised else None
         bias = sorted(params.logit_bias.items())
         self._bias_ids = np.array([t for t, _ in bias], dtype=np.int64)
@@ -151,15 +152,12 @@ class Sampler:
             ids, logits = ids[near], logits[near]
         elif k == len(row):
             best = float(logits.max())
-            ids, logits = scores.above(best + math.log(params.min_p) if params.min_p else -math.inf)
-            if not params.min_p:
+            # where min-p is alone, what it cuts off need not be sorted
+            ids, logits = scores.above(best + math.log(params.min_p) if self._cuts == ("min_p",) else -math.inf)
+            if not self._cuts:
                 return ids, steps.temperature(logits, best, temperature)
         ids, logits = steps.sort(ids, logits)
-        keep = steps.top_k(logits, k)
-        if params.top_p < 1.0:
-            keep = min(keep, steps.top_p(logits[:keep], params.top_p, mass))
-        if params.min_p > 0.0:
-            keep = min(keep, steps.min_p(logits[:keep], params.min_p))
+        keep = steps.truncate(logits, params, self._cuts, mass)
         return ids[:keep], steps.temperature(logits[:keep], float(logits[0]), temperature)
 
     def _argmax(self, row: Row, position: int) -> int:

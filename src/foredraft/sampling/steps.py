@@ -8,9 +8,13 @@ id. Sorted candidates make every truncation a cut of the tail. The order of the 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from foredraft.core.params import SamplingParams
 
 Ids = NDArray[np.int64]
 Values = NDArray[np.float64]
@@ -49,6 +53,33 @@ def top_p(logits: Values, p: float, mass: float | None = None) -> int:
 def min_p(logits: Values, p: float) -> int:
     """How many candidates are at least p times as likely as the first (Nguyen et al. 2024): l ≥ l₁ + ln p."""
     return int((-logits).searchsorted(-(logits[0] + math.log(p)), side="right"))
+
+
+@dataclass(frozen=True, slots=True)
+class Truncation:
+    """A step that cuts the tail of the candidates off."""
+
+    active: Callable[[SamplingParams], bool]
+    """Whether it can cut anything."""
+    keep: Callable[[Values, SamplingParams, float | None], int]
+    """How many of the sorted logits remain; the last argument is `top_p`'s mass."""
+
+
+TRUNCATIONS: dict[str, Truncation] = {
+    "top_k": Truncation(lambda asked: asked.top_k > 0, lambda logits, asked, _: top_k(logits, asked.top_k)),
+    "top_p": Truncation(lambda asked: asked.top_p < 1.0, lambda logits, asked, mass: top_p(logits, asked.top_p, mass)),
+    "min_p": Truncation(lambda asked: asked.min_p > 0.0, lambda logits, asked, _: min_p(logits, asked.min_p)),
+}
+"""In the order in which they work, each on what the one before has left. To add one, write it and add a line here, and
+a parameter to `SamplingParams`."""
+
+
+def truncate(logits: Values, params: SamplingParams, names: Iterable[str], mass: float | None = None) -> int:
+    """How many of the sorted logits remain after the truncations of these names."""
+    keep = len(logits)
+    for name in names:
+        keep = min(keep, TRUNCATIONS[name].keep(logits[:keep], params, mass))
+    return keep
 
 
 def temperature(logits: Values, best: float, t: float) -> Values:
