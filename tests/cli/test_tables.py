@@ -74,5 +74,5 @@ def test_sentences_go_on_in_the_next_line_and_are_not_cut_in_words() -> None:
 def test_into_a_file_a_row_is_a_line() -> None:
     done = subprocess.run([*COMMAND, "ls"], capture_output=True, encoding="utf-8", timeout=60)
     heads, *rows = done.stdout.splitlines()
-    assert heads.split() == ["NAME", "SIZE", "PARAMS", "CONTEXT", "DRAFT", "WHERE"]
+    assert heads.split() == ["NAME", "SIZE", "PARAMS", "CONTEXT", "DRAFT", "LOCATION"]
     assert sum(row.startswith(NAME) for row in rows) == 1

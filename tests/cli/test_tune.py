@@ -84,7 +84,7 @@ def test_costs_that_do_not_hold_are_measured_anew_and_that_is_said(
     if doctor in (dear_draft, dear_from_the_start, slow_from_the_start):
         assert poisoned["at_most"] <= 1.0, "it says that nothing can pay"
     done = foredraft("run", "What is 2 + 3?", "-t", "0")
-    assert "no longer hold and are measured anew" in done.stderr
+    assert "no longer hold and are measured again" in done.stderr
     assert says in done.stderr
     after = row()
     assert after["measured"] >= before["measured"]

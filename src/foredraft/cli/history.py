@@ -207,11 +207,11 @@ def _settings(asked: GenerateOptions) -> dict[str, Any]:
 
 def _meta(generation: Generation) -> dict[str, Any]:
     """What was counted about an answer, as the app keeps it."""
-    stats, speculation = generation.stats, generation.speculation
+    stats = generation.stats
     return {
         "stop_reason": generation.stop_reason,
         "seed": generation.seed,
-        "speculation": {"status": speculation.status, "reason": speculation.reason},
+        "speculation": generation.speculation.as_dict(),
         "exact": generation.numerics.batches_exact if generation.numerics else None,
         "stats": stats.as_dict(),
         "timeline": [[0.0, 0], [round(stats.generation_s, 3), stats.tokens]],
