@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foredraft.core import json_cache
+from foredraft.core.reasons import Reason
 from foredraft.speculative.controllers.adaptive.acceptance import (
     BUCKETS,
     FIRST,
@@ -115,7 +116,7 @@ def filled() -> Calibration:
 def test_what_was_learned_is_found_again(tmp_path: Path) -> None:
     learned = filled()
     assert json_cache.write(tmp_path, "calibration", KEY, learned.to_dict(), [])
-    notes: list[str] = []
+    notes: list[Reason] = []
     again = json_cache.load(tmp_path, "calibration", KEY, notes, Calibration.from_dict)
     assert again is not None
     before, after = learned.table("model", "greedy"), again.table("model", "greedy")
@@ -141,7 +142,7 @@ def test_a_damaged_file_is_learned_anew_and_said(tmp_path: Path, tables: object)
     stored = json.loads(path.read_text())
     stored["content"]["tables"] = tables
     path.write_text(json.dumps(stored))
-    notes: list[str] = []
+    notes: list[Reason] = []
     again = json_cache.load(tmp_path, "calibration", KEY, notes, Calibration.from_dict)
     assert again is None
     assert len(notes) == 1

@@ -22,9 +22,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foredraft.core import json_cache
+from foredraft.core.reasons import Reason
 from foredraft.engines.base import Chunk
 from foredraft.engines.toy import ToyClock, ToyEngine, ToyTokenizer
-from foredraft.speculative.controllers.adaptive.costs import ROWS, CostModel
+from foredraft.speculative.controllers.adaptive.costs import CostModel
+from foredraft.speculative.controllers.adaptive.curve import ROWS
 from foredraft.speculative.controllers.adaptive.measure import measure
 from foredraft.speculative.controllers.hyperparameters import DEFAULT
 
@@ -204,7 +206,7 @@ def test_a_full_context_is_measured_as_far_as_it_goes() -> None:
 # ---- keeping ----
 
 
-def load(folder: Path | None, notes: list[str], key: json_cache.Key = KEY) -> CostModel | None:
+def load(folder: Path | None, notes: list[Reason], key: json_cache.Key = KEY) -> CostModel | None:
     return json_cache.load(folder, "costs", key, notes, CostModel.from_dict)
 
 
@@ -216,7 +218,7 @@ def kept(tmp_path: Path) -> Path:
 
 
 def test_what_was_measured_is_found_again(kept: Path) -> None:
-    notes: list[str] = []
+    notes: list[Reason] = []
     costs = load(kept.parent, notes)
     assert costs is not None
     assert costs.pass_s(3) == pytest.approx(1.3 * T, rel=0.02)
@@ -226,7 +228,7 @@ def test_what_was_measured_is_found_again(kept: Path) -> None:
 
 
 def test_no_file_is_nothing_to_speak_of(tmp_path: Path) -> None:
-    notes: list[str] = []
+    notes: list[Reason] = []
     assert load(tmp_path, notes) is None
     assert load(None, notes) is None
     assert notes == []
@@ -239,10 +241,10 @@ def test_no_file_is_nothing_to_speak_of(tmp_path: Path) -> None:
 )
 def test_a_damaged_file_is_measured_anew_and_said(kept: Path, content: bytes) -> None:
     kept.write_bytes(content)
-    notes: list[str] = []
+    notes: list[Reason] = []
     assert load(kept.parent, notes) is None
     assert len(notes) == 1
-    assert "measured anew" in notes[0]
+    assert "measured again" in str(notes[0])
 
 
 @pytest.mark.parametrize(
@@ -261,7 +263,7 @@ def test_a_file_of_nonsense_is_measured_anew_and_said(kept: Path, change: dict[s
     stored = json.loads(kept.read_text())
     stored["content"].update(change)
     kept.write_text(json.dumps(stored))
-    notes: list[str] = []
+    notes: list[Reason] = []
     assert load(kept.parent, notes) is None
     assert len(notes) == 1
 
@@ -269,13 +271,13 @@ def test_a_file_of_nonsense_is_measured_anew_and_said(kept: Path, change: dict[s
 def test_a_file_of_another_pair_is_not_used(kept: Path) -> None:
     other: json_cache.Key = {**KEY, "threads": 3}
     kept.rename(json_cache.place(kept.parent, "costs", other))
-    notes: list[str] = []
+    notes: list[Reason] = []
     assert load(kept.parent, notes, other) is None
-    assert "another pair" in notes[0]
+    assert "another pair" in str(notes[0])
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    notes: list[str] = []
+    notes: list[Reason] = []
     assert not json_cache.write(tmp_path / "file" / "under", "costs", KEY, CostModel(POINTS).to_dict(), notes)
-    assert "could not be stored" in notes[0]
+    assert "could not be stored" in str(notes[0])

@@ -1,8 +1,9 @@
 """Every number of the controllers, with its unit and its source.
 
-A source "A §n" is a section of docs/concepts/algorithms.md, "E §n" of docs/concepts/engine.md. "ablate" and "sweep" are
-`python -m tests.speculative.simulator --ablate` and `--sweep NAME`, whose tables A §3.6 has. "bench" is
-`foredraft bench --clock cpu` with the embedded pair, whose plain step takes less than a millisecond.
+A source "A §n" is a section of docs/concepts/algorithms.md, "E §n" of docs/concepts/engine.md. "ablate" is
+`python -m tests.speculative.simulator --ablate`, whose table A §3.6 has; "bench" is `foredraft bench --clock cpu` with
+the embedded pair, whose plain step takes less than a millisecond. Numbers without a source were set by hand;
+`python -m tests.speculative.simulator --sweep NAME` shows what halving and doubling one does.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ class Hyperparameters:
     """All numbers of the controllers. A "plain step" is the time of a pass without guesses."""
 
     # ---- deciding ----
-    margin: float = 0.05  # plain steps; a forecast below is not believed: the best of many is biased (A §3.2, ablate)
+    margin: float = 0.05  # plain steps; a forecast below is not believed: the best of many is biased (A §3.2)
     most_held: int = 4  # guesses; block of rows within which a jump of the curve lies (E §1)
     values: tuple[float, float, int] = (0.02, 1.4, 44)  # u: least, most, points of a grid finer than rates are known
     policy_learned: float = 1.5  # ×; verdicts after which the stopping policy is solved anew (it takes 0.7 ms)
@@ -24,11 +25,11 @@ class Hyperparameters:
     policies: int = 64  # solutions kept: 0.3 MB each
     prices_rounds: int = 4  # rounds after which prices are computed anew (30 µs)
     lam_grid: float = 4.0  # 1 / step of λ in policies of main models that go back by a fork
-    lam_memory: float = 0.9  # per round; λ over about ten rounds (A §3.1, sweep)
-    lam_prior: float = 6.0  # plain steps by which λ is held to 1 at first (A §3.1, sweep)
+    lam_memory: float = 0.9  # per round; λ over about ten rounds (A §3.1)
+    lam_prior: float = 6.0  # plain steps by which λ is held to 1 at first (A §3.1)
 
     # ---- the loss budget ----
-    # by name: ε, B and the credit at first (A §3.3, sweep)
+    # by name: ε, B and the credit at first (A §3.3)
     presets: tuple[tuple[str, float, float, float], ...] = (
         ("standard", 0.01, 20.0, 2.0),
         ("strict", 0.005, 6.0, 2.0),
@@ -42,26 +43,26 @@ class Hyperparameters:
 
     # ---- probes ----
     first_wait: int = 8  # plain tokens before a probe; doubles when one fails (A §3.5)
-    longest_wait: int = 256  # plain tokens (A §3.5, sweep)
+    longest_wait: int = 256  # plain tokens (A §3.5)
     wait_cut: int = 4  # divides the wait when a probe was right
     probe_depth: int = 2  # tokens a probe drafts (A §3.5)
-    probe_budget: float = 1.0  # plain steps that probes may have saved up (sweep)
+    probe_budget: float = 1.0  # plain steps that probes may have saved up
     won_budget: float = 6.0  # plain steps, where guessing has won some: looking for the next good stretch may cost more
     won_share: float = 0.05  # of what was won (ablate)
     won_wait: int = 48  # plain tokens at most before a probe, while winnings are left
-    probe_rate: float = 0.002  # plain steps a token that probes may cost: 0.2 % (A §3.5, sweep)
+    probe_rate: float = 0.002  # plain steps a token that probes may cost: 0.2 % (A §3.5)
     rarest_first: int = 64  # answers at most between two that begin with a probe
     repetition: int = 4  # found guesses that stand and make the next probe early
 
     # ---- acceptance ----
     edges: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.88, 0.94, 0.98)  # of confidence (A §3.4)
-    kappa: float = 3.0  # guesses that the prior of a bucket weighs (A §3.4, sweep)
+    kappa: float = 3.0  # guesses that the prior of a bucket weighs (A §3.4)
     empty: float = 0.1  # share of that as evidence against its neighbours
-    rho: float = 0.998  # memory of a bucket, per guess (A §3.4, sweep)
+    rho: float = 0.998  # memory of a bucket, per guess (A §3.4)
     rates_every: int = 32  # verdicts after which rates are computed anew
-    next_kappa: float = 4.0  # guesses that the prior of a row of next confidences weighs (sweep)
-    next_rho: float = 0.995  # memory of a row, per guess (sweep)
-    next_stays: float = 0.5  # share of that prior which stays in its bucket (sweep)
+    next_kappa: float = 4.0  # guesses that the prior of a row of next confidences weighs
+    next_rho: float = 0.995  # memory of a row, per guess
+    next_stays: float = 0.5  # share of that prior which stays in its bucket
     next_prior: int = 3  # the first prior rises with the bucket b as b + 3: some of everything, more of the sure
 
     cool: float = 0.5  # temperature up to which sampled text has tables of its own
@@ -69,7 +70,7 @@ class Hyperparameters:
     # ---- drift of one text ----
     levels: tuple[float, ...] = (0.2, 0.5, 0.8, 1.0, 1.15)  # acceptance here, in shares of what is expected (A §3.4)
     level_prior: tuple[float, ...] = (0.1, 0.1, 0.2, 0.45, 0.15)
-    hazard: float = 1.0 / 120.0  # chance per token that the level changes (sweep)
+    hazard: float = 1.0 / 120.0  # chance per token that the level changes
     surest: float = 0.99  # largest chance that is believed
     drift_every: int = 8  # plain tokens between two looks at the filter
 
