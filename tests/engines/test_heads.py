@@ -72,7 +72,7 @@ def answers(
         scheduler.step()
         steps += 1
         if cancel is not None and steps == 6:
-            scheduler.cancel(found[cancel])
+            found[cancel].cancel()
     assert [answer.error for answer in found if answer.error] == []
     return found
 

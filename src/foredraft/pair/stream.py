@@ -72,7 +72,7 @@ class AnswerStream:
         """End the answer with what it has. Does nothing when it has ended."""
         if self._answer.done:
             return
-        self._answer.cancelled = True
+        self._answer.cancel()
         self._llm.finish(self._answer)
         self._kept.extend(self._answer.pieces)
         self._answer.pieces.clear()

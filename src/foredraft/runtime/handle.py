@@ -93,10 +93,11 @@ class RequestHandle:
     # ---- acting ----
 
     def cancel(self) -> None:
-        """End it with what it has, at the next round. Does nothing when it has ended."""
+        """End it with what it has, at the next round, or in the middle of a pass that is made for nobody else. Does
+        nothing when it has ended."""
         self.cancelled = True
         if self.answer is not None:
-            self.answer.cancelled = True
+            self.answer.cancel()
 
     # ---- for the thread that writes it ----
 

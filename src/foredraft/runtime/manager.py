@@ -330,6 +330,9 @@ class ModelManager:
             managed.pending.append(ExclusiveJob(lambda model: self._remove(managed, model), future, "leaving"))
             self.changed()
 
+        if cancel:  # the model thread may be in the middle of a long pass: it ends now, not after it
+            for running in tuple(managed.live.values()):
+                running.cancel()
         self._thread.do(job)
         return future
 

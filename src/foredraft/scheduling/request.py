@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +59,8 @@ class ScheduledRequest:
     """None while it waits for a slot."""
     pieces: deque[Piece] = field(default_factory=deque)
     cancelled: bool = False
+    on_cancel: Callable[[], None] | None = None
+    """Ends a pass that nobody waits for any more; from any thread."""
     done: bool = False
     stop_reason: str | None = None
     error: ForedraftError | None = None
@@ -75,6 +77,13 @@ class ScheduledRequest:
     seed: int = 0
     tokens: list[int] = field(default_factory=list)
     stats: GenerationStats = field(default_factory=GenerationStats)
+
+    def cancel(self) -> None:
+        """Ask it to end with what it has: at the next step, or in the middle of a pass that is made for nobody else.
+        From any thread."""
+        self.cancelled = True
+        if self.on_cancel is not None:
+            self.on_cancel()
 
     @property
     def scoring(self) -> bool:

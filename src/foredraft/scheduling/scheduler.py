@@ -1,12 +1,13 @@
 """Admit, pack, round, finish: every pass of the model serves whoever is there.
 
 Prompt pieces of new requests and the rounds of running answers share one `Engine.forward`, so batching and speculation
-work together. Not thread-safe: one thread steps it (`runtime.py`), `ScheduledRequest.cancelled` may be set from any.
+work together. Not thread-safe: one thread steps it (`runtime.py`), `ScheduledRequest.cancel` may be called from any.
 """
 
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -68,6 +69,9 @@ class Scheduler:
         self.waiting: deque[ScheduledRequest] = deque()
         self.running: list[ScheduledRequest] = []
         self._clock = clock
+        self._in_pass: list[ScheduledRequest] = []
+        """Those for whom a pass is being made."""
+        self._pass_lock = threading.Lock()
         self._read_last = False
         self._reads = 0
         self._suspects: list[ScheduledRequest] = []
@@ -109,14 +113,11 @@ class Scheduler:
         if top_logprobs is not None:
             observer = LogprobObserver(self.engine.tokenizer, stream, top_logprobs)
         answer = ScheduledRequest(request, stream, self._clock(), constraint=constraint, observer=observer)
+        answer.on_cancel = self._abort_unwanted_pass
         if prompt_logprobs is not None:
             answer.prompt_logprobs = PromptLogprobs(self.engine.tokenizer, request.prompt, prompt_logprobs)
         self.waiting.append(answer)
         return answer
-
-    def cancel(self, answer: ScheduledRequest) -> None:
-        """Ask an answer to end with what it has. Takes effect at the next step; from any thread."""
-        answer.cancelled = True
 
     def step(self) -> list[ScheduledRequest]:
         """One pass of the model for everyone. Returns the answers that moved: their `pieces` or `done` changed."""
@@ -129,6 +130,8 @@ class Scheduler:
         if not rounds and not prefill:
             return moved
         everyone = [*rounds, *reading]
+        with self._pass_lock:
+            self._in_pass = everyone
         try:
             record = self._pass(rounds, prefill, reading)
         except CacheFullError as error:
@@ -140,12 +143,21 @@ class Scheduler:
             return moved
         except EngineError as error:
             return [*moved, *self._blame(everyone, error)]
+        finally:
+            with self._pass_lock:
+                self._in_pass = []
         self._suspects = [answer for answer in self._suspects if answer not in everyone]
         for answer, chunk in zip(reading, prefill, strict=True):
             self._read(answer, chunk)
         if record is not None:
             self._deliver(rounds, record)
         return [*moved, *everyone]
+
+    def _abort_unwanted_pass(self) -> None:
+        """End the pass that is being made, where everybody in it has been cancelled. From any thread."""
+        with self._pass_lock:
+            if self._in_pass and all(answer.cancelled for answer in self._in_pass):
+                self.engine.abort()
 
     def fail_all(self, error: ForedraftError) -> list[ScheduledRequest]:
         """End every answer with an error: nothing is known any more about the state it was in."""
