@@ -168,7 +168,8 @@ def test_the_terms_our_first_users_look_for():
     [
         ("ja,en-US;q=0.9,en;q=0.8", "ja"),
         ("en-GB,en;q=0.9,ja;q=0.1", "en"),
-        ("fr,de;q=0.9,ja;q=0.3,en;q=0.1", "ja"),
+        ("fr,es;q=0.9,ja;q=0.3,en;q=0.1", "ja"),
+        ("fr,de-AT;q=0.9,ja;q=0.3,en;q=0.1", "de"),
         ("fr", "en"),
         ("", "en"),
         ("ja;q=x, en", "en"),

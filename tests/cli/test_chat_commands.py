@@ -122,7 +122,7 @@ def test_what_is_wrong_is_said_and_changes_nothing(
         ("/draft bad", "It does not fit."),
         ("/model bad", "There is no model 'bad'."),
         ("/sav x", "Did you mean: /save?"),
-        ("/what", "There is no command /what."),
+        ("/what", "There is no command '/what'."),
     ):
         assert not one._command(command)
         assert says in capsys.readouterr().err

@@ -116,7 +116,7 @@ def test_chats_are_listed_found_shown_and_exported(store: ChatStore, tmp_path: P
     assert from_json(store, json.loads(file.read_text(encoding="utf-8"))).title == "What is the capital of Japan?"
     over = foredraft("chats", "export", "-o", str(file))
     assert over.returncode == 1
-    assert "There is a file" in over.stderr
+    assert "is there already" in over.stderr
 
 
 def test_only_whole_ids_are_deleted(store: ChatStore) -> None:

@@ -13,6 +13,7 @@ import pytest
 from foredraft.bench import inflated
 from foredraft.cli import demo as module
 from foredraft.core.errors import ModelError
+from foredraft.words import words as words_of
 from tests.cli.terminals import COMMAND, at_a_terminal, read_to_the_end, read_until
 
 
@@ -71,7 +72,7 @@ def test_times_are_told_only_where_the_machine_was_free(capsys: pytest.CaptureFi
         made = Generation("x", [1] * 40, "eos", "m", "d", 0, status, None, stats, [])
         return module.Watched(made, share)
 
-    words = module.WORDS["en"]
+    words = words_of("en")
     module._conclude(words, watched(40, 4.0, 1.0), watched(5, 1.0, 1.0), timed=True, own_pace=False)
     assert "in 5 passes instead of 40: 4.0 times as fast here." in capsys.readouterr().err
     assert watched(40, 4.0, 0.4).busy

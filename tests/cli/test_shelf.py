@@ -110,7 +110,7 @@ def test_tune_shows_what_is_kept_with_dates_and_forgets_it(cli: Cli, folder: Pat
         ("Big-Q8_0.gguf", "Small-Q8_0.gguf", {"threads": 2})
     ]
     assert "Nothing is kept about 'nobody'" in cli("tune", "nobody", code=1).stderr
-    assert "1 files about 1 pairs" in cli("tune", "big", "--forget").stdout
+    assert "1 file about 1 pairs" in cli("tune", "big", "--forget").stdout
     assert not any("Big" in line for line in cli("tune").stdout.splitlines())
     cli("tune", "--forget")
     assert not list((cache_folder() / "tuning").iterdir())

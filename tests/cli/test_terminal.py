@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 
 from foredraft.cli import terminal
+from foredraft.core.reasons import Reason
 from foredraft.core.stats import GenerationStats
 from foredraft.scheduling.request import Generation, SpeculationStatus
 
-PAUSED = SpeculationStatus("paused", "Guesses cannot pay here: one costs 213 % of a plain step.")
+PAUSED = SpeculationStatus("paused", Reason("draft_cannot_pay", {"cost": 213.0}))
 
 
 def answer(status: SpeculationStatus | None = None, **stats: Any) -> Generation:
     counted = GenerationStats(**{"tokens": 35, "rounds": 9, "drafted": 40, "accepted": 26, "rejected": 2, **stats})
-    status = status or SpeculationStatus("active", "")
+    status = status or SpeculationStatus("active")
     return Generation("x", [1] * 35, "eos", "m", "d", 0, status, None, counted, [])
 
 

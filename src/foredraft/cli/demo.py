@@ -13,7 +13,7 @@ from foredraft.cli import terminal
 from foredraft.cli.models import Json
 from foredraft.cli.words import t
 from foredraft.core.errors import ForedraftError
-from foredraft.core.reasons import Reason, sentences
+from foredraft.core.reasons import Reason, as_reason, sentences
 
 if TYPE_CHECKING:
     from foredraft.core.params import Request
@@ -93,7 +93,8 @@ def _pair(words: Words, *, own_pace: bool) -> LLM:
         return LLM.load(main, embedded.draft_path(), settings=settings, draft_required=True)
     except ForedraftError as error:
         if not own_pace:  # room on the disk or in memory is what it can lack
-            error.hint_why = sentences(error.hint_why, Reason("hint_own_pace"))
+            before = error.hint_why or (as_reason(error.hint) if error.hint else None)
+            error.hint_why = sentences(before, Reason("hint_own_pace"))
             error.hint = str(error.hint_why)
         raise
 

@@ -176,7 +176,8 @@ def one_line(generation: Generation, before: SpeculationStatus | None = None) ->
         parts.append(words("cli.accepted", a=stats.accepted, n=stats.accepted + stats.rejected))
     if status.status != "active":
         told = before is not None and before.status == status.status
-        parts.append(speculation_words(SpeculationStatus(status.status) if told else status).rstrip(".。"))
+        state = words(f"spec.status_{status.status}")
+        parts.append(words("cli.speculation", status=state) if told else speculation_words(status).rstrip(".。"))
     gain = gain_words(stats)
     if gain and stats.generation_s >= SHORTEST_S:
         parts.append(gain)

@@ -17,6 +17,7 @@ from typing import Any, Self
 import httpx
 
 from foredraft.core.errors import ForedraftError
+from foredraft.core.reasons import Reason
 from foredraft.core.stats import GenerationStats, SourceStats
 from foredraft.engines.base import Numerics
 from foredraft.scheduling.request import Generation, SpeculationStatus
@@ -35,7 +36,9 @@ _WAIT_S = 5.0
 class ServerError(ForedraftError):
     """The server refused or failed; `code` is the server's word for it."""
 
-    def __init__(self, message: str, *, code: str = "server", hint: str = "", status: int = 0) -> None:
+    def __init__(
+        self, message: Reason | str, *, code: str = "server", hint: Reason | str = "", status: int = 0
+    ) -> None:
         super().__init__(message, hint=hint)
         self.code = code
         self.status = status
@@ -45,19 +48,14 @@ class NoServerError(ServerError):
     """Nobody listens there."""
 
     def __init__(self, address: str) -> None:
-        message = f"No Foredraft server is running at {address}."
-        super().__init__(message, code="no_server", hint="Start one: foredraft serve")
+        super().__init__(Reason("no_server", {"url": address}), code="no_server", hint=Reason("hint_no_server"))
 
 
 class UnprovenServerError(ServerError):
     """Somebody listens there, who calls himself Foredraft and cannot prove it."""
 
     def __init__(self, address: str) -> None:
-        message = f"Whoever listens at {address} has not shown that it is your Foredraft: the key was not sent."
-        hint = (
-            "Is the key the server's? Is it an older version, or behind another port? It may be another user's program."
-        )
-        super().__init__(message, code="unproven", hint=hint)
+        super().__init__(Reason("unproven", {"url": address}), code="unproven", hint=Reason("hint_unproven"))
 
 
 class Client:
@@ -194,8 +192,8 @@ class Client:
         except httpx.ConnectError:
             raise NoServerError(self.address) from None
         except httpx.TransportError as error:
-            message = f"The connection to the server at {self.address} broke: {error}"
-            raise ServerError(message.rstrip(": "), code="connection", hint="Is it still running?") from None
+            broke = Reason("connection_broke", {"url": self.address, "error": str(error) or type(error).__name__})
+            raise ServerError(broke, code="connection", hint=Reason("hint_connection_broke")) from None
 
     def _check(self, answer: httpx.Response) -> None:
         if answer.is_success:
