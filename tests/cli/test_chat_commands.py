@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -108,7 +109,7 @@ def test_settings_are_changed_and_checked(
         one._command(wrong)
     assert one.asked.temperature == 0.2
     assert capsys.readouterr().err.count("must be") == 4
-    assert set(SETTABLE) <= set(GenerateOptions.__slots__)
+    assert set(SETTABLE) <= {field.name for field in dataclasses.fields(GenerateOptions)}
 
 
 def test_what_is_wrong_is_said_and_changes_nothing(
