@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from foredraft.cli.models import Json, ModelName, complete_model, shelf
+from foredraft.cli.options import load_options
 from foredraft.cli.remote import Host, Port, server
 from foredraft.cli.tables import print_table, size_words
 from foredraft.cli.words import t
+from foredraft.config.load_settings import LoadSettings
+from foredraft.core.declared import declared
 from foredraft.core.reasons import Reason
 
 if TYPE_CHECKING:
@@ -18,48 +22,42 @@ if TYPE_CHECKING:
     from foredraft.server.client import Client
 
 
+@load_options
 def load(
     model: ModelName,
     estimate_only: Annotated[bool, typer.Option("--estimate-only", help="Say what it needs, load nothing.")] = False,
     draft: Annotated[
         str | None, typer.Option("--draft", "-d", help="A name, builtin, auto or off.", autocompletion=complete_model)
     ] = None,
-    context: Annotated[int | None, typer.Option("--context", "-c", help="Context in tokens.", min=0)] = None,
-    kv_type: Annotated[str | None, typer.Option("--kv-type", help="Number type of the KV cache.")] = None,
-    slots: Annotated[int | None, typer.Option("--slots", help="Answers at once.", min=1)] = None,
-    gpu_layers: Annotated[
-        int | None, typer.Option("--gpu-layers", help="Layers on the GPU; -1 is all.", min=-1)
-    ] = None,
-    numerics: Annotated[str | None, typer.Option("--numerics", help="auto, exact or fast.")] = None,
-    guardrail: Annotated[str | None, typer.Option("--guardrail", help="off, relaxed or strict.")] = None,
     ttl: Annotated[int | None, typer.Option("--ttl", help="Idle seconds until it leaves. Default: never.")] = None,
     host: Host = None,
     port: Port = None,
     json_output: Json = False,
+    *,
+    given: Mapping[str, Any],
 ) -> None:
     """Load a model and its draft into the running server, or say how much memory that will take (--estimate-only)."""
+    from foredraft.config.sections import key_of
     from foredraft.config.settings import load_settings
     from foredraft.models.memory import LoadPlan, estimate, memory_check, nearest_fit, require_fit, this_machine
     from foredraft.models.recommend import choose_draft
 
     if not estimate_only:
-        wanted: dict[str, object] = {"context": context, "kv_type": kv_type, "slots": slots, "gpu_layers": gpu_layers}
-        wanted["numerics"] = numerics
-        given = {name: value for name, value in wanted.items() if value is not None}
         with server(host, port) as client:
             _load_in_server(client, model, given, draft or "auto", ttl, json_output)
         return
     store = shelf()
     main = store.require(model)
-    flags = {"load.kv_type": kv_type, "load.slots": slots, "memory.guardrail": guardrail}
-    settings = load_settings({**flags, "load.context": context, "load.gpu_layers": gpu_layers})
+    keys = {name: key_of(LoadSettings, one) for name, one in declared(LoadSettings).items() if name in given}
+    settings = load_settings({".".join(key): given[name] for name, key in keys.items() if key is not None})
     own = settings.for_model(main.name)
+    wanted = {**settings.defaults(LoadSettings, main.name), **given}
     plan = LoadPlan(
-        context=context or own.context,
-        kv_type=kv_type or own.kv_type or settings.load.kv_type,
-        slots=settings.load.slots,
-        gpu_layers=gpu_layers if gpu_layers is not None else own.gpu_layers if own.gpu_layers is not None else -1,
-        draft_gpu_layers=settings.load.gpu_layers,
+        context=wanted["context"],
+        kv_type=wanted["kv_type"],
+        slots=wanted["slots"],
+        gpu_layers=wanted["gpu_layers"],
+        draft_gpu_layers=wanted["draft_gpu_layers"],
     )
     machine, rail = this_machine(), settings.memory.guardrail
     wish = draft or own.draft or "auto"
@@ -93,7 +91,7 @@ def load(
 
 
 def _load_in_server(
-    client: Client, model: str, settings: dict[str, object], draft: str, ttl: int | None, json_output: bool
+    client: Client, model: str, settings: Mapping[str, Any], draft: str, ttl: int | None, json_output: bool
 ) -> None:
     state = client.load(model, draft=draft, settings=settings, ttl=ttl)
     if json_output:

@@ -33,8 +33,8 @@ SCOPES = (SamplingParams, SpeculationParams, LoadSettings)
 
 
 def declared_options() -> dict[str, Declared]:
-    """The declared parameters that have an option, by name."""
-    return {one.name: one for of in SCOPES for one in declared(of).values() if one.options}
+    """The declared parameters that have an option, by name. (One answer needs one slot.)"""
+    return {one.name: one for of in SCOPES for one in declared(of).values() if one.options and one.name != "slots"}
 
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class GenerateOptions(_Declared):
 
     def said(self, of: Any) -> dict[str, Any]:
         """What was said of the parameters that `of` declares, here or in the settings."""
-        values = {name: getattr(self, name) for name, one in declared(of).items() if one.options}
+        values = {name: getattr(self, name) for name in declared(of) if name in declared_options()}
         return {name: value for name, value in values.items() if value is not None}
 
     def with_settings(self) -> GenerateOptions:
@@ -221,7 +221,7 @@ def generate_options(**defaults: Any) -> Callable[[Callable[..., None]], Callabl
             option_of(one, defaults.get(name), _PANELS.get(name, _SCOPE_PANELS[of]))
             for of in SCOPES
             for name, one in declared(of).items()
-            if one.options
+            if name in declared_options()
         ]
         hints = get_type_hints(GenerateOptions, include_extras=True)
         for field in dataclasses.fields(GenerateOptions):
@@ -246,3 +246,21 @@ def generate_options(**defaults: Any) -> Callable[[Callable[..., None]], Callabl
         return wrapper
 
     return decorate
+
+
+def load_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command one option for each setting of a load: its last parameter, `given`, receives what was said."""
+    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "given"]
+    own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+    shared = [option_of(one, panel=LOADING) for one in declared(LoadSettings).values() if one.options]
+
+    @functools.wraps(command)
+    def wrapper(**words: Any) -> None:
+        said = {p.name: words.pop(p.name) for p in shared}
+        given = {name: value for name, value in said.items() if value is not None}
+        LoadSettings(**given)  # raises what is wrong with them
+        command(**words, given=given)
+
+    wrapper.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in [*own, *shared]}
+    return wrapper

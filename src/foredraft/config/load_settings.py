@@ -56,7 +56,7 @@ class LoadSettings:
         Param("Tokens of context; left out or 0: the file's own, within reason.", low=0, high=2**24,
               check=_check_context, flags=("--context", "-c")),
     ] = None  # fmt: skip
-    slots: Annotated[int, Param("Answers at once.", low=1, high=256, flags=())] = 1
+    slots: Annotated[int, Param("Answers at once.", low=1, high=256)] = 1
     batch: Annotated[int, Param("Most tokens of a pass.", low=16, high=2**16)] = 512
     threads: Annotated[
         int | None, Param("Threads of the main model; left out: one a physical core.", low=1, high=512)
@@ -98,7 +98,7 @@ class LoadSettings:
     )
     fixed_look_ahead: Annotated[
         int | None,
-        Param("Tokens that the fixed controller guesses in every round; left out: 3, or the request's max_draft.",
+        Param("Tokens that the fixed controller guesses in every round; left out: the request's max_draft, or a few.",
               low=0, high=MAX_DRAFT, aliases=("max_draft",)),
     ] = None  # fmt: skip
     guardrail: Annotated[

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from foredraft.core.params import MAX_DRAFT
 from foredraft.core.reasons import Numbers, Reason, sentences
 from foredraft.models.cache import Measured
 from foredraft.models.facts import ModelFacts
@@ -24,7 +25,7 @@ from foredraft.models.store import ModelFile, ModelStore
 
 DEFAULT_ACCEPTANCE = 0.6
 """Where nothing was measured or reported for a family: between the 0.4 and 0.9 that users report."""
-MAX_LOOK_AHEAD = 16
+
 GUESS_OVERHEAD = 0.02
 """Cost of one guess beside the draft's own pass, in passes of the main model."""
 WORTH_IT = 1.02
@@ -120,7 +121,7 @@ def estimated_costs(main: ModelFacts, *, on_gpu: bool = False) -> Costs:
 def expected_gain(acceptance: float, cost: float, costs: Costs) -> Gain:
     """The best look-ahead and its gain for acceptance α, a guess of `cost` main passes, and v(n)."""
     best = Gain(1.0, False, 0, acceptance)
-    for guesses in range(1, MAX_LOOK_AHEAD + 1):
+    for guesses in range(1, MAX_DRAFT + 1):
         tokens = guesses + 1 if acceptance >= 1 else (1 - acceptance ** (guesses + 1)) / (1 - acceptance)
         speedup = tokens / (guesses * cost + costs(guesses + 1))
         if speedup > best.speedup:
