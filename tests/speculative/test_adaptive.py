@@ -1,17 +1,6 @@
 """The adaptive controller on a virtual clock: what it reaches, what it promises, what it says.
 
-Mutants that were made by hand and the test that kills each:
-- the bucket never drains (losses are not counted): test_who_always_loses_loses_no_more_than_the_bucket
-- the bucket does not look at the worst case before a guess: test_no_guess_risks_more_than_there_is
-- λ fixed at 1: test_near_the_best_that_could_be_done
-- no look-ahead over jumps (only one more token is ever weighed): test_jumps_over_an_expensive_row
-- censored guesses are learned from: test_guesses_behind_the_first_rejection_teach_nothing
-- only the credit of the guessing answer is looked at: test_guesses_cost_other_answers_no_more_than_promised
-- `p_min` ignored: test_the_request_bounds_the_guess
-- `min_draft` ignored: test_a_draft_has_the_least_length_asked_for_or_is_not_sent
-- the time of a clock jump is charged: test_a_clock_that_jumps
-- probes never happen: test_probes_are_few_and_do_not_stop
-- the state of an answer is kept by slot and not by answer: test_the_next_answer_in_a_slot_is_another_answer
+Mistakes that these tests must notice are made on purpose in `test_controller_mutants.py`.
 """
 
 from __future__ import annotations

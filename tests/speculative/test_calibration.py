@@ -1,11 +1,6 @@
 """Calibration: acceptance by confidence, rising, forgetting, and kept a pair.
 
-Mutants that were made by hand and the test that kills each:
-- no isotonic regression: test_rates_rise_with_confidence
-- pools averaged without weights: test_pooling_is_the_nearest_rising_sequence
-- a prior that never yields: test_the_prior_yields_to_verdicts
-- counts that never fade: test_old_counts_fade
-- `DriftFilter` without hazard: test_trust_falls_fast_and_comes_back
+Mistakes that these tests must notice are made on purpose in `test_controller_mutants.py`.
 """
 
 from __future__ import annotations

@@ -1,12 +1,7 @@
 """Costs: measured, corrected, kept, and not fooled by disturbances.
 
-Mutants that were made by hand and the test that kills each:
-- interpolation across 4k|4k+1: test_nothing_is_interpolated_across_a_border
-- a single spike moves a figure: test_one_disturbance_teaches_nothing
-- a lasting change is taken for disturbances for ever: test_a_lasting_change_is_learned
-- a slow machine changes the ratios: test_a_slower_machine_keeps_its_ratios
+Mistakes that these tests must notice are made on purpose in `test_controller_mutants.py`; and by hand:
 - a foreign file is believed: test_a_file_of_another_pair_is_not_used
-- a charge without limit: test_what_is_laid_to_a_guess_is_limited
 """
 
 from __future__ import annotations
