@@ -27,8 +27,8 @@ from foredraft.core.params import Request, SamplingParams
 from foredraft.demo import draft_path, main_path
 from foredraft.engines.base import Chunk
 from foredraft.pair.llm import LLM
+from foredraft.scheduling.packing import PREFILL_BESIDE_OTHERS
 from foredraft.scheduling.request import ScheduledRequest
-from foredraft.scheduling.scheduler import PREFILL_BESIDE_OTHERS
 
 DISCRETE = ("facts", "code", "json")
 """Categories with one right answer: where a draft guesses well."""

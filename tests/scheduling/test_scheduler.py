@@ -15,8 +15,9 @@ from foredraft.core.params import Request, SamplingParams, SpeculationParams
 from foredraft.engines.rewind import FREE, NONE, Rewind
 from foredraft.engines.toy import RecurrentToy, ToyEngine
 from foredraft.scheduling.logprobs import TokenLogprob
+from foredraft.scheduling.packing import PREFILL_BESIDE_OTHERS
 from foredraft.scheduling.request import ScheduledRequest
-from foredraft.scheduling.scheduler import PREFILL_BESIDE_OTHERS, Scheduler
+from foredraft.scheduling.scheduler import Scheduler
 from foredraft.speculative.controllers import Fixed
 from foredraft.speculative.drafters import ModelDrafter, NoDrafter
 

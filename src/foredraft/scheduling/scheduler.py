@@ -23,14 +23,14 @@ from foredraft.core.errors import (
     NonFiniteLogitsError,
     ParameterError,
 )
-from foredraft.core.params import MAX_DRAFT, Request
+from foredraft.core.params import Request
 from foredraft.core.reasons import Reason
 from foredraft.engines.base import Chunk, Engine
 from foredraft.sampling.sampler import Constraint, Sampler
 from foredraft.scheduling.checkpoints import stops
-from foredraft.scheduling.exact_prefill import Cut, cut_of
 from foredraft.scheduling.logprob_observer import LogprobObserver
 from foredraft.scheduling.logprobs import PromptLogprobs
+from foredraft.scheduling.packing import Packer, sequence_of, unread
 from foredraft.scheduling.request import ScheduledRequest
 from foredraft.scheduling.slots import Slots
 from foredraft.scheduling.stream import TextStream
@@ -40,11 +40,6 @@ from foredraft.speculative.drafters.base import Drafter
 from foredraft.speculative.record import Round
 from foredraft.speculative.round import run_round
 from foredraft.speculative.sequence import Observer, RunningSequence
-
-PREFILL_BESIDE_OTHERS = 128
-"""Prompt tokens read in one pass while answers are running: their longest wait is one such piece."""
-FAIR_SHARE = 16
-"""Every prompt that is being read gets at least this many tokens of a pass, while there is room."""
 
 
 class Scheduler:
@@ -72,8 +67,7 @@ class Scheduler:
         self._in_pass: list[ScheduledRequest] = []
         """Those for whom a pass is being made."""
         self._pass_lock = threading.Lock()
-        self._read_last = False
-        self._reads = 0
+        self._packer = Packer(engine, self.slots)
         self._suspects: list[ScheduledRequest] = []
         """After a pass failed: those who were in it, to be tried one at a time."""
         self._begun: list[ScheduledRequest] = []
@@ -124,9 +118,9 @@ class Scheduler:
         moved = [*self._drop_cancelled(), *self._admit()]
         for answer in self._begun:  # the draft reads along when the first token is out
             if answer in self.running and not answer.parked:
-                self._read_along(_sequence(answer))
+                self._read_along(sequence_of(answer))
         self._begun = []
-        rounds, prefill, reading = self._pack()
+        rounds, prefill, reading = self._packer.pack(self._active())
         if not rounds and not prefill:
             return moved
         everyone = [*rounds, *reading]
@@ -152,6 +146,12 @@ class Scheduler:
         if record is not None:
             self._deliver(rounds, record)
         return [*moved, *everyone]
+
+    def _active(self) -> list[ScheduledRequest]:
+        """Who may be in the coming pass: after one that failed, those who were in it one at a time."""
+        active = [answer for answer in self.running if not answer.parked]
+        self._suspects = [answer for answer in self._suspects if not answer.parked]
+        return [answer for answer in active if answer is self._suspects[0]] if self._suspects else active
 
     def _abort_unwanted_pass(self) -> None:
         """End the pass that is being made, where everybody in it has been cancelled. From any thread."""
@@ -221,7 +221,7 @@ class Scheduler:
         return any(
             self.slots.grows_into(other.sequence.slot, other.sequence.tokens, prompt, other.stops)
             for other in self.running
-            if other.sequence is not None and not other.parked and _unread(other.sequence)
+            if other.sequence is not None and not other.parked and unread(other.sequence)
         )
 
     def _begin(self, answer: ScheduledRequest) -> None:
@@ -249,114 +249,17 @@ class Scheduler:
         answer.stats.prompt_tokens = len(request.prompt)
         answer.stats.cached_tokens = shared
         self.running.append(answer)
-        if not _unread(sequence):
+        if not unread(sequence):
             self._read_along(sequence)
             answer.prefilled_at = answer.admitted_at
 
     # ---- pack ----
 
-    def _pack(self) -> tuple[list[ScheduledRequest], list[Chunk], list[ScheduledRequest]]:
-        """Who is in the coming pass: rounds of running answers, then prompt pieces in the room that is left. A prompt's
-        last piece is read in the answer's first round, which guesses nothing: the first token is out a pass sooner."""
-        active = [answer for answer in self.running if not answer.parked]
-        self._suspects = [answer for answer in self._suspects if not answer.parked]
-        if self._suspects:
-            active = [answer for answer in active if answer is self._suspects[0]]
-        rounds = [answer for answer in active if not _unread(_sequence(answer))]
-        reading = [answer for answer in active if _unread(_sequence(answer))]
-        exact, cut = self.engine.exact_rows, cut_of(self.engine)
-        beside = bool(rounds)
-        rounds, reading = self._of_one_kind(rounds, reading)
-        n_batch, max_rows = self.engine.info.n_batch, self.engine.info.max_rows
-        most = max(1, min(n_batch, max_rows or n_batch) // (MAX_DRAFT + 1))
-        if exact is not None:
-            most = min(most, exact)
-        if len(rounds) > most:  # more answers than a pass has room for: they take turns
-            rounds = sorted(rounds, key=lambda answer: answer.last_round)[:most]
-        for i, answer in enumerate(rounds):  # in exact numerics they share the rows of a pass
-            spare = 0 if exact is None else exact - len(rounds)
-            share = None if exact is None else (spare + len(rounds) - 1 - i) // len(rounds)
-            _sequence(answer).ceiling = self._ceiling(_sequence(answer), share)
-        if exact is not None and cut is not None:  # both or neither
-            return rounds, *self._exact_pieces(reading, exact, cut, PREFILL_BESIDE_OTHERS if beside else cut.most)
-        room = n_batch - len(rounds) * (MAX_DRAFT + 1)
-        if beside:
-            room = min(room, PREFILL_BESIDE_OTHERS)
-        if any(answer.scoring for answer in reading):  # then all of them are
-            room = min(room, max_rows or n_batch)
-        chunks, chosen = [], []
-        for i, answer in enumerate(reading):
-            sequence = _sequence(answer)
-            share = max(room // (len(reading) - i), min(room, FAIR_SHARE))
-            left = _unread(sequence) + 1
-            stop = next((at - sequence.n_read for at in answer.stops if at > sequence.n_read), left)
-            if left <= share and len(rounds) < most and stop >= left and not answer.scoring:
-                sequence.ceiling = 0
-                rounds.append(answer)
-                room -= left
-                continue
-            piece = sequence.tokens[sequence.n_read : sequence.n_read + min(left - 1, share, stop)]
-            if not piece:
-                break
-            chunks.append(_piece(answer, len(piece)))
-            chosen.append(answer)
-            room -= len(piece)
-        return rounds, chunks, chosen
-
-    def _of_one_kind(
-        self, rounds: list[ScheduledRequest], reading: list[ScheduledRequest]
-    ) -> tuple[list[ScheduledRequest], list[ScheduledRequest]]:
-        """Who is in a pass together: in exact numerics prompts are read apart from rounds, and in any those whose own
-        log probabilities are wanted, which take all its rows. Passes of both kinds come in turns."""
-        if not reading:
-            return rounds, reading
-        apart = [answer for answer in reading if answer.scoring or self.engine.exact_rows is not None]
-        others = [answer for answer in reading if answer not in apart]
-        if not apart or not (rounds or others):
-            return rounds, reading
-        self._read_last = not self._read_last
-        return ([], apart) if self._read_last else (rounds, others)
-
-    def _ceiling(self, sequence: RunningSequence, share: int | None) -> int | None:
-        """The most guesses of a round: what the engine can take back, and the answer's share of the pass."""
-        limit = self.engine.rewind_limit
-        if limit.free:
-            return share
-        able = limit.guesses(self.engine.owed(sequence.slot))
-        return min((most for most in (able, share) if most is not None), default=None)
-
-    def _exact_pieces(
-        self, reading: list[ScheduledRequest], exact: int, cut: Cut, most: int
-    ) -> tuple[list[Chunk], list[ScheduledRequest]]:
-        """What is read of prompts in one pass of exact numerics (`exact_prefill.py`): one large piece, alone, of about
-        `most` tokens, or pieces of what is left over, together at most `exact` tokens. Prompts take turns."""
-        chunks: list[Chunk] = []
-        chosen: list[ScheduledRequest] = []
-        room = exact
-        for answer in sorted(reading, key=lambda answer: answer.last_read):
-            sequence = _sequence(answer)
-            start, ends = sequence.n_read, self.slots.blocks(sequence.n_prompt)
-            if start < ends:
-                # with rows always in the same pieces, so that not even their last digits depend on what else runs
-                size = cut.size(start, ends, PREFILL_BESIDE_OTHERS if answer.scoring else most)
-                if chunks:
-                    continue
-            else:
-                size = min(room, _unread(sequence))
-            chunks.append(_piece(answer, size))
-            chosen.append(answer)
-            self._reads += 1
-            answer.last_read = self._reads
-            room -= size
-            if room <= 0:
-                break
-        return chunks, chosen
-
     def _pass(
         self, rounds: list[ScheduledRequest], prefill: list[Chunk], reading: list[ScheduledRequest]
     ) -> Round | None:
         if rounds:
-            sequences = [_sequence(answer) for answer in rounds]
+            sequences = [sequence_of(answer) for answer in rounds]
             record = run_round(sequences, self.engine, self.drafter, self.controller, prefill, self._clock)
             if self.on_round is not None:
                 self.on_round(record)
@@ -366,7 +269,7 @@ class Scheduler:
                 try:
                     answer.prompt_logprobs.read(rows)
                 except NonFiniteLogitsError as error:
-                    sequence = _sequence(answer)
+                    sequence = sequence_of(answer)
                     sequence.stop_reason, sequence.error = "error", error
         self.drafter.target_read(prefill)
         return None
@@ -378,7 +281,7 @@ class Scheduler:
         if len(everyone) < 2 and all(answer in everyone or answer.parked for answer in self.running):
             return False
         youngest = [answer for answer in self.running if not answer.parked][-1]
-        sequence = _sequence(youngest)
+        sequence = sequence_of(youngest)
         self.engine.rewind(sequence.slot, 0)
         self.slots.note(sequence.slot, [])
         self.drafter.forget(sequence.slot)
@@ -400,12 +303,12 @@ class Scheduler:
     # ---- finish ----
 
     def _read(self, answer: ScheduledRequest, chunk: Chunk) -> None:
-        sequence = _sequence(answer)
+        sequence = sequence_of(answer)
         sequence.n_read += len(chunk.tokens)
         if sequence.n_read in answer.stops:
             self.engine.keep(sequence.slot)
         self.slots.note(sequence.slot, sequence.tokens[: sequence.n_read])
-        if answer.prefilled_at is None and not _unread(sequence):
+        if answer.prefilled_at is None and not unread(sequence):
             answer.prefilled_at = self._clock()
             answer.stats.prefill_s = answer.prefilled_at - answer.admitted_at
         if not sequence.done:
@@ -424,7 +327,7 @@ class Scheduler:
         for answer, x, verdict, prompt in zip(
             rounds, record.proposals, record.verdicts, record.own_prompt, strict=True
         ):
-            sequence, stats = _sequence(answer), answer.stats
+            sequence, stats = sequence_of(answer), answer.stats
             failed = x.tokens[verdict.accepted] if verdict.kind == "corrected" else None
             answer.stream.label(verdict.accepted, verdict.kind, x.source, failed)
             answer.last_round = now
@@ -464,20 +367,3 @@ class Scheduler:
             parked[0].parked = False
         if error is None and self.on_finish is not None:
             self.on_finish(answer)
-
-
-def _sequence(answer: ScheduledRequest) -> RunningSequence:
-    assert answer.sequence is not None, "a running answer has a sequence"
-    return answer.sequence
-
-
-def _piece(answer: ScheduledRequest, size: int) -> Chunk:
-    """The next tokens of a text to read, with their rows where the prompt's log probabilities are wanted."""
-    sequence = _sequence(answer)
-    start = sequence.n_read
-    return Chunk(sequence.slot, start, sequence.tokens[start : start + size], want=size if answer.scoring else 0)
-
-
-def _unread(sequence: RunningSequence) -> int:
-    """Tokens to read before the next round: of the prompt, or of everything when the cells had to be given back."""
-    return len(sequence.tokens) - 1 - sequence.n_read
