@@ -29,7 +29,7 @@ from foredraft.models import store as store_module
 from foredraft.models.cache import Measured, ShelfCache
 from foredraft.models.names import find_name, model_name, split_quantisation, unique_names
 from foredraft.models.places import Place, default_places, huggingface_cache
-from foredraft.models.store import ModelStore, Watch
+from foredraft.models.store import ModelStore
 from tests.models.gguf_bytes import model, write
 from tests.models.test_facts import split
 
@@ -654,35 +654,6 @@ def test_two_scans_at_once_do_not_disturb_each_other(shelf: ModelStore, tmp_path
     for thread in threads:
         thread.join(30)
     assert seen == [20] * 4
-
-
-# ---- watching ----
-
-
-def test_the_watch_notices_what_came_and_went(shelf: ModelStore, tmp_path: Path) -> None:
-    watch = Watch(shelf)
-    assert not watch.poll()
-    path = write(tmp_path / "own" / "a.gguf", model())
-    assert watch.poll()
-    assert [found.name for found in shelf.models()] == ["a@f32"]
-    assert not watch.poll()
-    path.unlink()
-    assert watch.poll()
-    assert shelf.models() == []
-
-
-def test_the_watch_runs_until_it_is_stopped(shelf: ModelStore, tmp_path: Path) -> None:
-    watch, stop, changes = Watch(shelf, interval=0.001), threading.Event(), []
-
-    def changed() -> None:
-        changes.append(len(shelf.models()))
-        stop.set()
-
-    thread = threading.Thread(target=watch.run, args=(stop, changed))
-    thread.start()
-    write(tmp_path / "own" / "a.gguf", model())
-    thread.join(30)
-    assert changes == [1]
 
 
 # ---- changing ----

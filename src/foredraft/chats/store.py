@@ -176,10 +176,6 @@ class ChatStore:
                 (text, _dump(tokens), status, _dump(meta), draft, message_id),
             )
 
-    def set_meta(self, message_id: int, meta: dict[str, Any]) -> None:
-        with self._transaction() as db:
-            db.execute("UPDATE messages SET meta = ? WHERE id = ?", (_dump(meta), message_id))
-
     def message(self, message_id: int) -> Message | None:
         with self._transaction() as db:
             row = db.execute(f"SELECT {_MESSAGE} FROM messages WHERE id = ?", (message_id,)).fetchone()  # noqa: S608

@@ -122,10 +122,6 @@ class Registry(Mapping[str, T]):
         del self._own[name]
         self._parts.pop(name, None)
 
-    def look_again(self) -> None:
-        """Forget which entry points there are: packages may have come."""
-        self._found = None
-
     def _others(self) -> dict[str, Entry[T]]:
         if self._found is None:
             from importlib.metadata import entry_points  # late: most starts need none

@@ -22,7 +22,6 @@ from foredraft.models.heads import ASSISTANT
 from foredraft.models.pairing import MemoryCheck
 from foredraft.models.states import ROLLBACK
 
-GUARDRAILS = ("off", "relaxed", "strict")
 _LEFT_FREE = {"relaxed": 0.0, "strict": 0.2}
 """Share of the free memory that a load must leave."""
 

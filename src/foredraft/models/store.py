@@ -12,8 +12,7 @@ import itertools
 import json
 import shutil
 import stat
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -347,38 +346,6 @@ class ModelStore:
                 yield
         except Timeout as error:
             raise ForedraftError(Reason("models_locked"), hint=Reason("hint_moment")) from error
-
-
-class Watch:
-    """Notices when the files of a store change, by looking: no system service is needed, any file system will do."""
-
-    def __init__(self, store: ModelStore, interval: float = 3.0) -> None:
-        self.store = store
-        self.interval = interval
-        self._last = self._signature()
-
-    def poll(self) -> bool:
-        """True when files came, went or changed since the last look; the store has then been scanned anew."""
-        now = self._signature()
-        if now == self._last:
-            return False
-        self._last = now
-        self.store.scan()
-        return True
-
-    def run(self, stop: threading.Event, changed: Callable[[], None]) -> None:
-        """Look every `interval` seconds and call `changed`, until `stop` is set."""
-        while not stop.wait(self.interval):
-            if self.poll():
-                changed()
-
-    def _signature(self) -> frozenset[tuple[str, int, int]]:
-        ignored: list[Reason] = []
-        return frozenset(
-            (str(found.path), found.size, found.changed)
-            for place in self.store.places
-            for found in places.walk(place, ignored)
-        )
 
 
 def _of_another_kind(model: ModelFile, facts: ModelFacts, kinds: Sequence[str]) -> UnsupportedModelError:

@@ -70,11 +70,6 @@ class Sampler:
     def greedy(self) -> bool:
         return self.params.greedy
 
-    @property
-    def plain_logits(self) -> bool:
-        """True when nothing changes the logits: a greedy choice is then the argmax of the row itself."""
-        return self._raw
-
     def laws(self, rows: NDArray[np.float32], drafted: Sequence[int], position: int) -> Laws:
         """The target's laws p1…p(γ+1) after each prefix of `drafted`; `rows` has shape (γ+1, n_vocab), `position` is
         the absolute index of the first token to be emitted."""

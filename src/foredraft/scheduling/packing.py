@@ -28,9 +28,9 @@ class Packer:
     def pack(
         self, active: list[ScheduledRequest]
     ) -> tuple[list[ScheduledRequest], list[Chunk], list[ScheduledRequest]]:
-        """(answers with a round, pieces of prompts, whose pieces they are) of the coming pass: rounds of running answers,
-        then prompt pieces in the room that is left. A prompt's last piece is read in the answer's first round, which
-        guesses nothing: the first token is out a pass sooner."""
+        """(answers with a round, pieces of prompts, whose pieces they are) of the coming pass: rounds of running
+        answers, then prompt pieces in the room that is left. A prompt's last piece is read in the answer's first round,
+        which guesses nothing: the first token is out a pass sooner."""
         rounds = [answer for answer in active if not unread(sequence_of(answer))]
         reading = [answer for answer in active if unread(sequence_of(answer))]
         exact, cut = self.engine.exact_rows, cut_of(self.engine)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.resources import files
 from typing import cast
 
@@ -130,6 +130,3 @@ def _stamp() -> str:
     """Changes with the files, so that a new version is never mixed with old ones from the browser's cache."""
     folder = files("foredraft.ui").joinpath("static")
     return str(sum(len(folder.joinpath(name).read_bytes()) for name in ("app.css", "app.js")))
-
-
-Builder = Callable[[Page], None]
