@@ -380,7 +380,7 @@ def test_a_rollback_that_fails_its_check_becomes_a_fork_and_a_fork_nothing(
     monkeypatch.setattr(module, "goes_back", lambda engine: engine.rewind_limit.way != "rollback")
     engine = file("qwen35", 8)(folder)
     assert engine.rewind_limit == FORK
-    assert any("rollback" in note and "qwen35" in str(note) for note in engine.notes)
+    assert any("rollback" in str(note) and "qwen35" in str(note) for note in engine.notes)
     engine.close()
     monkeypatch.setattr(module, "goes_back", lambda engine: False)
     engine = file("qwen35", 8)(folder)
