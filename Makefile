@@ -1,5 +1,5 @@
 # Two commands do everything on a fresh machine: `make run` and `make test`.
-# Needed beforehand: Python >= 3.11, a C/C++ compiler and make. The engine is compiled once a machine, in 4-10 minutes.
+# Needed beforehand: Python >= 3.11, a C/C++ compiler and make. The engine is compiled once for each version of Python, in 4-10 minutes.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin

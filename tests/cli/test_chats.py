@@ -194,3 +194,28 @@ def test_at_a_terminal_the_model_changes_and_a_paste_is_one_message(store: ChatS
     lines = data_folder() / "chat-lines"
     assert "What is 2 + 3?" in lines.read_text(encoding="utf-8")
     assert lines.stat().st_mode & 0o077 == 0
+
+
+def test_with_the_running_server_the_model_changes_there_and_the_chat_is_kept(own_server: None) -> None:
+    process, leader = at_a_terminal("chat", "-t", "0", LC_ALL="C.UTF-8")
+    try:
+        assert "Answered by foredraft-demo of the server" in read_until(leader, "> ")
+        os.write(leader, b"What is 2 + 3?\n")
+        read_until(leader, "numerics")
+        os.write(leader, b"/model foredraft-dem0\n")
+        read_until(leader, "Did you mean")
+        os.write(leader, b"/model foredraft-demo-draft\n")
+        read_until(leader, "foredraft-demo-draft answers from now on")
+        os.write(leader, b"What is 4 + 4?\n")
+        read_until(leader, "numerics")
+        os.write(leader, b"/exit\n")
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(leader)
+    (chat,) = listed()
+    assert chat["messages"] == 4
+    whole = json.loads(foredraft("chats", "show", chat["id"], "--json").stdout)
+    models = [message["model"] for message in whole["messages"] if message["role"] == "assistant"]
+    assert models == ["foredraft-demo", "foredraft-demo-draft"]

@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,30 +33,7 @@ def foredraft(*args: object, **env: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.fixture
-def server(user_folders: Path) -> Iterator[None]:
-    """The user's own server with the embedded pair; commands find it at the port of the settings."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    assert foredraft("config", "set", "server.port", port).returncode == 0
-    process = subprocess.Popen(
-        [sys.executable, "-m", "foredraft", "serve", "--model", "foredraft-demo"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    assert process.stdout is not None
-    try:
-        next(line for line in process.stdout if line.startswith("Loaded"))
-        yield
-    finally:
-        process.terminate()
-        process.communicate()
-
-
-def test_a_servers_answer_has_the_same_text_as_ones_own(server: None, tmp_path: Path) -> None:
+def test_a_servers_answer_has_the_same_text_as_ones_own(own_server: None, tmp_path: Path) -> None:
     gbnf = tmp_path / "lines.gbnf"
     gbnf.write_text('root ::= "yes" | "no, " [a-z]+ "."\n', encoding="utf-8")
     for how in (("--json-schema", json.dumps(SCHEMA)), ("--grammar", gbnf)):

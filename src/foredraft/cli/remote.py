@@ -99,10 +99,16 @@ def served(asked: GenerateOptions) -> Served | None:
 
 
 def switched(before: Served, wanted: str) -> Served:
-    """The same server with another model, which it loads where it has not. Raises `ServerError`."""
+    """The same server with another model, which it loads where it has not. Raises `ServerError`, and what the model
+    list says of a name that it does not know."""
+    from foredraft.config.shelf import open_shelf
+
     ready = _ready(before.client.models())
     name = _name(wanted, list(ready))
-    return _served(before.client, ready[name] if name is not None else before.client.load(_there(wanted)))
+    if name is not None:
+        return _served(before.client, ready[name])
+    there = _there(wanted)
+    return _served(before.client, before.client.load(there if there != wanted else open_shelf().require(wanted).name))
 
 
 def _ready(states: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -29,6 +29,8 @@ from foredraft.server.statistics import STOP_REASONS
 PORT = 3673
 _LOOK_S = 0.3
 """How long a command looks for a server before it goes on without one."""
+_ANSWER_S = 2.0
+"""How long one that has taken the connection may take to say who it is: its machine may be busy."""
 _WAIT_S = 5.0
 """How long one waits for it that cannot go on without."""
 
@@ -109,7 +111,8 @@ class Client:
     def _ask_who(self, port: int, timeout_s: float) -> bool:
         """Whether it calls itself Foredraft. Once it has proven itself, it gets the key."""
         challenge = secrets.token_hex(16)
-        said = self._http.get("/health", params={"challenge": challenge}, timeout=timeout_s).json()
+        patience = httpx.Timeout(max(timeout_s, _ANSWER_S), connect=timeout_s)
+        said = self._http.get("/health", params={"challenge": challenge}, timeout=patience).json()
         self.proven = proven(said.get("proofs") or {}, challenge, port, self._api_key)
         if self.proven and self._api_key:
             self._headers = {"Authorization": f"Bearer {self._api_key}"}
