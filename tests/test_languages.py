@@ -32,7 +32,7 @@ ENGLISH = frozenset(
 DATA = {
     "engines/probe.py": "natural texts that are read to measure rounding",
     "engines/toy/tokenizer.py": "a vocabulary",
-    "engines/llamacpp/trial.py": "texts that a tokenizer is tried with",
+    "engines/llamacpp/trial_child.py": "texts that a tokenizer is tried with",
 }
 """Files of code with texts in Japanese that nobody reads."""
 

@@ -1,6 +1,7 @@
 """The words of every language: one file each, the same keys and placeholders, and every key that is used."""
 
 import ast
+import re
 import string
 import warnings
 from pathlib import Path
@@ -185,3 +186,30 @@ def test_the_browser_decides_the_language(header, language):
 )
 def test_the_systems_locale_names_the_language(locale, language):
     assert of_locale(locale) == language
+
+
+# ---- the pages ----
+
+ROOT = Path(__file__).parent.parent
+QUOTED = re.compile(r"""(?<!\*)\*"([^"`]+)"\*(?!\*)""")
+"""How pages quote what the program says: *"in italics and quotes"*."""
+
+
+def pattern(text):
+    """What an entry may come out as."""
+    parts = string.Formatter().parse(text)
+    return "".join(re.escape(literal) + ("" if name is None else ".+?") for literal, name, _, _ in parts)
+
+
+def quotes():
+    for page in sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]):
+        for quoted in QUOTED.findall(page.read_text(encoding="utf-8")):
+            yield page.name, " ".join(quoted.split())
+
+
+def test_pages_quote_what_the_program_says():
+    reasons = [entry for key, entry in entries("en").items() if key.startswith("reason.")]
+    said = re.compile("|".join(pattern(text) for one in reasons for text in texts(one) if not text.startswith("{")))
+    found = list(quotes())
+    assert {"troubleshooting.md", "never-slower.md", "app.md"} <= {page for page, _ in found}
+    assert not [(page, quoted) for page, quoted in found if not said.fullmatch(quoted)]
