@@ -28,7 +28,7 @@ def test_the_guide_from_end_to_end(served, open_page, ask):
     expect(page.locator(".hljs-keyword").first).to_be_visible()
     assert page.evaluate(ACCEPTED) > 20
     stats = page.locator(".fd-stats")
-    expect(stats).to_contain_text(re.compile(r"\d+/\d+ drafts accepted \(\d+%\)"))
+    expect(stats).to_contain_text(re.compile(r"\d+/\d+ draft tokens accepted \(\d+%\)"))
     expect(stats).to_contain_text(re.compile("Baseline not measured|faster than|the speed without"))
     page.get_by_role("tab", name="Insights").click()
     expect(page.get_by_text("Acceptance by draft position").first).to_be_visible()
@@ -42,7 +42,7 @@ def test_japanese_from_end_to_end(served, open_page, ask):
     expect(section).to_contain_text("投機的デコーディング")
     expect(section).to_contain_text("選択的デコーディングとも呼ばれます。")
     ask(page, "説明してください。")
-    expect(page.locator(".fd-stats")).to_contain_text(re.compile(r"ドラフト \d+ 個中 \d+ 個受理"))
+    expect(page.locator(".fd-stats")).to_contain_text(re.compile(r"\d+個中\d+個のドラフトトークンを受理"))
     expect(page.locator(".fd-stats")).to_contain_text("停止理由: 回答の終わり")
     word = page.locator(".fd-prose p").first
     word.hover(position={"x": 60, "y": 10})
@@ -52,7 +52,7 @@ def test_japanese_from_end_to_end(served, open_page, ask):
 def test_versions_edit_branch_continue_copy_delete(another, open_page, ask):
     page = open_page(another("scripted", text="A short **answer**."))
     ask(page, "First question")
-    page.get_by_role("button", name="Answer again").click()
+    page.get_by_role("button", name="Regenerate").click()
     expect(page.locator(".fd-versions")).to_contain_text("2 / 2")
     page.wait_for_selector(".fd-stats")
     page.get_by_role("button", name="Previous version").click()
@@ -179,7 +179,7 @@ def test_try_it_shows_both_sides(served, open_page):
     dialog = page.get_by_role("dialog")
     expect(dialog.locator(".fd-pair section")).to_have_count(2, timeout=60_000)
     expect(dialog).to_contain_text("The texts are identical.")
-    expect(dialog).to_contain_text(re.compile(r"drafts accepted \(\d+%\)"))
+    expect(dialog).to_contain_text(re.compile(r"draft tokens accepted \(\d+%\)"))
 
 
 def test_the_answer_is_shown_to_be_unchanged(served, open_page):

@@ -62,7 +62,7 @@ def test_the_guide_on_real_files(shelf, open_page, ask):
     )
 
     page.evaluate(SETTLED)
-    accepted = page.locator(".fd-stats", has_text=re.compile(r"\d+/\d+ drafts accepted"))
+    accepted = page.locator(".fd-stats", has_text=re.compile(r"\d+/\d+ draft tokens accepted"))
     for _ in range(5):  # a busy machine may find that guesses do not pay in one answer
         ask(page, "What is the quadratic equation formula?")
         expect(page.locator(".fd-message.last .fd-stats")).to_contain_text("tok/s")
@@ -107,16 +107,16 @@ def test_the_guide_in_japanese_with_the_draft_in_every_round(shelf, open_page, a
     page.get_by_role("listbox").get_by_role("option", name=re.compile("pair-draft")).click()
     expect(page.locator(".fd-pill.draft")).to_contain_text(re.compile("draft", re.IGNORECASE), timeout=60_000)
     page.evaluate(SETTLED)
-    automatic = section.get_by_label("ドラフト長を自動調整")
+    automatic = section.get_by_label("ドラフトサイズを自動調整")
     while automatic.is_checked():
-        section.locator("label", has_text="ドラフト長を自動調整").click()
+        section.locator("label", has_text="ドラフトサイズを自動調整").click()
         with contextlib.suppress(AssertionError):
             expect(automatic).not_to_be_checked(timeout=2000)
     questions = ("二次方程式の解の公式は何ですか？", "「ドアがきしみながら開いた…」で始まる物語を書いてください。")
     for number, question in enumerate(questions):
         ask(page, question)
         stats = page.locator(".fd-stats").nth(number)
-        expect(stats).to_contain_text(re.compile(r"ドラフト \d+ 個中 \d+ 個受理 \(\d+%\)"))
+        expect(stats).to_contain_text(re.compile(r"\d+個中\d+個のドラフトトークンを受理 \(\d+%\)"))
         expect(stats).to_contain_text(re.compile("ドラフトなしの|比較基準は未計測"))
     page.wait_for_function(f"{PAINTED} > 0")  # painted with the next frame
     page.locator("#fd-tab-insights").click()
@@ -138,7 +138,7 @@ def test_where_no_draft_fits_there_are_ways_on(another, chat_pair, open_page, mo
     card.get_by_role("button", name="ほかのモデルが使えない理由を見る").click()
     expect(page.get_by_role("dialog")).to_contain_text("ファイルを読み取れません")
     page.keyboard.press("Escape")
-    card.get_by_role("button", name="モデルなしで下書きする").click()
+    card.get_by_role("button", name="モデルなしでドラフトする").click()
     expect(page.locator('[data-section="spec"]')).to_contain_text("このチャットに出た語句を再利用します。")
     expect(page.locator(".fd-pill.draft")).to_contain_text("文章から")
 
@@ -163,7 +163,7 @@ def test_answers_are_json_of_the_schema(another, chat_pair, open_page, ask):
     expect(section.get_by_role("alert")).to_contain_text("This schema cannot be used at properties.age")
     page.fill("#fd-text", "Another one")
     page.keyboard.press("Enter")
-    expect(page.locator(".fd-composer").get_by_role("alert")).to_contain_text("Mend it in the sidebar")
+    expect(page.locator(".fd-composer").get_by_role("alert")).to_contain_text("Fix it in the sidebar")
     assert page.input_value("#fd-text") == "Another one"
     page.locator('[data-key="structured"]').click()
     expect(page.locator('[data-key="structured"]')).to_have_count(0)
