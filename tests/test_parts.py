@@ -255,6 +255,8 @@ trigram = my_drafter:MyDrafter
 same = mine_parts:Same
 [foredraft.controllers]
 five = mine_parts:Five
+[foredraft.engines]
+tiny = mine_parts:Tiny
 """
     code = """
 from foredraft.speculative.acceptance import Match
@@ -264,6 +266,11 @@ class Same(Match):
 class Five(Fixed):
     def __init__(self):
         super().__init__(5)
+class Tiny:
+    files = (".tiny",)
+    def __new__(cls, path):
+        from foredraft.engines.toy import ToyEngine
+        return ToyEngine.random(1, n_vocab=330, name=path.read_text())
 """
     env = package(tmp_path / "site", points, code)
     parts = ("--method", "trigram", "--acceptance", "same", "--controller", "five")
@@ -273,6 +280,9 @@ class Five(Fixed):
     assert answer["text"] == plain[0]
     assert answer["stats"]["by_source"]["trigram"]["accepted"] > 0
     assert set(answer["stats"]["by_source"]) == {"trigram"}
+    (tmp_path / "a.tiny").write_text("tiny", encoding="utf-8")
+    done = foredraft(env, "run", "--raw", "ab", "-m", str(tmp_path / "a.tiny"), "-n", "4", "--json")
+    assert json.loads(done.stdout)["model"] == "tiny", done.stderr
     refused = foredraft(env, "run", "x", "--method", "trigramm")
     assert refused.returncode == 2
     assert "trigram" in refused.stderr
