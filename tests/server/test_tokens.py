@@ -93,3 +93,17 @@ def test_a_space_that_a_tokenizer_puts_in_front_is_not_the_texts(text: str, toke
     tokenizer = Spm([b"", b"", b"", b" ", b"x", b"Hi"])
     assert tokenizer.encode(text, add_special=False) == tokens
     assert spelt(tokenizer, tokens) == text
+
+
+def test_what_does_not_fit_is_counted_for_those_that_will_shorten_it(http: httpx.Client) -> None:
+    """Anthropic's clients ask before they send; both what is read and too long, and what no context could hold."""
+
+    def counted(text: str) -> httpx.Response:
+        body = {"model": "toy", "messages": [{"role": "user", "content": text}]}
+        return http.post("/v1/messages/count_tokens", json=body)
+
+    around = counted("a").json()["input_tokens"] - 1
+    for size in (5_000, 200_000):  # the toy's context has 4,096 tokens, and its tokens have a byte each
+        assert counted("a" * size).json()["input_tokens"] == around + size
+    refused = http.post("/v1/messages", json={"messages": [{"role": "user", "content": "a" * 5_000}], "max_tokens": 1})
+    assert "prompt is too long" in refused.json()["error"]["message"]

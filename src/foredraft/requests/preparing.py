@@ -19,7 +19,7 @@ from foredraft.models.infill import infill_of
 from foredraft.models.template import ChatTemplate, fallback_template
 from foredraft.requests.conversation import Conversation, Fitting
 from foredraft.requests.generation_request import GenerationRequest, TokenizedRequest
-from foredraft.requests.tokenizing import BoundedTokenizer
+from foredraft.requests.tokenizing import BoundedTokenizer, PromptTooLongError
 
 
 class Preparation:
@@ -79,6 +79,15 @@ class Preparation:
             tuple(self._plain(engine, request.continuation, parse_special=True)) if request.continuation else (),
             request.tools,
         )
+
+    def count(self, engine: Engine, request: GenerationRequest) -> int:
+        """How many tokens the prompt has, whether or not it fits. Raises what else is wrong with the request."""
+        try:
+            return len(self.prepare(engine, request).request.prompt)
+        except PromptTooLongError:  # refused before it was read
+            return len(self.tokenizer.encode_all(engine, self.text(engine, request)))
+        except ContextOverflowError as error:
+            return error.prompt_tokens
 
     def text(self, engine: Engine, request: GenerationRequest) -> str:
         """The prompt of a conversation as text, by the chat template, whether or not it fits."""

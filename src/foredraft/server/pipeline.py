@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from foredraft.core.errors import ModelError, ModelNotFoundError, ParameterError
 from foredraft.core.params import Request
@@ -30,6 +30,8 @@ from foredraft.server.limits import PROMPT_LOGPROBS
 from foredraft.server.naming import named_model
 
 ANY_JSON: Mapping[str, Any] = {"type": "object"}
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -97,6 +99,37 @@ async def submit(services: Services, request: GenerationRequest) -> Submitted:
             continue
         return submitted
     raise ModelUnloadedError(request.model)
+
+
+async def with_model(
+    services: Services,
+    name: str,
+    work: Callable[[LoadedModel], T],
+    *,
+    draft: str = "auto",
+    ttl_s: float | None = -1.0,
+) -> T:
+    """What `work` in the prompts' pool makes of a model, which is loaded where that is allowed and stays meanwhile.
+    Raises as `find_model` does."""
+    for _ in range(3):
+        model_id, _load_s = await find_model(services, name, draft, ttl_s)
+        try:
+            with services.runtime.use(model_id) as model:
+                return await services.pools.prompts.run(work, model)
+        except ModelUnloadedError:  # it left between the two steps; asked for again
+            continue
+    raise ModelUnloadedError(name)
+
+
+async def count_tokens(services: Services, request: GenerationRequest, *, beyond: bool = False) -> int:
+    """How many tokens a request's prompt has; with `beyond` also of one that does not fit."""
+
+    def count(model: LoadedModel) -> int:
+        if beyond:
+            return services.preparation.count(model.engine, request)
+        return len(services.preparation.prepare(model.engine, request).request.prompt)
+
+    return await with_model(services, request.model, count, draft=request.draft, ttl_s=request.ttl_s)
 
 
 async def start(services: Services, request: GenerationRequest) -> Submitted:

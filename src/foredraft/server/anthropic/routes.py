@@ -27,7 +27,8 @@ from foredraft.server.bodies import LimitedRoute
 from foredraft.server.context import Services
 from foredraft.server.deps import ServicesOf
 from foredraft.server.errors import anthropic_body, anthropic_request_id
-from foredraft.server.pipeline import Submitted, find_model, submit
+from foredraft.server.pipeline import Submitted, submit
+from foredraft.server.pipeline import count_tokens as counted
 from foredraft.server.sessions import of_session
 from foredraft.server.sse import EventStream, event, while_connected
 
@@ -50,14 +51,11 @@ async def messages(body: MessageRequest, request: Request, services: ServicesOf)
 
 @router.post("/messages/count_tokens")
 async def count_tokens(body: Conversation, request: Request, services: ServicesOf) -> dict[str, int]:
-    """How many tokens a conversation has, with its tools and all that the model's template writes around it."""
+    """How many tokens a conversation has, with its tools and all that the model's template writes around it; also one
+    that does not fit: clients ask so that they know when to shorten it."""
 
     async def count() -> int:
-        question = await _named(services, question_of(body))
-        model_id, _ = await find_model(services, question.model, question.draft)
-        with services.runtime.use(model_id) as model:
-            prepared = await services.pools.prompts.run(services.preparation.prepare, model.engine, question)
-        return len(prepared.request.prompt)
+        return await counted(services, await _named(services, question_of(body)), beyond=True)
 
     return {"input_tokens": await while_connected(request, count())}
 

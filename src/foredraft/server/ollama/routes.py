@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, Response
 
 from foredraft.requests.generation_request import GenerationRequest
 from foredraft.requests.warnings import note
+from foredraft.runtime.managed_model import LoadedModel
 from foredraft.server.answers import results
 from foredraft.server.bodies import LimitedRoute
 from foredraft.server.context import Services
@@ -22,7 +23,7 @@ from foredraft.server.ollama.catalogue import thinks
 from foredraft.server.ollama.convert import chat_question, generate_question, keep_seconds
 from foredraft.server.ollama.names import asked as asked_name
 from foredraft.server.ollama.schemas import Asking, ChatRequest, GenerateRequest
-from foredraft.server.pipeline import Submitted, find_model, submit
+from foredraft.server.pipeline import Submitted, submit, with_model
 from foredraft.server.sessions import of_session
 from foredraft.server.sse import LineStream, while_connected
 
@@ -106,11 +107,11 @@ async def _kept(services: Services, asked: Submitted, lines: Lines, ttl_s: float
 
 async def _after(services: Services, question: GenerationRequest, context: list[int]) -> GenerationRequest:
     """The question's tokens behind those of an earlier answer."""
-    model_id, _ = await find_model(services, question.model, question.draft, question.ttl_s)
-    with services.runtime.use(model_id) as model:
-        prepared = await services.pools.prompts.run(services.preparation.prepare, model.engine, question)
+
+    def prompt(model: LoadedModel) -> list[Any]:
+        tokens = list(services.preparation.prepare(model.engine, question).request.prompt)
         tokenizer = model.engine.tokenizer
-    tokens: list[Any] = list(prepared.request.prompt)
-    if tokenizer.add_bos and tokens and tokens[0] == tokenizer.bos:
-        tokens = tokens[1:]
+        return tokens[1:] if tokenizer.add_bos and tokens and tokens[0] == tokenizer.bos else tokens
+
+    tokens = await with_model(services, question.model, prompt, draft=question.draft, ttl_s=question.ttl_s)
     return dataclasses.replace(question, messages=None, prompt=[*context, *tokens])

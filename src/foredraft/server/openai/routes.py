@@ -36,7 +36,7 @@ from foredraft.server.openai.convert import (
 )
 from foredraft.server.openai.echo import NO_ECHO, Echo
 from foredraft.server.openai.schemas import ChatRequest, CompletionRequest
-from foredraft.server.pipeline import Completion, Submitted, find_model, submit
+from foredraft.server.pipeline import Completion, Submitted, count_tokens, submit
 from foredraft.server.pools import Pool
 from foredraft.server.sessions import of_session
 from foredraft.server.sse import DONE, EventStream, event, while_connected
@@ -323,11 +323,8 @@ def _explained(answer: Generation) -> dict[str, Any]:
 @router.post("/chat/completions/input_tokens")
 async def input_tokens(body: ChatRequest, services: ServicesOf) -> dict[str, Any]:
     """How many tokens a conversation has, without answering it."""
-    question = chat_question(body)
-    model_id, _ = await find_model(services, body.model)
-    with services.runtime.use(model_id) as model:
-        prepared = await services.pools.prompts.run(services.preparation.prepare, model.engine, question)
-    return {"object": "response.input_tokens", "input_tokens": len(prepared.request.prompt)}
+    count = await count_tokens(services, chat_question(body))
+    return {"object": "response.input_tokens", "input_tokens": count}
 
 
 # ---- shared ----

@@ -3,26 +3,22 @@ programs (lm-eval) use to count and cut as the model does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import APIRouter
 
 from foredraft.core.cancellation import still_wanted
 from foredraft.engines.base import ModelInfo, Tokenizer
-from foredraft.pair.llm import LLM
 from foredraft.pair.tokens import spelt
 from foredraft.requests.generation_request import GenerationRequest
 from foredraft.runtime.managed_model import LoadedModel
 from foredraft.server.bodies import LimitedRoute
-from foredraft.server.context import Services
 from foredraft.server.deps import ServicesOf
 from foredraft.server.openai.convert import template_message
 from foredraft.server.openai.schemas import DetokenizeRequest, TokenizeRequest, TokensRequest
-from foredraft.server.pipeline import find_model
+from foredraft.server.pipeline import with_model
 
 router = APIRouter(tags=["Tokens"], route_class=LimitedRoute)
-T = TypeVar("T")
 
 
 @router.post("/v1/tokenize", tags=["OpenAI"])
@@ -34,7 +30,7 @@ async def tokenize(body: TokenizeRequest, services: ServicesOf) -> dict[str, Any
     def tokens(model: LoadedModel) -> list[int]:
         return encode(model.engine, body.content, add_special=body.add_special)
 
-    return {"tokens": await _with_model(services, body.model, tokens)}
+    return {"tokens": await with_model(services, body.model, tokens)}
 
 
 @router.post("/tokenize")
@@ -58,13 +54,13 @@ async def tokens_of(body: TokensRequest, services: ServicesOf) -> dict[str, Any]
             result["token_strs"] = [_name(model.engine.tokenizer, token) for token in tokens]
         return result
 
-    return await _with_model(services, body.model, answer)
+    return await with_model(services, body.model, answer)
 
 
 @router.post("/detokenize")
 async def text_of_tokens(body: DetokenizeRequest, services: ServicesOf) -> dict[str, Any]:
     """The text of some tokens, control tokens by their names."""
-    text = await _with_model(
+    text = await with_model(
         services, body.model, lambda model: spelt(model.engine.tokenizer, body.tokens, still_wanted)
     )
     return {"prompt": text, "content": text}
@@ -74,13 +70,7 @@ async def text_of_tokens(body: DetokenizeRequest, services: ServicesOf) -> dict[
 async def tokenizer_info(services: ServicesOf, model: str = "") -> dict[str, Any]:
     """What Hugging Face's `tokenizer_config.json` would say, by the file. Without `model`: of the default model, or
     whichever is loaded."""
-    return await _with_model(services, model, lambda loaded: described(loaded.info, loaded.engine.tokenizer))
-
-
-async def _with_model(services: Services, name: str, work: Callable[[LLM], T]) -> T:
-    model_id, _ = await find_model(services, name)
-    with services.runtime.use(model_id) as model:
-        return await services.pools.prompts.run(work, model)
+    return await with_model(services, model, lambda loaded: described(loaded.info, loaded.engine.tokenizer))
 
 
 def described(info: ModelInfo, tokenizer: Tokenizer) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from foredraft.server.kept import NotKeptError
 from foredraft.server.openai.responses.convert import understood
 from foredraft.server.openai.responses.types import ResponsesRequest
 from foredraft.server.openai.responses.writer import Writer
-from foredraft.server.pipeline import find_model, submit
+from foredraft.server.pipeline import count_tokens, submit
 from foredraft.server.sessions import of_session
 from foredraft.server.sse import EventStream, while_connected
 
@@ -40,10 +40,8 @@ async def responses(body: ResponsesRequest, request: Request, services: Services
 async def input_tokens(body: ResponsesRequest, request: Request, services: ServicesOf) -> dict[str, Any]:
     """How many tokens a request has, those of the kept conversation with them, without answering it."""
     turn = await while_connected(request, understood(body, services.responses))
-    model_id, _ = await find_model(services, body.model)
-    with services.runtime.use(model_id) as model:
-        prepared = await services.pools.prompts.run(services.preparation.prepare, model.engine, turn.question)
-    return {"object": "response.input_tokens", "input_tokens": len(prepared.request.prompt)}
+    count = await while_connected(request, count_tokens(services, turn.question))
+    return {"object": "response.input_tokens", "input_tokens": count}
 
 
 @router.get("/{response_id}")
