@@ -13,6 +13,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from foredraft.requests.warnings import MOST
 from foredraft.server.context import ServerSettings, Services
 from foredraft.server.downloads import Downloads
 from foredraft.server.limits import SDK_CHANNELS
@@ -217,6 +218,14 @@ def test_who_leaves_frees_the_slot(address: str, services: Services) -> None:
     after = services.runtime.state("toy")
     assert after is not None
     assert after.totals.cancelled == cancelled + 1
+
+
+def test_what_means_nothing_is_said_so_often_and_no_more(address: str) -> None:
+    """A warning for each of ten thousand fields would be an answer as long as the question."""
+    with talking(address) as talk:
+        load(talk)
+        *_, success, _ = talk.predict("Hi", **SHORT, **{f"odd{n}": n for n in range(10_000)})
+        assert len(success["warnings"]) == MOST
 
 
 def test_the_success_says_everything(address: str) -> None:

@@ -99,7 +99,7 @@ async def _found(services: Services, name: str, stack: Stack, domain: Domain) ->
             raise ModelNotFoundError(name)
         spec = await asyncio.to_thread(services.shelf.spec, name, draft)
     except ModelNotFoundError as error:
-        names = list(services.shelf.names()) if services.shelf is not None else []
+        names = list(await asyncio.to_thread(services.shelf.names)) if services.shelf is not None else []
         raise problems.no_such_path(name, names, error.hint) from None
     if spec.kind != cards.KINDS[domain]:
         actual = "embedding" if spec.kind == "embedding" else "llm"
@@ -199,8 +199,8 @@ def _share(state: ModelState, spec: LoadSpec) -> float:
     return MAIN_SHARE * state.progress if state.part == "main" else MAIN_SHARE + (1 - MAIN_SHARE) * state.progress
 
 
-def config_of(state: ModelState) -> dict[str, Any]:
-    """How a loaded model is loaded, by the protocol's keys."""
+def config_of(services: Services, state: ModelState) -> dict[str, Any]:
+    """How a loaded model is loaded, by the protocol's keys; its draft by the name that it is asked for by."""
     assert state.info is not None
     if state.kind == "embedding":
         return {"embedding.load.contextLength": state.info.n_ctx}
@@ -215,5 +215,5 @@ def config_of(state: ModelState) -> dict[str, Any]:
     }
     if state.draft_info is not None:
         values["llm.load.llama.speculativeDecoding.draftSimple"] = True
-        values["llm.load.llama.speculativeDecoding.draftModel"] = state.draft_info.name
+        values["llm.load.llama.speculativeDecoding.draftModel"] = services.name_of(state.draft_info)
     return values

@@ -50,7 +50,8 @@ async def info(services: Services, asked: Lookup, domain: Domain) -> shapes.Inst
 
 async def load_config(services: Services, asked: Which, domain: Domain) -> shapes.Config:
     """How it is loaded."""
-    return shapes.Config.of(loads.config_of(await cards.required(services, asked.specifier, domain)))
+    state = await cards.required(services, asked.specifier, domain)
+    return shapes.Config.of(loads.config_of(services, state))
 
 
 async def prediction_config(services: Services, asked: Which, domain: Domain) -> shapes.Config:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from foredraft.core.errors import ModelError
 from foredraft.core.params import MAX_DRAFT, SamplingParams, SpeculationParams
 from foredraft.requests.generation_request import GenerationRequest
+from foredraft.requests.warnings import note
 from foredraft.runtime.events import Finished, NewPieces, PromptProgress
 from foredraft.runtime.managed_model import ModelState
 from foredraft.scheduling.request import Generation
@@ -124,7 +125,7 @@ async def _success(
     return shapes.Success(
         stats=stats,
         model_info=await cards.instance(services, state),
-        load_model_config=shapes.Config.of(loads.config_of(state)),
+        load_model_config=shapes.Config.of(loads.config_of(services, state)),
         prediction_config=shapes.Config.of(dict(values)),
         warnings=list(warnings) or None,
     )
@@ -201,7 +202,7 @@ async def question_of(
         of.get("promptTemplate")
     for key in of.unheard():
         if key not in QUIET:
-            warnings.append(f"{PREFIX}{key} means nothing here and was left out.")
+            note(f"{PREFIX}{key} means nothing here and was left out.", warnings)
     return question
 
 
@@ -233,7 +234,7 @@ def _speculation(of: Values, warnings: list[str]) -> SpeculationParams:
     most = exact if exact is not None else most
     least = exact if exact is not None else least
     if max(most or 0, least or 0) > MAX_DRAFT:
-        warnings.append(f"At most {MAX_DRAFT} tokens are drafted in a round.")
+        note(f"At most {MAX_DRAFT} tokens are drafted in a round.", warnings)
     return SpeculationParams(
         max_draft=None if most is None else max(0, min(most, MAX_DRAFT)),
         min_draft=0 if least is None else max(0, min(least, MAX_DRAFT)),
@@ -269,7 +270,7 @@ def _logprobs(of: Values, warnings: list[str]) -> int | None:
     if most is None or most < 0:
         return None
     if most > MAX_TOP_LOGPROBS:
-        warnings.append(f"At most {MAX_TOP_LOGPROBS} candidates are given for a token.")
+        note(f"At most {MAX_TOP_LOGPROBS} candidates are given for a token.", warnings)
     return min(most, MAX_TOP_LOGPROBS)
 
 
