@@ -20,7 +20,7 @@ class Hyperparameters:
     most_held: int = 4  # guesses; block of rows within which a jump of the curve lies (E §1)
     values: tuple[float, float, int] = (0.02, 1.4, 44)  # u: least, most, points of a grid finer than rates are known
     policy_learned: float = 1.5  # ×; verdicts after which the stopping policy is solved anew (it takes 0.7 ms)
-    policy_rounds: int = 32  # rounds after which it is solved anew whatever was learned (0.1 % of a 20 ms step)
+    prices_near: tuple[float, float] = (0.02, 0.04)  # plain steps, and ×; what prices may move before that
     policy_s: float = 0.07  # seconds of plain steps at least between two solutions: 1 % of the time (bench)
     policies: int = 64  # solutions kept: 0.3 MB each
     prices_rounds: int = 4  # rounds after which prices are computed anew (30 µs)

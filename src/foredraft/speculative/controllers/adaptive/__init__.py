@@ -57,7 +57,7 @@ class Adaptive:
         self._states: dict[int, SequenceState] = {}  # by slot
         self._reading: dict[int, tuple[RunningSequence, bool]] = {}  # by slot: does the draft read this prompt along?
         self._prices: dict[tuple[int, ...], tuple[int, Prices]] = {}  # and the round they were made in
-        self._policies: dict[tuple[str | float, ...], tuple[int, int, StoppingPolicy]] = {}  # round, verdicts by then
+        self._policies: dict[tuple[str | float, ...], tuple[int, int, Prices, StoppingPolicy]] = {}
         self._place = (1, 1, 0)  # sequences running, guessing, and tokens that the pass reads again
         self._context = 0  # of the longest sequence
         self._now: Prices | None = None
@@ -158,24 +158,25 @@ class Adaptive:
         return prices
 
     def _policy(self, state: SequenceState, prices: Prices, place: tuple[int, ...]) -> StoppingPolicy:
-        """The policy of a kind of sequence, solved anew once enough has been learned, or now and then."""
+        """The policy of a kind of sequence, solved anew once enough has been learned, or prices have moved."""
         hyper, table = self.hyper, self.calibration.table(MODEL, state.mode)
         # where guesses that fall cost more than those that stand, it matters what a token's time is worth
         lam = round(hyper.lam_grid * state.lam) / hyper.lam_grid if prices.again else 1.0
         key: tuple[str | float, ...] = (state.mode, lam, prices.sizes, *place)
         known = self._policies.pop(key, None)
         if known is not None:
-            age, learned = self._rounds - known[0], known[1]
-            old = age >= hyper.policy_rounds and age * prices.plain_s * self.costs.slowdown >= hyper.policy_s
-            if old or table.learned > hyper.policy_learned * learned:
+            made, learned, then, _ = known
+            age_s = (self._rounds - made) * prices.plain_s * self.costs.slowdown
+            moved = age_s >= hyper.policy_s and not prices.near(then, *hyper.prices_near)
+            if moved or table.learned > hyper.policy_learned * learned:
                 known = None
         if known is None:
             held = hyper.most_held if state.may_hold else 0
-            known = self._rounds, table.learned, StoppingPolicy(table, prices, lam, held=held)
+            known = self._rounds, table.learned, prices, StoppingPolicy(table, prices, lam, held=held)
         self._policies[key] = known  # the newest last
         if len(self._policies) > hyper.policies:
             del self._policies[next(iter(self._policies))]
-        return known[2]
+        return known[-1]
 
     # ---- learning ----
 

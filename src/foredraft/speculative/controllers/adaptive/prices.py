@@ -55,6 +55,13 @@ class Prices:
         """What up to `limit` drawn guesses bring at most, all of them standing, where λ tokens take a plain step."""
         return max((k / lam - worst for k, worst in enumerate(self.worst[: limit + 1])), default=0.0)
 
+    def near(self, other: Prices, steps: float, share: float) -> bool:
+        """Whether decisions made at the other prices are good at these: all within so many steps and this share."""
+        if self is other:
+            return True
+        mine, its = ((p.draft, p.first, *p.price, *p.again) for p in (self, other))
+        return all(a == b or abs(a - b) <= steps + share * b for a, b in zip(mine, its, strict=True))
+
     @property
     def of_one(self) -> float:
         """Drafting and reading one guess, in plain steps; 100 of them without a draft."""
