@@ -26,7 +26,7 @@ from foredraft.engines.base import Engine
 from foredraft.engines.isolated import IsolatedEmbedder, IsolatedEngine
 from foredraft.pair.llm import LLM
 from foredraft.pair.opening import Isolation
-from foredraft.runtime import manager
+from foredraft.runtime import restart_policy
 from foredraft.runtime.embedder import Embedder
 from foredraft.runtime.managed_model import LoadSpec, Progress
 from foredraft.runtime.runtime import Runtime
@@ -198,7 +198,7 @@ def test_one_that_dies_idle_is_loaded_again_before_anybody_asks() -> None:
 @pytest.mark.timeout(120)
 def test_one_that_dies_again_and_again_is_given_up_until_it_is_loaded_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     with served() as (services, http):
-        for deaths in range(manager.DEATHS):
+        for deaths in range(restart_policy.DEATHS):
             text = said(http, "first", max_tokens=5)
             assert state(http, "first")["deaths"] == deaths
             os.kill(pid(http, "first"), signal.SIGKILL)
@@ -211,11 +211,11 @@ def test_one_that_dies_again_and_again_is_given_up_until_it_is_loaded_by_hand(mo
         assert error["code"] == "model_given_up"
         assert "3 times" in error["message"]
         assert "SIGKILL" in error["message"]
-        assert 0 < int(refused.headers["retry-after"]) <= manager.WITHIN_S + 1
+        assert 0 < int(refused.headers["retry-after"]) <= restart_policy.WITHIN_S + 1
         assert any("too often" in entry.message for entry in services.event_log.recent(2000))
         assert http.post("/api/foredraft/load", json={"model": "first"}).status_code == 200
         assert said(http, "first", max_tokens=5) == text
-        monkeypatch.setattr(manager, "WITHIN_S", 0.0)
+        monkeypatch.setattr(restart_policy, "WITHIN_S", 0.0)
         os.kill(pid(http, "first"), signal.SIGKILL)
         wait_for(lambda: (now := state(http, "first")) and now["deaths"] == 1 and now["status"] == "ready")
 

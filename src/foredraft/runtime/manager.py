@@ -12,7 +12,6 @@ import dataclasses
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -20,7 +19,7 @@ from functools import partial
 from foredraft.core.errors import EngineDiedError, ForedraftError
 from foredraft.runtime.condition import CrossLoopCondition
 from foredraft.runtime.embedder import Embedder
-from foredraft.runtime.errors import ModelGivenUpError, ModelUnloadedError, RuntimeClosedError, WrongKindError
+from foredraft.runtime.errors import ModelUnloadedError, RuntimeClosedError, WrongKindError
 from foredraft.runtime.managed_model import (
     Death,
     ExclusiveJob,
@@ -31,10 +30,9 @@ from foredraft.runtime.managed_model import (
     ModelState,
     Submission,
 )
+from foredraft.runtime.restart_policy import RestartPolicy
 from foredraft.runtime.thread import ModelThread, resolve
 
-DEATHS, WITHIN_S = 3, 300.0
-"""A model whose process dies so often within so many seconds is not loaded by itself any more, for as long."""
 logger = logging.getLogger(__name__)
 
 
@@ -45,7 +43,7 @@ class ModelManager:
         self._loader = loader
         self._thread = thread
         self._auto_evict = auto_evict
-        self._hosted: dict[str, ManagedModel] = {}
+        self._managed: dict[str, ManagedModel] = {}
         self._loading: dict[str, Future[str]] = {}
         self._lock = threading.Lock()
         self._opener = ThreadPoolExecutor(max_workers=1, thread_name_prefix="foredraft-loader")
@@ -58,23 +56,20 @@ class ModelManager:
         """Called on the model thread when the process of a model has ended."""
         self.on_lost: list[Callable[[str, Exception], None]] = []
         """Called on the loader thread when such a model could not be loaded again."""
-        self._deaths: dict[str, deque[float]] = {}
-        """When the processes of each model have died, the last few times."""
-        self._given_up: dict[str, tuple[float, EngineDiedError]] = {}
-        """Models that are not loaded by themselves any more: since when, and why."""
+        self._restarts = RestartPolicy()
 
     # ---- looking ----
 
     def __iter__(self) -> Iterator[ManagedModel]:
         """Those that are loaded or being loaded, in the order of loading."""
-        return iter(list(self._hosted.values()))
+        return iter(list(self._managed.values()))
 
     def get(self, model_id: str) -> ManagedModel | None:
-        return self._hosted.get(model_id)
+        return self._managed.get(model_id)
 
     def loaded(self, model_id: str) -> ManagedModel:
         """Raises `ModelUnloadedError`."""
-        managed = self._hosted.get(model_id)
+        managed = self._managed.get(model_id)
         if managed is None or managed.model is None:
             raise ModelUnloadedError(model_id)
         return managed
@@ -101,7 +96,7 @@ class ModelManager:
     def use(self, model_id: str) -> Iterator[LoadedModel | Embedder]:
         """The loaded model, kept for as long as the block runs. Raises `ModelUnloadedError`."""
         with self._lock:
-            managed = self._hosted.get(model_id)
+            managed = self._managed.get(model_id)
             if managed is None or managed.model is None or managed.status not in ("ready", "changing"):
                 raise ModelUnloadedError(model_id)
             managed.leases += 1
@@ -138,7 +133,7 @@ class ModelManager:
             if self.closing:
                 raise RuntimeClosedError
             key = spec.id or spec.model or "default"
-            managed = self._hosted.get(key)
+            managed = self._managed.get(key)
             if managed is not None and managed.status in ("ready", "changing"):
                 managed.ttl_s = spec.ttl_s
                 managed.touch()
@@ -147,7 +142,7 @@ class ModelManager:
                 return known
             future = self._loading.get(key)
             if future is None and managed is None:
-                self._check_given_up(key, spec)
+                self._restarts.check(key, on_demand=spec.on_demand)
                 future = self._loading[key] = self._opener.submit(self._open, ManagedModel(key, spec))
             elif future is None:  # it is leaving: if another took its place now, its answers would never go on
                 assert managed is not None
@@ -171,7 +166,7 @@ class ModelManager:
             if self._auto_evict and spec.on_demand:
                 self._evict(spec.kind)
             with self._lock:
-                self._hosted[key] = managed
+                self._managed[key] = managed
             self.changed()
             began = time.perf_counter()
             model = self._loader(spec, self._progress_of(managed))
@@ -183,7 +178,7 @@ class ModelManager:
                 managed.model, managed.status, managed.progress = model, "ready", 1.0
         except BaseException:
             with self._lock:
-                self._hosted.pop(key, None)
+                self._managed.pop(key, None)
             raise
         finally:
             with self._lock:
@@ -233,7 +228,7 @@ class ModelManager:
         leaves = self.closing or any(
             isinstance(job, ExclusiveJob) and job.status == "leaving" for job in managed.pending
         )
-        again = not leaves and self._may_return(managed.id)
+        again = not leaves and self._restarts.may_restart(managed.id)
         for job in managed.pending:
             assert isinstance(job, ExclusiveJob), "requests have been ended"
             resolve(job.done, None, error=None if job.status == "leaving" else error)
@@ -241,12 +236,12 @@ class ModelManager:
         with self._lock:
             managed.model, managed.status = None, "leaving"
             if again:
-                coming = self._hosted[managed.id] = managed.reborn(error)
+                coming = self._managed[managed.id] = managed.reborn(error)
                 self._loading[managed.id] = self._opener.submit(self._open_again, coming, model)
             else:
-                self._hosted.pop(managed.id, None)
+                self._managed.pop(managed.id, None)
                 if not leaves:
-                    self._given_up[managed.id] = time.monotonic(), error
+                    self._restarts.give_up(managed.id, error)
                 self._opener.submit(_close, model)
         if not again:
             resolve(managed.gone, None)  # whoever has asked for it since waits for that
@@ -259,28 +254,12 @@ class ModelManager:
             return
         managed.dead_draft = error
         managed.speculation = model.speculation
-        again = not self.closing and self._may_return(f"{managed.id} (draft)")
+        again = not self.closing and self._restarts.may_restart(f"{managed.id} (draft)")
         if again:
             done: Future[None] = Future()
             job = self.change_draft(managed, managed.spec.draft, required=False, force=managed.spec.force, done=done)
             managed.pending.append(job)
         self._tell(Death(managed.id, "draft", error, again))
-
-    def _may_return(self, key: str) -> bool:
-        """Write down that it has died now. False when that was once too often."""
-        died = self._deaths.setdefault(key, deque(maxlen=DEATHS))
-        died.append(time.monotonic())
-        return len(died) < DEATHS or died[-1] - died[0] > WITHIN_S
-
-    def _check_given_up(self, key: str, spec: LoadSpec) -> None:
-        """Whoever loads it by hand may try again. Raises `ModelGivenUpError`."""
-        since, error = self._given_up.get(key, (0.0, None))
-        left = since + WITHIN_S - time.monotonic()
-        if error is not None and spec.on_demand and left > 0:
-            raise ModelGivenUpError(key, DEATHS, round(left) + 1, error.reason_or_words)
-        self._given_up.pop(key, None)
-        if not spec.on_demand:
-            self._deaths.pop(key, None)
 
     def _open_again(self, managed: ManagedModel, dead: LoadedModel | Embedder) -> str:
         """On the loader thread."""
@@ -362,8 +341,8 @@ class ModelManager:
     def _remove(self, managed: ManagedModel, model: LoadedModel | Embedder) -> None:
         """On the loader thread."""
         with self._lock:
-            if self._hosted.get(managed.id) is managed:
-                del self._hosted[managed.id]
+            if self._managed.get(managed.id) is managed:
+                del self._managed[managed.id]
             managed.model = None
         resolve(managed.gone, None)
         for job in managed.pending:

@@ -16,7 +16,7 @@ from foredraft.core.errors import ForedraftError
 from foredraft.runtime.embedder import Embeddings
 from foredraft.runtime.errors import ModelGivenUpError
 from foredraft.runtime.managed_model import Death
-from foredraft.runtime.manager import DEATHS, WITHIN_S
+from foredraft.runtime.restart_policy import DEATHS, WITHIN_S
 from foredraft.runtime.worker import Outcome
 from foredraft.server import control, errors
 from foredraft.server.accesslog import AccessLog
