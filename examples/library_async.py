@@ -2,11 +2,11 @@
 
 import asyncio
 
-from foredraft import AsyncLLM, LoadSettings
+from foredraft import AsyncLLM
 
 
 async def main() -> None:
-    async with AsyncLLM.load(settings=LoadSettings(slots=4)) as llm:
+    async with AsyncLLM.load(slots=4) as llm:
         first, second = await asyncio.gather(
             llm.chat("What is 2 + 3?", temperature=0),
             llm.chat("What is 7 + 1?", temperature=0),

@@ -1,10 +1,10 @@
 """A list of prompts as one batch, four at a time; and several answers to one prompt."""
 
-from foredraft import LLM, BatchError, LoadSettings
+from foredraft import LLM, BatchError
 
 questions = ["What is 2 + 3?", "What is 7 + 1?", "What is the capital of France?", ""]
 
-with LLM.load(settings=LoadSettings(slots=4)) as llm:
+with LLM.load(slots=4) as llm:
     try:
         answers = llm.chat(questions, temperature=0, max_tokens=40)
     except BatchError as failed:  # the empty one; the others have been answered all the same

@@ -291,6 +291,12 @@ async def _open() -> AsyncLLM:
     return await AsyncLLM.load()
 
 
+async def test_more_may_wait_than_a_server_lets(llm: AsyncLLM) -> None:
+    """Whoever asks is this program itself: a thousand at once are no flood."""
+    answers = await asyncio.gather(*(llm.generate([2, 3], max_tokens=1, ignore_eos=True) for _ in range(600)))
+    assert all(len(answer.tokens) == 1 for answer in answers)
+
+
 def test_several_loops_may_use_one() -> None:
     with pair() as plain:
         expected = plain.generate("ab", **ASK).text

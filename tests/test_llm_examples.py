@@ -44,8 +44,9 @@ def test_example(name: str, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    unmarked = re.sub(r"[\[\]]", "", done.stdout)  # which guesses stood is another matter each time
     for said in SAYS[name]:
-        assert said in done.stdout
+        assert said in done.stdout or said in unmarked
     assert len((EXAMPLES / name).read_text(encoding="utf-8").splitlines()) <= 30
 
 
@@ -94,6 +95,7 @@ llm: LLM
 llm.chat("x", temprature=0)
 llm.generate("x", max_tokens="5")
 llm.chat("x").parsed
+LLM.load("x", slot=4)
 """
 TRUE = """
 from foredraft import LLM, Answer, AnswerStream, AsyncLLM
@@ -101,6 +103,7 @@ llm: LLM
 a: Answer = llm.generate("x", temperature=0.5, stop=["a"])
 b: list[Answer] = llm.generate(["x", "y"])
 c: list[list[Answer]] = llm.chat([[{"role": "user", "content": "x"}]], n=2)
+LLM.load("x", slots=4, context=None)
 d: AnswerStream = llm.chat("x", tools=[len], tool_choice="auto", schema=int)
 e: list[Answer] = llm.chat("x", n=2)
 async def ask(llm: AsyncLLM) -> None:
@@ -120,4 +123,4 @@ def test_types_tell_typos_from_what_is_meant(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False)
     errors = [line for line in done.stdout.splitlines() if " error: " in line]
     assert [line for line in errors if "true.py" in line] == []
-    assert {int(line.split("typos.py:")[1].split(":")[0]) for line in errors} == {4, 5, 6}
+    assert {int(line.split("typos.py:")[1].split(":")[0]) for line in errors} == {4, 5, 6, 7}

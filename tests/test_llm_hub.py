@@ -94,7 +94,7 @@ def test_what_the_hub_refuses_is_the_error_of_get(hub: Hub, wish: str, reason: s
 
 
 def test_a_model_of_another_kind_is_refused_by_name(hub: Hub) -> None:
-    with pytest.raises(UnsupportedModelError, match="embed"):
+    with pytest.raises(UnsupportedModelError, match=r"foredraft\.Embedder"):
         LLM.load(OTHER, None)
 
 

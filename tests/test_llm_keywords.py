@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
-from typing import get_type_hints
+from pathlib import Path
+from typing import Any, get_type_hints
 
 import pytest
 
+from foredraft import LLM, AsyncLLM, Embedder, LoadSettings
 from foredraft.core.errors import ParameterError
 from foredraft.core.params import Request, SamplingParams
 from foredraft.pair.keywords import ChatKeywords, RequestKeywords, SamplingKeywords
+from foredraft.pair.load_keywords import LoadKeywords
 from foredraft.requests.generation_request import GenerationRequest
+from tests import tiny_gguf
 from tests.test_llm import toy
 
 
@@ -63,3 +68,34 @@ def test_a_typo_is_an_error_with_the_nearest_name(wrong: str, meant: str) -> Non
         for door in (llm.generate, llm.chat):
             with pytest.raises(ParameterError, match=f"Did you mean {meant}"):
                 door(["ab"], **{wrong: 1})  # type: ignore[operator]
+
+
+def test_the_settings_of_a_load_are_keywords_with_their_types() -> None:
+    kept = get_type_hints(LoadSettings)
+    del kept["controller"], kept["max_draft"]  # the one is taken by `load` itself, the other is an older name
+    assert get_type_hints(LoadKeywords) == kept
+    assert not LoadKeywords.__required_keys__
+
+
+def test_single_settings_stand_instead_of_those_of_settings(tmp_path: Path) -> None:
+    settings = LoadSettings(slots=2, probe=False, remember=False, context=512)
+    with LLM.load(None, None, settings=settings, slots=3) as llm:
+        assert (llm.info.n_slots, llm.info.n_ctx) == (3, 512)
+    with LLM.load(None, None, settings=settings) as llm:
+        assert llm.info.n_slots == 2
+
+    async def loaded() -> int:
+        async with AsyncLLM.load(None, None, settings=settings, slots=3) as model:
+            return model.info.n_slots
+
+    assert asyncio.run(loaded()) == 3
+    path = tiny_gguf.bert(tmp_path / "embeds.gguf")
+    with Embedder.load(path, context=64) as embedder:
+        assert embedder.info.n_ctx == 64
+    for door in (LLM.load, lambda **given: Embedder.load(path, **given), lambda **given: asyncio.run(_opened(**given))):
+        with pytest.raises(ParameterError, match="Did you mean slots"):
+            door(slot=3)
+
+
+async def _opened(**given: Any) -> None:
+    await AsyncLLM.load(None, **given)

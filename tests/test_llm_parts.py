@@ -112,9 +112,27 @@ def test_an_answer_that_is_left_in_its_thinking_has_no_text() -> None:
             if piece.text:
                 break
         assert SAID.startswith(stream.text)
+        assert stream.text
         cut = stream.result
+        assert cut.text.startswith(stream.text)
+        assert "".join(piece.text for piece in cut.pieces) == cut.text
         assert (cut.stop_reason, cut.reasoning) == ("cancelled", THOUGHT)
         assert SAID.startswith(cut.text)
+
+
+def test_what_could_have_begun_a_mark_is_text_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    template, names, script = thinkers.FAMILIES["tags"]
+    monkeypatch.setitem(thinkers.FAMILIES, "half", (template, names, f"{script} <tool_c"))
+    with thinker("half") as llm:
+        stream = llm.chat("?", tools=[weather], **GREEDY)
+        assert "".join(piece.text for piece in stream) == stream.text == stream.result.text == f"{SAID} <tool_c"
+
+    async def asked() -> tuple[str, str]:
+        async with AsyncLLM.of(thinker("half")) as loop:
+            stream = loop.chat("?", tools=[weather], **GREEDY)
+            return "".join([piece.text async for piece in stream]), stream.text
+
+    assert asyncio.run(asked()) == (f"{SAID} <tool_c",) * 2
 
 
 # ---- tools ----

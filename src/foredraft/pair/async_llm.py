@@ -43,6 +43,7 @@ from foredraft.pair.keywords import (
     listed_conversations,
 )
 from foredraft.pair.llm import LLM
+from foredraft.pair.load_keywords import LoadKeywords
 from foredraft.pair.reading import Reading
 from foredraft.pair.results import Answer
 from foredraft.pair.speculation import Controller
@@ -85,11 +86,12 @@ class AsyncLLM:
         force: bool = False,
         download: bool = True,
         progress: Progress | None = None,
+        **fields: Unpack[LoadKeywords],
     ) -> Loading[Self]:
         """Load a pair as `LLM.load` does: `llm = await AsyncLLM.load(…)`, or `async with AsyncLLM.load(…) as llm`.
         `progress` is called on the loop."""
-        given: dict[str, Any] = {"drafter": drafter, "rule": rule, "controller": controller, "settings": settings}
-        given |= {"draft_required": draft_required, "force": force, "download": download}
+        given: dict[str, Any] = {"drafter": drafter, "rule": rule, "controller": controller, **fields}
+        given |= {"settings": settings, "draft_required": draft_required, "force": force, "download": download}
 
         def load(spec: LoadSpec, told: LoadProgress) -> LoadedModel:
             wish = draft if spec.draft == _word(draft) else spec.draft

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
 from foredraft.config.load_settings import LoadSettings
 from foredraft.core.errors import ClosedError
@@ -22,6 +22,7 @@ from foredraft.engines.base import ModelInfo
 from foredraft.engines.embedding import EmbeddingEngine, Vectors
 from foredraft.pair.fetching import embedding_file
 from foredraft.pair.files import SMALL_MODEL_BYTES
+from foredraft.pair.load_keywords import LoadKeywords, settings_of
 from foredraft.pair.opening import isolation, open_embedder
 from foredraft.pair.stream import Progress
 from foredraft.runtime.embedder import Embedder as Queue
@@ -45,12 +46,13 @@ class Embedder:
         settings: LoadSettings | None = None,
         download: bool = True,
         progress: Progress | None = None,
+        **fields: Unpack[LoadKeywords],
     ) -> Embedder:
         """Load an embedding model from a GGUF file: a path, a name on the shelf, or a repository of the hub, as with
         `LLM.load`. Of the settings those about context, threads, GPU and memory count. Raises what `LLM.load` raises,
         and `UnsupportedModelError` for a model that writes text."""
         path = embedding_file(model, download=download, progress=progress)
-        queue = open_queue(path, settings or LoadSettings(), progress)
+        queue = open_queue(path, settings_of(settings, fields), progress)
         return cls(queue.engine, queue.notes)
 
     def embed(self, texts: str | Sequence[str] | Sequence[Sequence[int]]) -> Vectors:

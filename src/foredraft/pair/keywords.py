@@ -133,7 +133,7 @@ class Asked:
 def asked(given: Mapping[str, Any], names: type[Any]) -> Asked:
     """What keyword arguments ask for; `names` declares them. Raises `ParameterError` for those that nobody knows, and
     for values that cannot be."""
-    _check_names(given, names.__annotations__)
+    check_names(given, names.__annotations__)
     fields = {name: value for name, value in given.items() if name in _SAMPLING}
     stop, schema, logprobs = given.get("stop") or (), given.get("schema"), given.get("logprobs")
     if logprobs is not None and (isinstance(logprobs, bool) or not isinstance(logprobs, int) or logprobs < 0):
@@ -173,7 +173,8 @@ def _listed(given: Any, one: bool) -> tuple[list[Any], bool]:
     return ([given], True) if one else (list(given), False)
 
 
-def _check_names(given: Mapping[str, Any], names: Mapping[str, Any]) -> None:
+def check_names(given: Mapping[str, Any], names: Mapping[str, Any]) -> None:
+    """Raises `ParameterError` for a parameter that `names` has not, with the nearest name."""
     known = sorted(names)
     for name, value in given.items():
         if name not in names:

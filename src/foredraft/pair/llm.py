@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
 from foredraft.config.load_settings import LoadSettings
 from foredraft.core.errors import (
@@ -23,6 +23,7 @@ from foredraft.pair.answering import Answering, Rule
 from foredraft.pair.draft import PairDraft
 from foredraft.pair.fetching import draft_file, main_file
 from foredraft.pair.files import open_main_file
+from foredraft.pair.load_keywords import LoadKeywords, settings_of
 from foredraft.pair.opening import Isolation
 from foredraft.pair.speculation import Controller
 from foredraft.pair.stream import Progress
@@ -84,6 +85,7 @@ class LLM(Answering):
         force: bool = False,
         download: bool = True,
         progress: Progress | None = None,
+        **fields: Unpack[LoadKeywords],
     ) -> LLM:
         """Load a main model and its draft from GGUF files.
 
@@ -92,14 +94,15 @@ class LLM(Answering):
         None is the embedded pair. `draft`: the same, "builtin" (the one inside the main model's file), "auto" (the best
         there is, if any) or "off"/None. A draft that does not fit raises `IncompatibleDraftError` when
         `draft_required`, else it is left off and `speculation` and `notes` say why. `force` takes a draft whose
-        vocabulary only looks different; ids the main model lacks are never proposed.
+        vocabulary only looks different; ids the main model lacks are never proposed. How it is loaded is in `settings`,
+        or in single `fields` of it (`slots=4`).
 
         `drafter`: a source of guesses of your own, which the arbiter asks first, beside the draft and what is found in
         the text (with `draft=None`: alone). `rule` judges the guesses of requests that say nothing of it: a name of
         `RULES`, an object, or a class. `controller`: a name of `CONTROLLERS`, an object, or a class, instead of
         `settings.controller`. None of the three may change the text, but a rule that says so.
         """
-        settings = settings or LoadSettings()
+        settings = settings_of(settings, fields)
         if main is None:
             main_path, draft_wish = _embedded(draft)
         else:
