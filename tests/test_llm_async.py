@@ -190,6 +190,19 @@ async def test_a_cancelled_batch_leaves_nothing_behind(llm: AsyncLLM) -> None:
     assert len(shares) < 160
 
 
+async def test_a_batch_whose_watcher_fails_leaves_nothing_behind(llm: AsyncLLM) -> None:
+    shares: list[float] = []
+
+    def broken(_: str, share: float) -> None:
+        shares.append(share)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await llm.generate(PROMPTS * 20, progress=broken, **ASK)
+    await until(lambda: running(llm) == 0)
+    assert len(shares) < 160
+
+
 async def test_what_fails_ends_no_other() -> None:
     with pair(draft=None) as plain:
         expected = plain.generate("ab", **ASK).text

@@ -289,14 +289,15 @@ class AsyncLLM:
         async def answer(prompt: Any, number: int) -> Answer | ForedraftError:
             nonlocal ended
             async with room:
+                result: Answer | ForedraftError
                 try:
-                    return await self._answer(lambda _: prepared(prompt, number))
+                    result = await self._answer(lambda _: prepared(prompt, number))
                 except ForedraftError as error:
-                    return error
-                finally:
-                    ended += 1
-                    if progress is not None:
-                        progress("answers", ended / len(tasks))
+                    result = error
+            ended += 1
+            if progress is not None:
+                progress("answers", ended / len(tasks))
+            return result
 
         tasks = [asyncio.create_task(answer(prompt, number)) for prompt in prompts for number in numbers]
         try:
