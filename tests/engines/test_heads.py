@@ -269,7 +269,7 @@ def test_a_head_of_another_width_is_refused(files: dict[str, Path], tmp_path: Pa
 
     narrow = tiny_gguf.llama(tmp_path / "narrow.gguf", shape=tiny_gguf.Shape(32, 2, 4, 2, 96, 320, 256))
     engine = LlamaCppEngine(narrow, options(heads=False))
-    with pytest.raises(IncompatibleDraftError, match="64 numbers, the main model's 32"):
+    with pytest.raises(IncompatibleDraftError, match="width of a hidden row 64, here 32"):
         engine.open_head(files["gemma4-assistant"], options())
     assert engine.forward([Chunk(0, 0, [1, 300], 1)])[0].shape == (1, 320), "the main model goes on"
     engine.close()

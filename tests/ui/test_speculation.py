@@ -89,7 +89,7 @@ async def test_nothing_fits_and_there_are_ways_on(app):
         await user.open("/")
         await user.should_see("互換性のあるドラフトモデルはありません")
         await user.should_see("ほかのモデルが使えない理由を見る")
-        press(user, "モデルなしで下書きする")
+        press(user, "モデルなしでドラフトする")
         await user.should_see("このチャットに出た語句を再利用します。")
         assert Choices.of(state.chats.preference("choices")).method == "suffix"
 
