@@ -18,7 +18,7 @@ from foredraft.core.params import Request, SamplingParams, SpeculationParams
 from foredraft.sampling.sampler import Sampler
 from foredraft.speculative.acceptance import RULES
 from foredraft.speculative.controllers.adaptive import Adaptive
-from foredraft.speculative.controllers.adaptive.acceptance import Calibration
+from foredraft.speculative.controllers.adaptive.acceptance import BUCKETS, FIRST, Calibration
 from foredraft.speculative.controllers.adaptive.budget import PRESETS, LossBudget
 from foredraft.speculative.controllers.adaptive.costs import CostModel
 from foredraft.speculative.controllers.hyperparameters import DEFAULT
@@ -462,6 +462,20 @@ def test_what_nobody_notices_may_be_risked() -> None:
     assert credit_at_first(0.0001, answers=[1000] * 30) == pytest.approx(PRESETS["standard"].size, abs=0.1)
     assert credit_at_first(0.001, answers=[1000] * 30) == pytest.approx(10.0)
     assert credit_at_first(0.0001, answers=[10] * 30) < 2.5
+
+
+def test_credit_is_not_spent_on_guesses_too_short_to_bring_anything() -> None:
+    """v(2) = 1.8: one guess hardly pays even if it stands, three do. Credit for one is saved for three."""
+    costs = CostModel({1: T1, 2: 1.8 * T1, 3: 1.9 * T1, 4: 2.0 * T1, 8: 2.5 * T1}, 0.1 * T1)
+    controller = Adaptive(costs)
+    for _ in range(50):
+        controller.calibration.table("model", "greedy").next.learn(FIRST, BUCKETS - 1)
+    sequence = new_sequence()
+    budget = controller._state(sequence).budget
+    budget.credit = 1.0
+    assert controller.plan([sequence])[0].limit == 0
+    budget.credit = 3.0
+    assert controller.plan([sequence])[0].limit >= 3
 
 
 def test_earned_credit_outlives_the_process() -> None:

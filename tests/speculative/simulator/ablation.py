@@ -49,6 +49,7 @@ PARTS: Mapping[str, Callable[[CostModel], DraftController]] = {
     "as it is": with_numbers(),
     "no margin": with_numbers(margin=0.0),
     "λ is 1: a token's time has one value": with_numbers(lam_prior=float(ENDLESS)),
+    "short guesses spend the credit": with_numbers(worth=-float(ENDLESS)),
     "nothing held back": with_numbers(most_held=0),
     "acceptance not learned": with_numbers(kappa=float(ENDLESS)),
     "next confidence not learned": with_numbers(next_kappa=float(ENDLESS)),

@@ -17,6 +17,7 @@ class Hyperparameters:
 
     # ---- deciding ----
     margin: float = 0.05  # plain steps; a forecast below is not believed: the best of many is biased (A §3.2)
+    worth: float = 0.3  # plain steps that a guess cut short by the budget must be able to bring (47M-Q8 good: 4 %)
     most_held: int = 4  # guesses; block of rows within which a jump of the curve lies (E §1)
     values: tuple[float, float, int] = (0.02, 1.4, 44)  # u: least, most, points of a grid finer than rates are known
     policy_learned: float = 1.5  # ×; verdicts after which the stopping policy is solved anew (it takes 0.7 ms)

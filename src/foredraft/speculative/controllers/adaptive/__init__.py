@@ -105,7 +105,9 @@ class Adaptive:
         policy = self._policy(state, prices, self._place)
         gain = policy.start[grid(state.token_value)] - catch_up
         if gain > self.hyper.margin:
-            look_ahead.allow(limit, gain, policy)
+            # a guess so short that it brings next to nothing even if it stands: what may be risked is better saved
+            if limit == wish or prices.best(limit, state.lam) - catch_up >= self.hyper.worth:
+                look_ahead.allow(limit, gain, policy)
         elif prices.best(wish, state.lam) > self.hyper.margin:  # else not even a draft that is always right would pay
             state.first_probe = begins and self._first_probes.begin(ready=behind <= 2)
             cost = prices.first + catch_up + (0.0 if state.may_hold else prices.price[1])
