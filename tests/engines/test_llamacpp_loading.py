@@ -69,7 +69,7 @@ def test_every_bad_file_has_its_error(
 @pytest.mark.parametrize("keep", [0.0005, 0.001, 0.01, 0.02, 0.1, 0.5, 0.99])
 def test_a_download_cut_short_is_named_as_such(tmp_path: Path, tiny_llama: Path, keep: float) -> None:
     path = tiny_gguf.cut(tiny_llama, tmp_path / "cut.gguf", keep)
-    with pytest.raises(errors.ModelFormatError, match="damaged or not complete") as caught:
+    with pytest.raises(errors.ModelFormatError, match="damaged or incomplete") as caught:
         LlamaCppEngine(path, OPTIONS)
     assert "Download" in caught.value.hint
     assert "file bounds" in caught.value.message or "failed to read" in caught.value.message
@@ -202,7 +202,7 @@ def test_short_contexts_of_many_slots_load(tiny_llama: Path) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "words"),
-    [({"context": 7}, "at least 8"), ({"batch": 15}, "from 16"), ({"batch": 2**16 + 1}, "to 65536")],
+    [({"context": 7}, "whole number from 8 to"), ({"batch": 15}, "from 16"), ({"batch": 2**16 + 1}, "to 65536")],
 )
 def test_lengths_that_cannot_be_loaded_are_refused(settings: dict[str, int], words: str) -> None:
     with pytest.raises(errors.ParameterError, match=words):

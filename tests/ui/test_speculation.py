@@ -131,7 +131,11 @@ PAYING = Way(
     [
         (
             "en",
-            ["Even if every guess stood, this draft could not pay here.", "What would help here:", "the draft Tiny"],
+            [
+                "Even if every draft token were accepted, this draft could not make answers faster here.",
+                "What would help here:",
+                "the draft Tiny",
+            ],
         ),
         ("ja", ["このドラフトでは速くなりません。", "この環境で効果が見込めるもの:", "ドラフト Tiny 0.1B"]),
     ],
