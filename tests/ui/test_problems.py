@@ -85,7 +85,7 @@ async def test_only_a_model_that_was_loaded_is_loaded_at_the_next_start(app):
             "en",
             "own (PID 4711) · the server's · died and loaded again: 2",
             "The model's process has ended",
-            "Load it anew",
+            "Load it again",
         ),
         ("ja", "専用（PID 4711） · サーバーと共通 · 異常終了して再読み込み: 2 回", "プロセスが終了したため", "手動で"),
     ],
