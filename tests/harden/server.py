@@ -21,7 +21,7 @@ from dataclasses import replace
 
 from fastapi import FastAPI
 
-from foredraft.server import serving
+from foredraft.server import run
 from foredraft.server.app import create_app
 from foredraft.server.context import Services
 from tests.server import toy
@@ -100,7 +100,7 @@ def main() -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
     with contextlib.suppress(KeyboardInterrupt):
-        serving.serve(watched(create_app(services), beats), services, ready)
+        run.serve(watched(create_app(services), beats), services, ready)
     print(json.dumps({"gaps": beats.gaps, "left": left}), flush=True)
 
 

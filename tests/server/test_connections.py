@@ -121,12 +121,12 @@ def contextlib_stack(address: str) -> Iterator[list[socket.socket]]:
 SMALL = """
 import resource, socket, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-from foredraft.server import serving
+from foredraft.server import run
 from tests.server import toy
 import threading
 uvloop = sys.argv[1] == "uvloop"
 if not uvloop:
-    serving.event_loop = lambda: None
+    run.event_loop = lambda: None
 with toy.serving(toy.services()) as address:
     print(address, flush=True)
     sys.stdin.read()

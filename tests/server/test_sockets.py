@@ -9,7 +9,7 @@ import httpx
 import psutil
 import pytest
 
-from foredraft.server import serving
+from foredraft.server import run
 from tests.server import toy
 
 
@@ -36,11 +36,11 @@ def test_nothing_is_held_back_on_an_accepted_connection(address: str) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="sockets have descriptors on POSIX only")
 def test_asyncio_alone_holds_nothing_back_either(monkeypatch: pytest.MonkeyPatch) -> None:
     """As without uvloop: asyncio looks at the protocol that the listening socket was made with."""
-    monkeypatch.setattr(serving, "event_loop", lambda: None)
+    monkeypatch.setattr(run, "event_loop", lambda: None)
     with toy.serving(toy.services()) as address:
         check(address)
 
 
 def test_the_fast_event_loop_is_used_where_it_is_there() -> None:
     uvloop = pytest.importorskip("uvloop")
-    assert serving.event_loop() is uvloop.new_event_loop
+    assert run.event_loop() is uvloop.new_event_loop

@@ -9,7 +9,7 @@ import pytest
 from foredraft.chats import ChatStore
 from foredraft.config.folders import data_folder
 from foredraft.core.stats import GenerationStats
-from foredraft.server import serving
+from foredraft.server import run
 from foredraft.server.app import create_app
 from foredraft.server.context import ServerSettings
 from foredraft.ui.app import app_state
@@ -24,7 +24,7 @@ def made():
     app = create_app(services)
     state = app_state(services)
     add_routes(app, state)
-    with serving.serving(app, services) as address, httpx.Client(base_url=address, timeout=60) as http:
+    with run.serving(app, services) as address, httpx.Client(base_url=address, timeout=60) as http:
         yield http, state
 
 
