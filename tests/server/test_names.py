@@ -78,7 +78,11 @@ def test_the_first_request_without_a_draft_is_that_request_alone(http: httpx.Cli
     given = {"/v1/chat/completions": {"messages": ASK, "max_tokens": 20}, "/v1/completions": {"prompt": "Hi"}}
     body = {"model": "toy", "seed": 1, **given.get(door, {"input": "Hi", "max_output_tokens": 20})}
     first = http.post(door, json={**body, "draft_model": "off"}).json()
-    assert first["stats"]["speculation"] == {"status": "off", "reason": "Switched off for this request."}
+    assert first["stats"]["speculation"] == {
+        "status": "off",
+        "reason": "Switched off for this request.",
+        "why": {"code": "off_for_request", "numbers": {}, "message": "Switched off for this request."},
+    }
     then = http.post(door, json=body).json()
     assert then["stats"]["speculation"]["status"] == "active"
     assert then["stats"]["total_draft_tokens_count"] > 0

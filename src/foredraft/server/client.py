@@ -17,7 +17,7 @@ from typing import Any, Self
 import httpx
 
 from foredraft.core.errors import ForedraftError
-from foredraft.core.reasons import Reason
+from foredraft.core.reasons import Reason, as_reason
 from foredraft.core.stats import GenerationStats, SourceStats
 from foredraft.engines.base import Numerics
 from foredraft.scheduling.request import Generation, SpeculationStatus
@@ -25,6 +25,7 @@ from foredraft.scheduling.stream import Piece
 from foredraft.server.address import url
 from foredraft.server.proof import proven
 from foredraft.server.statistics import STOP_REASONS
+from foredraft.words import DEFAULT, words
 
 PORT = 3673
 _LOOK_S = 0.3
@@ -206,9 +207,7 @@ class Client:
             said = answer.json()["error"]
         except (ValueError, KeyError, TypeError):
             said = {"message": f"The server answered {answer.status_code}."}
-        hint = said.get("hint") or ""
-        message = str(said.get("message", "")).removesuffix(hint).strip()
-        raise ServerError(message, code=str(said.get("code") or "server"), hint=hint, status=answer.status_code)
+        raise _error(said, status=answer.status_code)
 
 
 class RemoteAnswer:
@@ -230,8 +229,7 @@ class RemoteAnswer:
         self._began = time.perf_counter()
         for chunk in self._client.events(self._path, self._body):
             if "error" in chunk:
-                said = chunk["error"]
-                raise ServerError(str(said.get("message")), code=str(said.get("code") or "server"))
+                raise _error(chunk["error"])
             pieces = [
                 Piece(origin["token"], origin["text"], origin["origin"], origin["draft_position"], origin["source"])
                 for origin in (chunk.get("explain") or {}).get("origins", ())
@@ -291,3 +289,16 @@ def _statistics(explained: Mapping[str, Any]) -> GenerationStats:
     given["depth_histogram"] = {int(n): count for n, count in given.get("depth_histogram", {}).items()}
     given["by_source"] = {name: SourceStats(**counts) for name, counts in given.get("by_source", {}).items()}
     return GenerationStats(**given)
+
+
+def _error(said: dict[str, Any], *, status: int = 0) -> ServerError:
+    """What a server said, as an error that can be worded in other languages; in its own words where it gives no
+    reasons."""
+    advice = str(said.get("hint") or "")
+    hint: Reason | str = as_reason(advice) if advice else ""
+    message = as_reason(str(said.get("message") or "").removesuffix(advice).strip())
+    with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):  # an older server, or none of ours
+        reasons = {part: Reason.from_dict(reason) for part, reason in said["reasons"].items()}
+        if all(f"reason.{reason.code}" in words(DEFAULT) for reason in reasons.values()):
+            message, hint = reasons["message"], reasons.get("hint", "")
+    return ServerError(message, code=str(said.get("code") or "server"), hint=hint, status=status)

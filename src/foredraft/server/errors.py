@@ -8,6 +8,7 @@ Other dialects' clients read other forms: `error_answer` gives each its own.
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -130,6 +131,10 @@ def error_body(error: ForedraftError) -> dict[str, Any]:
         "code": said.code,
         "hint": cut(error.hint),
     }
+    reasons = {"message": error.why, "hint": error.hint_why}
+    told = {part: reason.as_dict() for part, reason in reasons.items() if reason is not None}
+    if told and len(json.dumps(told)) <= LONGEST_MESSAGE:  # for programs that word them in another language
+        body["reasons"] = told
     if "Retry-After" in said.headers:  # in a stream that has begun there is no header any more
         body["retry_after"] = int(said.headers["Retry-After"])
     return {"error": body}
