@@ -17,6 +17,7 @@ from foredraft.engines.toy import ToyEngine
 from foredraft.engines.toy.engine import ToyClock
 from foredraft.pair.llm import LLM
 from foredraft.pair.speculation import tune
+from foredraft.requests.tokenizing import PromptTooLongError
 from foredraft.scheduling.scheduler import Scheduler
 from foredraft.speculative.controllers import Adaptive
 from foredraft.speculative.controllers.adaptive.measure import measure
@@ -119,8 +120,8 @@ def test_a_clock_that_jumps_in_the_middle_of_an_answer_changes_nothing_that_matt
 
 @pytest.mark.parametrize(
     "prediction",
-    ["まったく別の言葉で書かれた文です。" * 20, "\x00\x01\ufffd", "a" * 1_000_000, "ab cd " * 200_000],
-    ids=["other language", "odd characters", "megabytes", "megabytes of words"],
+    ["まったく別の言葉で書かれた文です。" * 20, "\x00\x01\ufffd", "a" * 4_096, "ab cd " * 680],
+    ids=["other language", "odd characters", "a full context", "a full context of words"],
 )
 def test_any_prediction_leaves_the_text_and_costs_no_more_than_promised(prediction: str) -> None:
     llm, _, _ = pair()
@@ -133,11 +134,13 @@ def test_any_prediction_leaves_the_text_and_costs_no_more_than_promised(predicti
     assert seconds <= 1.01 * plain_s + 20 * STEP
 
 
-def test_a_prediction_that_no_tokenizer_takes_is_refused_by_its_name(tiny_llama: Path) -> None:
+@pytest.mark.parametrize("size", [385, 100_000, 5_000_000])
+def test_a_prediction_that_cannot_fit_is_refused_by_its_name_and_with_both_numbers(tiny_llama: Path, size: int) -> None:
     with LLM.load(tiny_llama, "off", settings=LoadSettings(threads=1, context=64)) as llm:
-        with pytest.raises(ParameterError, match=r"prediction is '5000000 bytes', but must be at most"):
-            llm.generate("ab", max_tokens=3, prediction="x" * 5_000_000)
-        assert llm.generate("ab", seed=1, max_tokens=3, prediction="y" * 100_000).tokens
+        with pytest.raises(PromptTooLongError, match=rf"The prediction has {size:,} bytes.* at most 384") as refused:
+            llm.generate("ab", max_tokens=3, prediction="x" * size)
+        assert refused.value.param == "prediction"
+        assert llm.generate("ab", seed=1, max_tokens=3, prediction="y" * 384).tokens
 
 
 @pytest.mark.parametrize(
@@ -169,7 +172,9 @@ def test_a_fixed_look_ahead_out_of_range_is_refused_at_the_load(tiny_llama: Path
 def test_a_load_says_that_its_memory_was_damaged_or_foreign_and_rebuilds_it(tmp_path: Path) -> None:
     engine = ToyEngine.random(seed=1)
     tuning = tune(engine, None, folder=tmp_path, clock=engine.clock)
-    LLM(engine, tuning.drafter, tuning.controller).generate("ab", seed=1, max_tokens=30)
+    llm = LLM(engine, tuning.drafter, tuning.controller)
+    llm.scheduler = Scheduler(engine, tuning.drafter, tuning.controller, clock=engine.clock)
+    llm.generate("ab", seed=1, max_tokens=30)
     tuning.save()
     files = {path.name.split("-")[0]: path for path in tmp_path.iterdir()}
     assert set(files) == {"costs", "calibration"}

@@ -270,6 +270,6 @@ def test_importing_the_engines_does_not_load_the_library() -> None:
 
 def test_nothing_is_printed(tiny_llama: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     LlamaCppEngine(tiny_llama, LoadOptions(n_threads=1)).close()
-    with pytest.raises(Exception, match="not complete"):
+    with pytest.raises(Exception, match="incomplete"):
         LlamaCppEngine(tiny_gguf.cut(tiny_llama, tmp_path / "cut.gguf", 0.5), QUIET)
     assert capfd.readouterr() == ("", "")

@@ -137,12 +137,12 @@ def test_the_key_is_sent_to_nobody_who_does_not_know_it() -> None:
 
 def test_a_prompt_goes_to_nobody_who_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a key: the server of this home knows its secret, another user's program does not."""
-    from foredraft.cli.options import Asked
+    from foredraft.cli.options import GenerateOptions
     from foredraft.cli.remote import served
 
     with squatting(b'{"name": "foredraft"}') as squatter:
         monkeypatch.setenv("FOREDRAFT_SERVER__PORT", str(squatter.port))
-        assert served(Asked()) is None
+        assert served(GenerateOptions()) is None
         assert squatter.seen.count(b"HTTP/1.1") == 1
 
 

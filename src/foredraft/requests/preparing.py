@@ -19,7 +19,7 @@ from foredraft.models.infill import infill_of
 from foredraft.models.template import ChatTemplate, fallback_template
 from foredraft.requests.conversation import Conversation, Fitting
 from foredraft.requests.generation_request import GenerationRequest, TokenizedRequest
-from foredraft.requests.tokenizing import BoundedTokenizer, PromptTooLongError
+from foredraft.requests.tokenizing import BoundedTokenizer, PromptTooLongError, n_bytes
 
 
 class Preparation:
@@ -135,7 +135,8 @@ class Preparation:
         return [tokenizer.bos, *prompt] if tokenizer.add_bos and tokenizer.bos is not None else prompt
 
     def _predicted(self, engine: Engine, text: str) -> list[int]:
-        """The tokens of a prediction. One that cannot be encoded is refused under its own name."""
+        """The tokens of a prediction. One that cannot fit or be encoded is refused under its own name."""
+        self.tokenizer.check(engine, n_bytes(text), "prediction")
         try:
             return self._plain(engine, text) if text else []
         except ParameterError as error:

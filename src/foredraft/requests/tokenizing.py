@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 from foredraft.core.cancellation import still_wanted
 from foredraft.core.errors import ContextOverflowError, ForedraftError, LimitError, ParameterError
+from foredraft.core.reasons import Numbers, Reason
 from foredraft.engines.base import ModelInfo, Tokenizer
 
 SHORT = 8 << 10
@@ -30,11 +31,8 @@ class PromptTooLongError(LimitError, ContextOverflowError):
     code = "context_overflow"
 
     def __init__(self, size: int, most: int, context: int, longest: int, param: str) -> None:
-        ForedraftError.__init__(
-            self,
-            f"The prompt has {size:,} bytes, but a context of {context:,} tokens holds at most {most:,}: "
-            f"no token of this model is longer than {longest} bytes.",
-        )
+        sizes: Numbers = {"size": size, "most": most, "context": context, "longest": longest}
+        ForedraftError.__init__(self, Reason("prediction_too_long" if param == "prediction" else "prompt_bytes", sizes))
         self.param, self.has, self.most, self.status = param, size, most, 400
         self.prompt_tokens, self.context = -(-size // longest), context
 

@@ -76,16 +76,17 @@ def drift(costs: CostModel, target: Engine, draft: Engine | None, *, clock: Cloc
 
 def _learned(costs: CostModel) -> Reason | None:
     """What the costs of use say otherwise than the measurement they began with; None where they agree."""
-    (plain, step), factor = costs.bare_s, costs.hyper.learned_drift
-    in_use = costs.pass_s(1)
+    (bare_s, step), factor = costs.bare_s, costs.hyper.learned_drift
+    plain, in_use = bare_s + costs.hyper.round_s + costs.hyper.row_s, costs.pass_s(1)  # with what a round takes beside
     if not plain / factor <= in_use <= plain * factor:
         return Reason("step_learned", {"used": 1e3 * in_use, "measured": 1e3 * plain})
     if step is None or not costs.drafts:
         return None
     ratio = costs.draft_s() / in_use
-    if step / plain / factor <= ratio <= step / plain * factor:
+    expected = step / plain
+    if expected / factor <= ratio <= expected * factor:
         return None
-    return Reason("draft_learned", {"used": ratio, "measured": step / plain})
+    return Reason("draft_learned", {"used": ratio, "measured": expected})
 
 
 def _look(timer: _Timer, expected: float, factor: float) -> tuple[float, bool]:
