@@ -233,7 +233,7 @@ def test_ps_says_where_models_lie_and_what_became_of_them(
             command(["ps"], standalone_mode=False)
         shown = capsys.readouterr().out
         assert f"first: main in a process of its own (PID {pid(http, 'first')})." in shown
-        assert "first: loaded again 1 times. The process that held first has ended (SIGKILL" in shown
+        assert "first: loaded again 1 time. The process that held first has ended (SIGKILL" in shown
 
 
 @pytest.mark.parametrize("wish", ["auto", "on", "off"])
