@@ -122,7 +122,7 @@ def test_what_is_typed_while_the_server_is_away_is_there_when_it_is_back(another
     expect(page.locator("#fd-lost")).to_be_visible(timeout=15_000)
     page.fill("#fd-text", "typed while it was away")
     page.keyboard.press("Enter")
-    expect(page.locator(".fd-problem")).to_have_text("Foredraft does not answer. Your text is kept here.")
+    expect(page.locator(".fd-problem")).to_have_text("Foredraft isn't responding. Your text is kept here.")
     page.wait_for_function("sessionStorage.getItem('fd-text:') === 'typed while it was away'")
     served.start()
     expect(page.locator("#fd-lost")).to_be_hidden(timeout=60_000)

@@ -113,7 +113,7 @@ def test_each_chat_keeps_its_own_files_and_a_lost_server_costs_none(another, ope
     expect(chips(page)).to_have_text(["second.txt"])
     served.kill()
     chosen.set_input_files({"name": "third.txt", "mimeType": "text/plain", "buffer": b"3"})
-    expect(page.get_by_role("alert")).to_have_text("Foredraft does not answer. Your text is kept here.")
+    expect(page.get_by_role("alert")).to_have_text("Foredraft isn't responding. Your text is kept here.")
     expect(chips(page)).to_have_text(["second.txt"])
 
 
