@@ -16,4 +16,4 @@ with LLM.load(main, draft) as llm:
     talk += [answer.message, {"role": "user", "content": "What is the quadratic equation formula?"}]
     for piece in llm.chat(talk, temperature=0):
         print(f"[{piece}]" if piece.origin == "accepted" else piece, end="", flush=True)
-    print(f"\nThe first answer: {answer.stats.accepted} of {answer.stats.drafted} guesses accepted")
+    print(f"\nThe first answer: {answer.stats.accepted} of {answer.stats.drafted} draft tokens accepted")

@@ -18,4 +18,4 @@ again = client.chat.completions.create(
 )
 details = again.usage.completion_tokens_details
 print("the same text:", again.choices[0].message.content == first.choices[0].message.content)
-print(f"guesses accepted: {details.accepted_prediction_tokens}, rejected: {details.rejected_prediction_tokens}")
+print(f"draft tokens accepted: {details.accepted_prediction_tokens}, rejected: {details.rejected_prediction_tokens}")

@@ -18,7 +18,7 @@ from tests import tiny_gguf
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 SAYS = {
-    "library_chat.py": ["2 + 3 = 5", "The formula is x = (-b", "guesses accepted"],
+    "library_chat.py": ["2 + 3 = 5", "The formula is x = (-b", "draft tokens accepted"],
     "library_batch.py": ["1 of 4 answers failed. Number 3", "'What is 7 + 1?': 7 + 1 = 8", "[7, 8, 9]"],
     "library_async.py": ["2 + 3 = 5 | 7 + 1 = 8", "The formula is x = (-b", "['1 + 1 = 2', '2 + 2 = 4']"],
     "library_schema.py": ["True True\nint\nTrue\n"],

@@ -64,7 +64,10 @@ def test_reprs_are_short_and_say_what_matters() -> None:
         assert repr(stream).endswith("60 tokens, ended by length)")
         said = repr(answer)
         assert said.startswith(f"Answer({answer.text[:20]!r}"[:-1])
-        assert f"60 tokens, ended by length, {answer.stats.accepted} of {answer.stats.drafted} guesses accepted" in said
+        assert (
+            f"60 tokens, ended by length, {answer.stats.accepted} of {answer.stats.drafted} draft tokens accepted"
+            in said
+        )
         assert max(map(len, (said, repr(stream), repr(llm), *map(repr, answer.pieces)))) < 160
         assert str(answer) == answer.text == str(stream)
     assert repr(llm).endswith("closed)")
@@ -84,7 +87,7 @@ def test_a_notebook_shows_every_token_and_where_it_came_from(answer: Generation)
     assert [text for title, text in page.marked if title.startswith("accepted: guess")] == accepted
     assert [text for title, text in page.marked if title.startswith("corrected")] == [one.text for one in corrected]
     assert f"{corrected[0].guess!r}" in next(title for title, _ in page.marked if title.startswith("corrected"))
-    assert f"{answer.stats.accepted} of {answer.stats.drafted} guesses accepted" in page.text
+    assert f"{answer.stats.accepted} of {answer.stats.drafted} draft tokens accepted" in page.text
 
 
 def test_html_is_escaped_and_needs_nothing_from_elsewhere(answer: Generation) -> None:

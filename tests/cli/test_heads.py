@@ -28,4 +28,4 @@ def test_verify_run_and_pair_know_the_draft_inside(tmp_path: Path) -> None:
 def test_a_model_without_one_says_so(tiny_llama: Path) -> None:
     said = foredraft("run", "the cat", "--raw", "--model", tiny_llama, "--draft", "builtin", "--draft-required")
     assert said.returncode != 0
-    assert b"has no draft inside" in said.stderr
+    assert b"has no built-in draft" in said.stderr

@@ -46,6 +46,6 @@ def test_what_cannot_work_is_refused_and_leaves_nothing(tmp_path: Path, tiny_lla
         quantise(tiny_llama, tmp_path / "no" / "folder.gguf", "q8_0")
     assert list(tmp_path.iterdir()) == []
     cut = tiny_gguf.cut(tiny_llama, tmp_path / "cut.gguf", 0.5)
-    with pytest.raises(ModelFormatError, match="not complete"):
+    with pytest.raises(ModelFormatError, match="incomplete"):
         quantise(cut, target, "q8_0")
     assert list(tmp_path.iterdir()) == [cut]

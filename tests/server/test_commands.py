@@ -47,7 +47,7 @@ def test_load_ps_run_log_unload(foredraft) -> None:
     assert foredraft(*words).startswith(answer["text"])
     lines = foredraft("log", "-n", "50")
     assert "POST /v1/chat/completions 200" in lines
-    assert "drafted tokens accepted" in lines
+    assert "draft tokens accepted" in lines
     assert foredraft("unload", "toy") == "Unloaded toy.\n"
     assert foredraft("ps") == "No model is loaded.\n"
 
@@ -101,10 +101,10 @@ def test_chat_uses_the_running_server(
         chat.until(f"Answered by toy of the server at {address}, draft: bad-draft.")
         chat.until("> ")
         chat.say("/draft good-draft")
-        chat.until("speculation ")
+        chat.until("speculation: ")
         chat.until("> ")
         chat.say("Say something.")
-        answer = chat.until(" tok/s")
+        answer = chat.until(" passes")
         assert "\x1b[32;4m" in answer, "accepted guesses are green and underlined"
         assert "drafted and accepted" in answer
         first = ended.get(timeout=30)
@@ -117,7 +117,7 @@ def test_chat_uses_the_running_server(
         chat.until("There is no model 'nobody'.")
         chat.until("> ")
         chat.say("And now?")
-        chat.until(" tok/s")
+        chat.until(" passes")
         second = ended.get(timeout=30)
         assert second.draft == "good-draft", "a draft that is not there changes nothing"
         assert second.stats.cached_tokens >= first.stats.prompt_tokens, "only what is new is read"

@@ -69,7 +69,7 @@ def test_an_assistant_is_asked_for_by_its_name(http: httpx.Client) -> None:
     assert answer["stats"]["draft_model"] == ASSISTANT
     changed = http.post("/api/foredraft/draft", json={"model": HELPED, "draft": "builtin", "required": True})
     assert changed.status_code in (400, 409, 422)
-    assert "no draft inside" in changed.text
+    assert "no built-in draft" in changed.text
     again = complete(http, HELPED, draft_model="builtin")
     assert again["stats"]["speculation"]["status"] != "active"
 

@@ -33,6 +33,7 @@ class LoadKeywords(TypedDict, total=False):
     promise: str
     fixed_look_ahead: int | None
     guardrail: str
+    engine: str
     probe: bool
     remember: bool
     remember_answers: bool

@@ -132,7 +132,7 @@ class Generation:
 
     def _counted(self) -> str:
         stats = self.stats
-        drafted = f", {stats.accepted} of {stats.drafted} guesses accepted" if stats.drafted else ""
+        drafted = f", {stats.accepted} of {stats.drafted} draft tokens accepted" if stats.drafted else ""
         return f"{stats.tokens} tokens, ended by {self.stop_reason}{drafted}"
 
     def as_dict(self) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def _log_entry(outcome: Outcome) -> tuple[str, dict[str, Any]]:
     stats = outcome.stats
     said = f"{stats.tokens} tokens, {stats.tokens_per_second:.1f} tok/s, ended by {outcome.stop_reason}"
     if stats.drafted:
-        said += f", {stats.accepted}/{stats.drafted} guesses accepted"
+        said += f", {stats.accepted}/{stats.drafted} draft tokens accepted"
     return said, {
         "stop_reason": outcome.stop_reason,
         "draft": outcome.draft,
