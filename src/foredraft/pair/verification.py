@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from foredraft.core.params import Request
+from foredraft.core.params import Request, SpeculationParams
 from foredraft.engines.base import Chunk
 from foredraft.pair.llm import LLM
 from foredraft.requests.generation_request import GenerationRequest
+from foredraft.runtime.managed_model import LoadedModel
 from foredraft.sampling import noise
 from foredraft.sampling.sampler import Constraint, Sampler
 from foredraft.scheduling.request import Generation
@@ -106,9 +107,7 @@ def verify(llm: LLM, request: Request | GenerationRequest) -> Comparison:
     gets the one that the plain run drew. Under the rules rejection and block only the law is the same, not the text, so
     they are compared under `match`.
     """
-    wanted = request.speculation
-    gamma = GUESSES if wanted.max_draft is None else wanted.max_draft
-    speculation = dataclasses.replace(wanted, acceptance="match", adapt=False, max_draft=gamma)
+    speculation = forced(request.speculation)
     without = dataclasses.replace(request, speculation=dataclasses.replace(speculation, enabled=False))
     plain = llm.stream(without).result
     sampling = dataclasses.replace(request.sampling, seed=plain.seed)
@@ -121,8 +120,14 @@ def verify(llm: LLM, request: Request | GenerationRequest) -> Comparison:
     return Comparison(plain, drafted, first_difference(llm, tokenized.request, plain, drafted, constraint))
 
 
+def forced(wanted: SpeculationParams) -> SpeculationParams:
+    """With guesses in every round, and under the rule that leaves the text the same."""
+    gamma = GUESSES if wanted.max_draft is None else wanted.max_draft
+    return dataclasses.replace(wanted, enabled=True, acceptance="match", adapt=False, max_draft=gamma)
+
+
 def first_difference(
-    llm: LLM,
+    llm: LoadedModel,
     request: Request,
     plain: Generation,
     drafted: Generation,
@@ -149,7 +154,7 @@ def first_difference(
 
 
 def _margin(
-    llm: LLM, request: Request, answer: list[int], x: int, y: int, constraint: Callable[[], Constraint | None]
+    llm: LoadedModel, request: Request, answer: list[int], x: int, y: int, constraint: Callable[[], Constraint | None]
 ) -> float:
     """score(x) − score(y) after `answer`, in units of logits, read one token at a time as plain decoding does.
 

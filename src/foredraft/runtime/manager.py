@@ -393,6 +393,10 @@ class ModelManager:
 
         return ExclusiveJob(work, done, "changing")
 
+    def exclusive(self, managed: ManagedModel, work: Callable[[LoadedModel], None], done: Future[None]) -> ExclusiveJob:
+        """Work that needs the model to itself, to be queued with the model; `done` gets what it raises."""
+        return ExclusiveJob(lambda model: work(_text(managed.id, model)), done, "changing")
+
     def hand_over(self, managed: ManagedModel, model: LoadedModel | Embedder, job: ExclusiveJob) -> None:
         """On the model thread, when the model is idle: let the loader thread have it for this work."""
         managed.handed_over, managed.status = True, job.status

@@ -145,6 +145,19 @@ class Runtime:
         await asyncio.wrap_future(done)
         return managed.state()
 
+    async def exclusive(self, model_id: str, work: Callable[[LoadedModel], T]) -> T:
+        """Run something with a model that nobody else uses meanwhile: running answers end first, later ones wait. It
+        must leave the slots empty that it used."""
+        managed = self._manager.loaded(model_id)
+        if isinstance(managed.model, Embedder):
+            raise WrongKindError(model_id, "embedding")
+        done: Future[None] = Future()
+        result: list[T] = []
+        job = self._manager.exclusive(managed, lambda model: result.append(work(model)), done)
+        self._thread.do(lambda: managed.pending.append(job))
+        await asyncio.wrap_future(done)
+        return result[0]
+
     # ---- answering ----
 
     def submit(

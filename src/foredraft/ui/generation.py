@@ -139,6 +139,11 @@ class Generations:
         if self._writing.get(writing.message_id) is writing:  # it may have been continued since
             del self._writing[writing.message_id]
 
+    def request_of(self, answer: Message, model_id: str) -> GenerationRequest:
+        """What an answer of a chat was asked with: the conversation before it, and the chat's settings."""
+        schema = answer.meta.get("schema")
+        return self._request(Writing(answer.id, answer.chat_id, schema=schema), model_id, inspect=False)
+
     def _request(self, writing: Writing, model_id: str, inspect: bool) -> GenerationRequest:
         """What the chat asks for: its conversation up to the answer, and what there is of that already."""
         chat = self._chats.get(writing.chat_id)

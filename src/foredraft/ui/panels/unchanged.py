@@ -2,51 +2,66 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from foredraft.core.errors import ForedraftError
 from foredraft.engines.base import Numerics
+from foredraft.pair.verification import Comparison
+from foredraft.ui.checking import SEED, TOKENS, answered_last, check, request_of
 from foredraft.ui.components.dialog import dialog
 from foredraft.ui.components.elements import Tag
 from foredraft.ui.state import Page
 from foredraft.words import Words
 
-TOKENS = 200
-SEED = 7
-
 
 async def open_check(page: Page) -> None:
+    """The last answer of the chat, with its history, settings and seed; without one, a question of ours."""
     t, state = page.words, page.app.loaded()
     if state is None or state.info is None:
         return
-    now = page.choices
-    question = t("try.formula")
-    if page.chat_id:
-        asked = [m.text for m in page.app.chats.messages(page.chat_id) if m.role == "user"]
-        question = asked[-1] if asked else question
+    messages = page.app.chats.messages(page.chat_id) if page.chat_id else []
+    answer = answered_last(messages)
+    if answer is not None:
+        request = request_of(page.app.generations, answer, state.id)
+    else:
+        question = next((m.text for m in reversed(messages) if m.role == "user"), t("try.formula"))
+        asked = page.choices.request([{"role": "user", "content": question}])
+        sampling = dataclasses.replace(asked.sampling, seed=SEED)
+        request = dataclasses.replace(asked, model=state.id, sampling=sampling, max_tokens=TOKENS)
+    question = next((m["content"] for m in reversed(request.messages or ()) if m["role"] == "user"), "")
     with dialog(t("spec.check")):
         Tag("p", t("check.question", text=question[:200]))
         result = Tag("p", t("check.running"), role="status")
+        parts = Tag("p", "").classes("fd-help")
         measured = Tag("p", "").classes("fd-help")
     try:
-        plain, drafted = [
-            await page.app.measuring.once(
-                state.id, question, enabled=enabled, tokens=TOKENS, temperature=now.temperature, seed=SEED
-            )
-            for enabled in (False, True)
-        ]
+        comparison = await check(page.app.services, request)
     except ForedraftError as error:
         result.set_text(page.error_words(error))
         return
-    pairs = zip(plain.tokens, drafted.tokens, strict=False)
-    differs = next((i for i, (a, b) in enumerate(pairs, 1) if a != b), None)
-    if differs is None and len(plain.tokens) == len(drafted.tokens):
-        result.set_text(t("check.same", n=len(plain.tokens)))
-    else:
-        near = drafted.numerics.rounding if drafted.numerics else 0.0
-        result.set_text(
-            t("check.differs", n=differs or min(len(plain.tokens), len(drafted.tokens)) + 1, d=f"{near:.2g}")
-        )
-    if drafted.numerics is not None:
-        measured.set_text(_measured(t, drafted.numerics))
+    result.set_text(_verdict(t, comparison))
+    parts.set_text(_difference(t, comparison))
+    if comparison.drafted.numerics is not None:
+        measured.set_text(_measured(t, comparison.drafted.numerics))
+
+
+def _verdict(t: Words, comparison: Comparison) -> str:
+    """As `foredraft verify` judges."""
+    difference, drafted = comparison.difference, comparison.drafted
+    if difference is not None:
+        figures = {"n": difference.position + 1, "d": f"{difference.margin:.2g}", "bound": f"{difference.bound:.2g}"}
+        return t("check.near_tie" if difference.near_tie else "check.defect", **figures)
+    if not comparison.checked:
+        return t("check.unchecked")
+    return t("check.same", n=len(drafted.tokens), a=drafted.stats.accepted, drafted=drafted.stats.drafted)
+
+
+def _difference(t: Words, comparison: Comparison) -> str:
+    """What stands there in one text and in the other."""
+    difference = comparison.difference
+    if difference is None:
+        return ""
+    return t("check.parted", plain=repr(difference.plain_text), drafted=repr(difference.draft_text))
 
 
 def _measured(t: Words, numerics: Numerics) -> str:
