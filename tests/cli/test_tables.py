@@ -23,12 +23,13 @@ def shown(width: int, *args: str, **env: str) -> list[str]:
     fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
+    around = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     process = subprocess.Popen(
         [*COMMAND, *args],
         stdin=subprocess.DEVNULL,
         stdout=follower,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "TERM": "xterm-256color", **env},
+        env={**around, "TERM": "xterm-256color", **env},
     )
     os.close(follower)
     text = re.sub(r"\x1b\[[0-9;]*m", "", read_to_the_end(process, leader))
@@ -52,7 +53,8 @@ def test_names_and_figures_are_whole_at_every_width(width: int, locale: str) -> 
     assert "foredraft-demo-draft" in whole
     for one in ("5.6 MB", "2,048", "5.1 M", "embedded"):
         assert one in whole, one
-    assert all(len(line) <= width for line in lines)
+    folder = str(data_folder())  # a path is not broken either, however long
+    assert all(len(line) <= width for line in lines if folder not in line), lines
     paired = "\n".join(shown(width, "pair", "foredraft-demo", LC_ALL=locale))
     assert f"{NAME}@f32" in paired
     assert "foredraft-demo-draft" in paired
