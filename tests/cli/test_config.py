@@ -11,7 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from foredraft.cli.main import app
+from foredraft.cli.options import GenerateOptions
+from foredraft.cli.serve import serve
 from foredraft.config.settings import config_file, load_settings
+from foredraft.server.context import ServerSettings
 
 Cli = Callable[..., str]
 
@@ -88,3 +91,38 @@ def test_a_secret_is_not_printed(cli: Cli) -> None:
 def test_the_environment_is_stronger_and_that_is_said(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOREDRAFT_LOAD__CONTEXT", "77")
     assert "77 is in force" in cli("set", "load.context", "99")
+
+
+def test_what_conversations_begin_with_has_its_defaults(cli: Cli) -> None:
+    cli("set", "chat.system_prompt", "Be brief.")
+    cli("set", "chat.max_tokens", "7")
+    asked = GenerateOptions().with_settings()
+    assert (asked.system, asked.max_tokens) == ("Be brief.", 7)
+    asked = GenerateOptions(system="Be long.", max_tokens=9).with_settings()
+    assert (asked.system, asked.max_tokens) == ("Be long.", 9), "what is said is stronger"
+    cli("set", "chat.max_tokens", "0", code=1)
+
+
+def test_the_servers_options_are_settings(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"queue": "3", "ttl": "-1", "on_demand": "false", "log_prompts": "true"}.items():
+        cli("set", f"server.{name}", value)
+    made: dict[str, Any] = {}
+
+    class Begun(Exception):
+        pass
+
+    def runtime(*_: Any, queue_limit: int, **__: Any) -> None:
+        made["queue"] = queue_limit
+
+    def services(_: Any, __: Any, settings: ServerSettings, **___: Any) -> None:
+        made.update(ttl=settings.ttl_s, on_demand=settings.load_on_demand, log_prompts=settings.log_prompts)
+        raise Begun
+
+    monkeypatch.setattr("foredraft.runtime.runtime.Runtime", runtime)
+    monkeypatch.setattr("foredraft.server.context.Services", services)
+    with pytest.raises(Begun):
+        serve(port=0)
+    assert made == {"queue": 3, "ttl": None, "on_demand": False, "log_prompts": True}
+    with pytest.raises(Begun):
+        serve(port=0, queue=9, ttl=60, on_demand=True, log_prompts=False)
+    assert made == {"queue": 9, "ttl": 60.0, "on_demand": True, "log_prompts": False}

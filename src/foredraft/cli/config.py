@@ -62,7 +62,7 @@ def get(key: Key, json_output: Json = False) -> None:
     print(json.dumps(_plain(entry.value), ensure_ascii=False) if json_output else _words(entry.value))
 
 
-@config.command("set")
+@config.command("set", context_settings={"ignore_unknown_options": True})  # a value may be -1
 def set_(key: Key, value: Annotated[list[str], typer.Argument(help="Its value; several words make a list.")]) -> None:
     """Set a value in the settings file; whatever else is in it stays as it is."""
     from foredraft.config.settings import config_file

@@ -121,7 +121,12 @@ class GenerateOptions(_Declared):
         if settings.model:
             with contextlib.suppress(ModelError):  # a file that the shelf does not know: whoever loads it says more
                 name = open_shelf().find(self.model or main_path()).name
-        stored: dict[str, Any] = {"draft": settings.for_model(name).draft}
+        chat = settings.chat
+        stored: dict[str, Any] = {
+            "draft": settings.for_model(name).draft,
+            "system": chat.system_prompt or None,
+            "max_tokens": chat.max_tokens,
+        }
         for of in SCOPES:
             stored |= settings.defaults(of, name)
         return dataclasses.replace(

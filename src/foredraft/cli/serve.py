@@ -30,8 +30,13 @@ def serve(
     draft: Annotated[str, typer.Option("--draft", "-d", help="Its draft: a name, auto or off.")] = "auto",
     parallel: Annotated[int | None, typer.Option("--parallel", min=1, max=256, help="Answers at once.")] = None,
     context: Annotated[int | None, typer.Option("--context", "-c", min=0, help="Context in tokens.")] = None,
-    queue: Annotated[int, typer.Option("--queue", min=0, help="Requests that may wait for a model.")] = 512,
-    ttl: Annotated[int, typer.Option("--ttl", help="Idle seconds until a model leaves memory; -1 is never.")] = 3600,
+    queue: Annotated[
+        int | None, typer.Option("--queue", min=0, help="Requests that may wait for a model. Default: 512.")
+    ] = None,
+    ttl: Annotated[
+        int | None,
+        typer.Option("--ttl", min=-1, help="Idle seconds until a model leaves memory; -1 is never. Default: 3600."),
+    ] = None,
     allowed_host: Annotated[
         list[str] | None, typer.Option("--allowed-host", help="Name that the server may be called by.")
     ] = None,
@@ -52,13 +57,16 @@ def serve(
         typer.Option("--cors", help="Origin of pages that may call it, loopback (any of this machine's), or none."),
     ] = None,
     on_demand: Annotated[
-        bool, typer.Option("--on-demand/--no-on-demand", help="Load models that requests name.")
-    ] = True,
+        bool | None,
+        typer.Option("--on-demand/--no-on-demand", help="Load models that requests name. Default: yes."),
+    ] = None,
     or_embedded: Annotated[
         bool, typer.Option("--or-embedded", help="Load the embedded pair where the model cannot be loaded.")
     ] = False,
     ui: Annotated[bool, typer.Option("--ui/--no-ui", help="Serve the chat app on the same port.")] = True,
-    log_prompts: Annotated[bool, typer.Option("--log-prompts", help="Write prompts into the log.")] = False,
+    log_prompts: Annotated[
+        bool | None, typer.Option("--log-prompts/--no-log-prompts", help="Write prompts into the log. Default: no.")
+    ] = None,
     remember_answers: Annotated[
         bool | None,
         typer.Option(
@@ -98,7 +106,13 @@ def serve(
     doors = {"server.token": token, "server.allowed_hosts": allowed_host or None, "server.cors": cors or None}
     flags["server.isolation"] = isolation
     kept = {"draft.remember_answers": remember_answers, "server.keep_responses": keep_responses}
-    user = load_settings({**flags, **doors, **kept})
+    work = {
+        "server.queue": queue,
+        "server.ttl": ttl,
+        "server.on_demand": on_demand,
+        "server.log_prompts": log_prompts,
+    }
+    user = load_settings({**flags, **doors, **kept, **work})
     secret = api_key or (user.server.api_key.get_secret_value() if user.server.api_key is not None else "")
     settings = ServerSettings(
         host=user.server.host,
@@ -107,9 +121,9 @@ def serve(
         allowed_hosts=tuple(name.lower() for name in user.server.allowed_hosts),
         app_secret=home_secret() if ui and user.server.token and not secret else b"",
         cors_origins=chosen(user.server.cors),
-        load_on_demand=on_demand,
-        ttl_s=None if ttl < 0 else float(ttl),
-        log_prompts=log_prompts,
+        load_on_demand=user.server.on_demand,
+        ttl_s=None if user.server.ttl < 0 else float(user.server.ttl),
+        log_prompts=user.server.log_prompts,
         remember_answers=user.draft.remember_answers,
         ollama_version=user.server.ollama_version,
     )
@@ -120,7 +134,7 @@ def serve(
     default = shelf.spec(model, draft).id if model else shelf.embedded()
     named = _aliases(alias or ())  # stronger than the settings, and looked at first
     services = Services(
-        Runtime(load_pair, queue_limit=queue),
+        Runtime(load_pair, queue_limit=user.server.queue),
         shelf,
         settings,
         default_model=default,
@@ -167,7 +181,7 @@ def serve(
             typer.echo(words("cli.serve.open_once" if once else "cli.serve.open", url=f"{shown}{once}"))
             if user.server.token and not secret and not once:
                 typer.echo(words("cli.serve.no_secret"), err=True)
-        if default and (model or not on_demand):
+        if default and (model or not user.server.on_demand):
             task = asyncio.get_running_loop().create_task(load_default(default))
             background.add(task)
             task.add_done_callback(background.discard)

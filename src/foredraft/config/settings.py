@@ -135,6 +135,11 @@ class ServerSection(_Section):
         default=True, description="Keep responses on this machine, so that a request can go on from an earlier one."
     )
 
+    queue: int = Field(default=512, ge=0, description="Requests that may wait for a model.")
+    ttl: int = Field(default=3600, ge=-1, description="Idle seconds until a model leaves memory; -1 is never.")
+    on_demand: bool = Field(default=True, description="Load models that requests name.")
+    log_prompts: bool = Field(default=False, description="Write prompts into the log.")
+
     cors: Annotated[list[str], NoDecode] = Field(
         default=[],
         description="Origins of pages that may call the API; loopback: any of this machine's; none: no other.",
@@ -152,6 +157,13 @@ def _known_language(code: str) -> str:
     if code not in known:
         raise PydanticCustomError("literal_error", "unknown language", {"expected": ", ".join(known)})
     return code
+
+
+class ChatSection(_Section):
+    """What `run`, `chat` and `verify` begin with."""
+
+    system_prompt: str = Field(default="", description="What a conversation begins with.")
+    max_tokens: int | None = Field(default=None, ge=1, description="Most tokens of an answer; unset: to its end.")
 
 
 class InterfaceSection(_Section):
@@ -185,6 +197,7 @@ class Settings(BaseSettings):
     load: LoadSection = Field(default_factory=LoadSection)
     memory: MemorySection = Field(default_factory=MemorySection)
     server: ServerSection = Field(default_factory=ServerSection)
+    chat: ChatSection = Field(default_factory=ChatSection)
     interface: InterfaceSection = Field(default_factory=InterfaceSection)
     model: dict[str, ModelSection] = {}
 
