@@ -205,7 +205,14 @@ def test_highlighting_can_be_switched_off_without_rendering_again(served, open_p
 def test_earlier_messages_come_above_what_is_being_read(served, open_page, script):
     page = open_page(served, long_talk(served, script, 60, title="Sixty"))
     page.wait_for_function("document.querySelectorAll('.fd-prose[aria-busy=false]').length === 6")
-    page.locator(".fd-scroll").evaluate("(box) => { box.scrollTop = 0; }")
+    # while the page is still being laid out it follows its end: scrolled up is what stays so for two frames
+    page.wait_for_function(
+        """() => new Promise((done) => {
+            const box = document.querySelector('.fd-scroll');
+            box.scrollTop = 0;
+            requestAnimationFrame(() => requestAnimationFrame(() => done(box.scrollTop === 0)));
+        })"""
+    )
     read = page.get_by_text("Question 54", exact=True)
     before = read.bounding_box()["y"]
     page.get_by_role("button", name="earlier messages").click()
