@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -63,7 +64,7 @@ Each = Callable[[Any, int], Prepared]
 """From a prompt or a conversation, and the number of its answer, to that."""
 
 
-class Answering:
+class Answering(ABC):
     """A pair that answers. Several threads may use it."""
 
     engine: Engine
@@ -213,9 +214,9 @@ class Answering:
         while not answer.done:
             self.step(answer)
 
+    @abstractmethod
     def generation(self, answer: ScheduledRequest, pieces: list[Piece]) -> Generation:
         """The finished answer as a value."""
-        raise NotImplementedError
 
     # ---- inside ----
 
